@@ -1,0 +1,1 @@
+//! Authoritative DNS server over an in-memory zone.

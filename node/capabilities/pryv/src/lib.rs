@@ -1,0 +1,1 @@
+//! The Pryv API.

@@ -1,0 +1,1 @@
+//! A client that finds a user's core, follows a 421 once and remembers.

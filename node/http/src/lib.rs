@@ -1,0 +1,1 @@
+//! Host and path routing, tokens, limits, the capability trait and the error envelope.

@@ -1,0 +1,283 @@
+//! What the kernel asks of the platform. The binary implements these over the platform store;
+//! tests implement them over a map.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use homecore_types::{CoreId, Email, ErrorId, Millis, Secret, UserId, Username};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Where a user lives, as this core sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// On this core.
+    Here {
+        /// Whose folder.
+        user: UserId,
+        /// The canonical name (an alias may have been asked for).
+        username: Username,
+    },
+    /// On another core.
+    Elsewhere {
+        /// Its base URL, ending in `/`.
+        core_url: String,
+    },
+}
+
+/// The platform cannot answer: no quorum, no leader, or too slow. Never to be read as "no".
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the platform cannot answer now: {reason}")]
+pub struct Unavailable {
+    /// Why, for operators and clients alike.
+    pub reason: String,
+    /// When it is worth asking again.
+    pub retry_after: Duration,
+}
+
+/// Where users live. The only question on the hot path.
+#[async_trait]
+pub trait Directory: Send + Sync + std::fmt::Debug + 'static {
+    /// What this core knows now, from memory. None may mean that it has not heard yet.
+    fn find(&self, username: &str) -> Option<Home>;
+
+    /// The same, current: certain that nobody of this name exists if it says none. Called only
+    /// after [`Directory::find`] found nothing.
+    async fn find_current(&self, username: &str) -> Result<Option<Home>, Unavailable>;
+}
+
+/// A registration, checked for form.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// The name.
+    pub username: Username,
+    /// The password in clear; it leaves this process only for the home core, over mutual TLS.
+    pub password: Secret,
+    /// The address.
+    pub email: Email,
+    /// The app that registers; names the first personal access.
+    pub app: String,
+    /// ISO language code.
+    pub language: String,
+    /// The hosting asked for.
+    pub hosting: Option<String>,
+    /// The invitation given.
+    pub invitation: Option<String>,
+    /// Where the user came from.
+    pub referer: Option<String>,
+}
+
+/// A new user.
+#[derive(Clone, Debug)]
+pub struct Registered {
+    /// The name.
+    pub username: Username,
+    /// Of the first personal access.
+    pub token: Secret,
+    /// Base URL of the home core, ending in `/`.
+    pub core_url: String,
+}
+
+/// Why somebody could not be registered.
+#[derive(Clone, Debug, Error)]
+pub enum RegisterError {
+    /// All taken fields: field → value.
+    #[error("already taken: {}", .0.keys().cloned().collect::<Vec<_>>().join(", "))]
+    Taken(BTreeMap<String, String>),
+    /// The invitation is missing, unknown or used.
+    #[error("invalid invitation token")]
+    InvalidInvitation,
+    /// No such hosting.
+    #[error("no hosting is called {0:?}")]
+    UnknownHosting(String),
+    /// The home core refused.
+    #[error("{message}")]
+    Refused {
+        /// As the wire has it.
+        id: ErrorId,
+        /// As it said.
+        message: String,
+    },
+    /// Try again.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// A core as listings show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoreInfo {
+    /// Its name.
+    pub id: CoreId,
+    /// Its base URL, ending in `/`.
+    pub url: String,
+    /// Its hosting.
+    pub hosting: Option<String>,
+    /// Whether new users may be placed there: the operator lets it, and it is alive.
+    pub available: bool,
+    /// Users that live there.
+    pub users: u64,
+}
+
+/// A user as administrators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserInfo {
+    /// The internal id.
+    pub id: UserId,
+    /// The name.
+    pub username: Username,
+    /// The home core.
+    pub core: CoreId,
+    /// Unique fields (`email`).
+    pub unique: BTreeMap<String, String>,
+    /// Indexed fields (`language`, `appId`, …).
+    pub indexed: BTreeMap<String, String>,
+}
+
+/// An invitation as administrators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitationInfo {
+    /// The token.
+    pub id: String,
+    /// When it was made.
+    pub created_at: Millis,
+    /// By whom.
+    pub created_by: String,
+    /// Free text.
+    pub description: String,
+    /// When it was used.
+    pub consumed_at: Option<Millis>,
+    /// By which username.
+    pub consumed_by: Option<String>,
+}
+
+/// A pending or answered access request: the whole state as JSON (spec/platform §3.7).
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessRequestState {
+    /// `NEED_SIGNIN`, `ACCEPTED`, `REFUSED`, `ERROR`, `REDIRECTED`.
+    pub status: String,
+    /// Everything else, as the capability made it.
+    pub payload: serde_json::Value,
+}
+
+/// Why an access request could not be answered.
+#[derive(Clone, Debug, Error)]
+pub enum AccessRequestError {
+    /// Unknown or expired.
+    #[error("unknown or expired access key")]
+    Unknown,
+    /// It has another final state.
+    #[error("the access request has been answered already")]
+    AlreadyResolved,
+    /// Too many are pending on the platform, or this one is too large.
+    #[error("{0}")]
+    TooMuch(String),
+    /// Try again.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// DNS records of one label, as `/reg/records` has them (spec/platform §7.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Records {
+    /// A: IPv4 addresses.
+    pub a: Vec<std::net::Ipv4Addr>,
+    /// AAAA: IPv6 addresses.
+    pub aaaa: Vec<std::net::Ipv6Addr>,
+    /// CNAME: a host name.
+    pub cname: Option<String>,
+    /// TXT: one string each.
+    pub txt: Vec<String>,
+    /// CAA: flags, tag, value.
+    pub caa: Vec<(u8, String, String)>,
+}
+
+/// Why records could not be set.
+#[derive(Clone, Debug, Error)]
+pub enum RecordsError {
+    /// A user, a core or the zone itself holds the label.
+    #[error("the name {label} is taken: {holder}")]
+    Taken {
+        /// As asked.
+        label: String,
+        /// What holds it.
+        holder: String,
+    },
+    /// Nothing is there to delete.
+    #[error("no DNS record for {0:?}")]
+    Unknown(String),
+    /// Try again.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// The platform, for everything that is not on the hot path.
+#[async_trait]
+pub trait Platform: Send + Sync + std::fmt::Debug + 'static {
+    /// Registers somebody: reserves every unique field, creates the account on its home core, and
+    /// makes it known, or leaves no trace.
+    async fn register(&self, registration: Registration) -> Result<Registered, RegisterError>;
+
+    /// Whether a username is taken on the platform (current).
+    async fn username_taken(&self, username: &Username) -> Result<bool, Unavailable>;
+
+    /// Who holds an e-mail address (current).
+    async fn find_by_email(&self, email: &Email) -> Result<Option<UserInfo>, Unavailable>;
+
+    /// A user by name, wherever it lives (current).
+    async fn find_user(&self, username: &str) -> Result<Option<UserInfo>, Unavailable>;
+
+    /// Base URL of a user's home core, ending in `/`, as known here.
+    fn core_url(&self, core: &CoreId) -> Option<String>;
+
+    /// This core.
+    fn this_core(&self) -> CoreInfo;
+
+    /// Every core, in the order of ids.
+    async fn cores(&self) -> Vec<CoreInfo>;
+
+    /// Users, in the order of names: of one core or of all, after a name, at most `limit`.
+    async fn users(
+        &self,
+        core: Option<&CoreId>,
+        after: Option<&Username>,
+        limit: usize,
+    ) -> Result<Vec<UserInfo>, Unavailable>;
+
+    /// Every invitation, oldest first.
+    async fn invitations(&self) -> Result<Vec<InvitationInfo>, Unavailable>;
+
+    /// Makes `count` invitations and returns them.
+    async fn create_invitations(
+        &self,
+        count: usize,
+        created_by: &str,
+        description: &str,
+    ) -> Result<Vec<InvitationInfo>, Unavailable>;
+
+    /// Whether somebody may register with this invitation token (current).
+    async fn invitation_valid(&self, token: &str) -> Result<bool, Unavailable>;
+
+    /// Stores a new access request under a poll key.
+    async fn open_access_request(
+        &self,
+        key: &Secret,
+        state: AccessRequestState,
+    ) -> Result<(), AccessRequestError>;
+
+    /// The state of an access request (current; pollable at any core).
+    async fn access_request(&self, key: &Secret) -> Result<AccessRequestState, AccessRequestError>;
+
+    /// Gives a pending access request its final state.
+    async fn resolve_access_request(
+        &self,
+        key: &Secret,
+        state: AccessRequestState,
+    ) -> Result<(), AccessRequestError>;
+
+    /// Sets the DNS records of a label.
+    async fn put_records(&self, label: &str, records: Records) -> Result<(), RecordsError>;
+
+    /// Removes the DNS records of a label.
+    async fn delete_records(&self, label: &str) -> Result<(), RecordsError>;
+}

@@ -1,0 +1,3 @@
+//! One core of a personal-data platform.
+
+fn main() {}

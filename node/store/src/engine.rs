@@ -1,0 +1,151 @@
+//! What an engine must do for users' data. The suite in [`crate::suite`] says it as tests.
+//!
+//! All calls block and are made on the store's own threads, never on an async worker.
+
+use homecore_types::UserId;
+
+use crate::document::{Document, Kind, Rev, Seq};
+use crate::error::StoreError;
+use crate::index::Scan;
+use crate::journal::Position;
+use crate::mutation::Commit;
+
+/// Where users' databases are.
+pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
+    /// Makes an empty database.
+    ///
+    /// # Errors
+    /// [`StoreError::UserExists`], or of the disk.
+    fn create(&self, user: &UserId) -> Result<Box<dyn UserDatabase>, StoreError>;
+
+    /// Opens a user's database for writing. At most one is open at a time.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownUser`], [`StoreError::UnknownFormat`], or of the disk.
+    fn open(&self, user: &UserId) -> Result<Box<dyn UserDatabase>, StoreError>;
+
+    /// Opens a reader beside the writer: its snapshots never wait for a writer.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    fn open_reader(&self, user: &UserId) -> Result<Box<dyn Reader>, StoreError>;
+
+    /// Whether the user has a database here.
+    ///
+    /// # Errors
+    /// Of the disk.
+    fn contains(&self, user: &UserId) -> Result<bool, StoreError>;
+
+    /// Removes a user's folder for good. The database is closed.
+    ///
+    /// # Errors
+    /// Of the disk.
+    fn remove(&self, user: &UserId) -> Result<(), StoreError>;
+
+    /// Every user that has a database here, in the order of ids.
+    ///
+    /// # Errors
+    /// Of the disk.
+    fn users(&self) -> Result<Vec<UserId>, StoreError>;
+
+    /// Returns when everything committed so far, of every user, is on disk.
+    ///
+    /// # Errors
+    /// Of the disk; nothing may be forgotten in the journal then.
+    fn make_durable(&self) -> Result<(), StoreError>;
+}
+
+/// A user's database, open for writing, owned by one thread.
+pub trait UserDatabase: View + Send + std::fmt::Debug {
+    /// Opens a transaction. Reads through `self` see its changes, readers do not.
+    ///
+    /// # Errors
+    /// Of the engine.
+    fn begin(&mut self) -> Result<(), StoreError>;
+
+    /// Applies a commit inside the open transaction. Mutations at or below the present sequence
+    /// number are skipped: they are there already.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupted`] for a gap in the sequence; or of the engine.
+    fn apply(&mut self, commit: &Commit) -> Result<(), StoreError>;
+
+    /// Ends the transaction and records, in it, the last journal position that it holds.
+    /// It need not be on disk yet.
+    ///
+    /// # Errors
+    /// Of the engine; the transaction is then undone.
+    fn commit(&mut self, applied: Position) -> Result<(), StoreError>;
+
+    /// Undoes the open transaction.
+    ///
+    /// # Errors
+    /// Of the engine.
+    fn rollback(&mut self) -> Result<(), StoreError>;
+
+    /// The last journal position that is in the database.
+    ///
+    /// # Errors
+    /// Of the engine.
+    fn applied(&self) -> Result<Position, StoreError>;
+}
+
+/// A reader of a user's database, owned by one thread at a time.
+pub trait Reader: Send + std::fmt::Debug {
+    /// Runs `read` on one consistent snapshot.
+    ///
+    /// # Errors
+    /// Of the engine, or of `read`.
+    fn snapshot(
+        &mut self,
+        read: &mut dyn FnMut(&dyn View) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+}
+
+/// What can be read of a user.
+pub trait View {
+    /// The present version of a document, tombstones included.
+    ///
+    /// # Errors
+    /// Of the engine.
+    fn get(&self, kind: Kind, id: &str) -> Result<Option<Document>, StoreError>;
+
+    /// The documents of a range, with the key that each was found under. Tombstones keep the
+    /// entries that their version was written with.
+    ///
+    /// # Errors
+    /// Of the engine.
+    fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Document)>, StoreError>;
+
+    /// Every document of a kind, in the order of ids, tombstones included, at most `limit`,
+    /// after the id `after`.
+    ///
+    /// # Errors
+    /// Of the engine.
+    fn list(&self, kind: Kind, after: Option<&str>, limit: usize)
+    -> Result<Vec<Document>, StoreError>;
+
+    /// The present version of what changed after `since`, oldest change first, at most `limit`.
+    ///
+    /// # Errors
+    /// Of the engine.
+    fn changes(&self, since: Seq, limit: usize) -> Result<Vec<Document>, StoreError>;
+
+    /// Kept former versions of a document, oldest first, at most `limit`, after `after`.
+    ///
+    /// # Errors
+    /// Of the engine.
+    fn history(
+        &self,
+        kind: Kind,
+        id: &str,
+        after: Rev,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError>;
+
+    /// The last change.
+    ///
+    /// # Errors
+    /// Of the engine.
+    fn last_seq(&self) -> Result<Seq, StoreError>;
+}

@@ -1,0 +1,71 @@
+//! What can go wrong below the kernel.
+
+use homecore_types::UserId;
+use thiserror::Error;
+
+/// A failure of the store. None of them leaves a write half done.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The user has no data on this core.
+    #[error("user {user} has no data on this core")]
+    UnknownUser {
+        /// Whom.
+        user: UserId,
+    },
+    /// The user has data on this core already.
+    #[error("user {user} has data on this core already")]
+    UserExists {
+        /// Whom.
+        user: UserId,
+    },
+    /// Too much is queued; it was not done and may be tried again.
+    #[error("the store is busy: {what} is full")]
+    Busy {
+        /// Which queue.
+        what: &'static str,
+    },
+    /// The store is stopping; it was not done.
+    #[error("the store is stopping")]
+    Stopped,
+    /// What was read cannot be what was written.
+    #[error("stored data is damaged: {what}")]
+    Corrupted {
+        /// Where and what.
+        what: String,
+    },
+    /// The files were written by a version with another format.
+    #[error("{what} has format {found}; this version reads up to {known}: use a newer homecore")]
+    UnknownFormat {
+        /// Which file.
+        what: String,
+        /// Its format.
+        found: u64,
+        /// The newest that is known here.
+        known: u64,
+    },
+    /// The engine or the disk failed.
+    #[error("{doing} failed")]
+    Engine {
+        /// What was attempted, for which user or file.
+        doing: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An earlier failure makes it unsafe to go on writing; the core must be restarted.
+    #[error("the store stopped writing after an earlier failure: {reason}")]
+    Poisoned {
+        /// That failure.
+        reason: String,
+    },
+}
+
+impl StoreError {
+    /// Wraps a failure of an engine with what it was doing.
+    pub fn engine(
+        doing: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Engine { doing: doing.into(), source: source.into() }
+    }
+}

@@ -1,0 +1,24 @@
+//! A user's data: what it is made of, how it is written, and what an engine must do.
+//!
+//! One primitive writes ([`transaction::Transaction::put`]); what it decides is a set of
+//! [`mutation::Mutation`]s, plain final states, which is journaled, applied and fed to listeners,
+//! and later sent to replicas. Nothing is written any other way.
+//!
+//! **Invariant:** facades and the kernel see documents and index ranges, never SQL; this crate
+//! knows no protocol and no document's meaning.
+
+pub mod document;
+pub mod engine;
+pub mod error;
+pub mod index;
+pub mod journal;
+pub mod mutation;
+pub mod transaction;
+
+pub use document::{Document, Kind, Rev, Seq};
+pub use engine::{Engine, UserDatabase, View};
+pub use error::StoreError;
+pub use index::{Entry, Index, Scan};
+pub use journal::{Journal, Position};
+pub use mutation::{Commit, Mutation};
+pub use transaction::{Base, PutError, Transaction, Write};

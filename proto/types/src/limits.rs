@@ -1,0 +1,72 @@
+//! Every bound of the product in one place: what may queue, grow, wait or repeat, and how far.
+
+use std::time::Duration;
+
+/// Largest JSON body or upload (`uploads.maxSizeMb` default, spec/pryv-api §1.6).
+pub const BODY_BYTES_MAX: usize = 50 * 1024 * 1024;
+/// Longest time a request may take before it is answered 503.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests served at once by one core; more get 503 with `Retry-After`.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 4_096;
+/// Connections open at once on the HTTP listener.
+pub const CONNECTIONS_MAX: usize = 20_000;
+/// A client must have sent its header within this time.
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of request line and headers together.
+pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// Calls in one batch.
+pub const BATCH_CALLS_MAX: usize = 10_000;
+/// Items that may be collected where a result cannot be streamed (spec/pryv-api §1.9).
+pub const COLLECTED_ITEMS_MAX: usize = 100_000;
+/// Streams that one user may have.
+pub const STREAMS_PER_USER_MAX: usize = 100_000;
+
+/// Bytes of one platform command.
+pub const COMMAND_BYTES_MAX: usize = 1024 * 1024;
+/// Platform commands waiting for the leader on one core.
+pub const COMMANDS_IN_FLIGHT_MAX: usize = 2_048;
+/// How long a platform write may take before its outcome is reported as unknown.
+pub const PLATFORM_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a current read of the platform may take.
+pub const PLATFORM_READ_TIMEOUT: Duration = Duration::from_secs(3);
+/// A reservation that is not committed within this time is swept.
+pub const RESERVATION_TTL: Duration = Duration::from_secs(60);
+/// How long a pending access request lives (spec/platform §3.7).
+pub const ACCESS_REQUEST_TTL: Duration = Duration::from_secs(3_600);
+/// Pending access requests on the whole platform.
+pub const ACCESS_REQUESTS_MAX: usize = 100_000;
+/// Bytes of one access request's stored state.
+pub const ACCESS_REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// Default life of a join token (spec/platform §6.4).
+pub const JOIN_TOKEN_TTL: Duration = Duration::from_secs(24 * 3_600);
+/// Most voters that the cluster chooses.
+pub const VOTERS_MAX: usize = 5;
+
+/// Bytes of one core-to-core message.
+pub const RPC_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of one chunk of a snapshot on the wire.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Writes waiting at one writer thread of the store; more are answered busy.
+pub const WRITER_QUEUE_MAX: usize = 4_096;
+/// Reads waiting for a reader thread.
+pub const READER_QUEUE_MAX: usize = 4_096;
+/// Writes of one shard that share a journal sync.
+pub const COMMIT_GROUP_MAX: usize = 512;
+/// Users whose databases are open at once on one core.
+pub const OPEN_USERS_MAX: usize = 2_000;
+/// A user's database is closed when idle for this long.
+pub const USER_IDLE: Duration = Duration::from_secs(120);
+/// Password hashes computed at once; each takes some 20 MB.
+pub const HASHES_AT_ONCE_MAX: usize = 2;
+/// Password hashes waiting; more are answered busy.
+pub const HASH_QUEUE_MAX: usize = 256;
+/// How long a personal session lives without use (`auth.sessionMaxAge`).
+pub const SESSION_MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3_600);
+
+/// Bytes of a DNS answer over UDP (RFC 9715 and DNS flag day 2020).
+pub const DNS_UDP_BYTES_MAX: u16 = 1232;
+/// TCP connections of the DNS server.
+pub const DNS_TCP_CONNECTIONS_MAX: usize = 512;
+/// Idle time after which a DNS TCP connection is closed.
+pub const DNS_TCP_IDLE: Duration = Duration::from_secs(10);

@@ -1,0 +1,378 @@
+//! What may be asked of the platform store, and what it answers.
+//!
+//! A command is deterministic: the time, the ids and every random choice are inside it, put there by
+//! the core that proposes it; applying reads nothing else. Each is one log entry and takes effect
+//! whole or not at all. Each may arrive twice (a proposer that lost its answer asks again), so each
+//! says in its doc what the second time does.
+
+use std::collections::BTreeMap;
+
+use homecore_types::{ClusterId, CoreId, Millis, NodeId, UserId, Username};
+use serde::{Deserialize, Serialize};
+
+use crate::records::{
+    AccessRequest, CoreAddresses, DnsRecord, Invitation, PlatformConfig, SealedSecrets,
+};
+
+/// One change of the platform. New variants go at the end; a changed meaning is a new variant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Writes what a new cluster starts from. The first of its kind in the log; again: [`Rejection::AlreadyFounded`]
+    /// (or the same answer, if it is the same founding).
+    Found(Founding),
+    /// Takes a username and every other unique field of a new account for a core that it also
+    /// chooses, or nothing. Again with the same reservation id: the same answer.
+    ReserveUser(ReserveUser),
+    /// Makes a reserved account a user. Again: `Done`. Expired or released: [`Rejection::ReservationGone`].
+    CommitUser {
+        /// The id that [`ReserveUser`] carried.
+        reservation: String,
+        /// When.
+        at: Millis,
+    },
+    /// Gives a reservation's names back. Unknown or again: `Done`; committed: [`Rejection::AlreadyCommitted`].
+    ReleaseUser {
+        /// The id that [`ReserveUser`] carried.
+        reservation: String,
+    },
+    /// Frees every name and field of a user. Again: [`Rejection::UnknownUser`].
+    DeleteUser {
+        /// Whom.
+        user: UserId,
+    },
+    /// Records a join token, by the SHA-256 of its secret.
+    PutJoinToken {
+        /// Hex SHA-256 of the secret.
+        id: String,
+        /// The only core that it admits.
+        core: CoreId,
+        /// When it was made.
+        at: Millis,
+        /// When it ends.
+        expires: Millis,
+    },
+    /// Makes an open token useless. Answers `Done` if there was one, else [`Rejection::UnknownToken`].
+    RevokeJoinToken {
+        /// Hex SHA-256 of the secret.
+        id: String,
+        /// When.
+        at: Millis,
+    },
+    /// Consumes a token and admits its core under a node id drawn from the log. Again with the same
+    /// token and key: the same answer, so a join that was cut off can be repeated.
+    AdmitCore {
+        /// Hex SHA-256 of the secret presented.
+        token: String,
+        /// The core that asks.
+        core: CoreId,
+        /// Hex SHA-256 of its public key: who may repeat the join.
+        key: String,
+        /// Where it can be reached.
+        addresses: CoreAddresses,
+        /// When.
+        at: Millis,
+    },
+    /// A core says where it can be reached and that it serves. Again: `Done`.
+    AnnounceCore {
+        /// Who.
+        core: CoreId,
+        /// Its node id, so that a removed core of the same name cannot speak for it.
+        node: NodeId,
+        /// Where.
+        addresses: CoreAddresses,
+        /// When.
+        at: Millis,
+    },
+    /// Whether new users may be placed on a core.
+    SetCoreAvailable {
+        /// Which.
+        core: CoreId,
+        /// Whether.
+        available: bool,
+    },
+    /// Removes a core for good; its id and node id are never used again. With users on it:
+    /// [`Rejection::CoreHasUsers`], unless they are to be abandoned.
+    RemoveCore {
+        /// Which.
+        core: CoreId,
+        /// Free the names of users that it still hosts.
+        abandon_users: bool,
+        /// When.
+        at: Millis,
+    },
+    /// Sets the records of a label below the domain, whole. A label that a user or core holds:
+    /// [`Rejection::LabelTaken`].
+    PutDnsRecord {
+        /// The label, possibly of several parts (`_acme-challenge`, `a.b`).
+        label: String,
+        /// What it answers.
+        record: DnsRecord,
+    },
+    /// Removes the records of a label; none: [`Rejection::UnknownLabel`].
+    DeleteDnsRecord {
+        /// The label.
+        label: String,
+    },
+    /// Adds invitation tokens. An id that exists stays as it is.
+    CreateInvitations {
+        /// id → invitation.
+        invitations: BTreeMap<String, Invitation>,
+    },
+    /// Stores a new access request. Too many pending: [`Rejection::TooMany`].
+    PutAccessRequest {
+        /// Hex SHA-256 of its poll key.
+        id: String,
+        /// Its state.
+        request: AccessRequest,
+    },
+    /// Moves a pending access request to a final state. Again with the same state: `Done`; another
+    /// final state: [`Rejection::AlreadyResolved`]; unknown or expired: [`Rejection::UnknownAccessRequest`].
+    ResolveAccessRequest {
+        /// Hex SHA-256 of its poll key.
+        id: String,
+        /// The final state.
+        request: AccessRequest,
+        /// When.
+        at: Millis,
+    },
+    /// Replaces the platform-wide configuration. Based on an older version than the present one:
+    /// [`Rejection::StaleVersion`].
+    PutConfig {
+        /// The new configuration.
+        config: PlatformConfig,
+        /// The version that it replaces.
+        base_version: u64,
+    },
+    /// Drops what has passed its deadline: reservations, access requests, join tokens. Proposed by
+    /// the leader, with its clock.
+    Sweep {
+        /// The leader's time.
+        now: Millis,
+    },
+}
+
+/// What a new cluster starts from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Founding {
+    /// Drawn by the founder.
+    pub cluster: ClusterId,
+    /// The first core.
+    pub core: CoreId,
+    /// Its node id.
+    pub node: NodeId,
+    /// Where it can be reached.
+    pub addresses: CoreAddresses,
+    /// Platform-wide configuration, version 1.
+    pub config: PlatformConfig,
+    /// The CA's certificate (DER) and its sealed key.
+    pub ca_certificate: Vec<u8>,
+    /// Secrets of the whole platform, sealed with the cluster key.
+    pub secrets: SealedSecrets,
+    /// When.
+    pub at: Millis,
+}
+
+/// A new account, as far as the platform knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReserveUser {
+    /// Drawn by the proposer; names this attempt.
+    pub reservation: String,
+    /// Drawn by the proposer; the id of the user if it succeeds.
+    pub user: UserId,
+    /// The name.
+    pub username: Username,
+    /// Unique account fields, field → value as compared (`email` → `a@b.c`).
+    pub unique: BTreeMap<String, String>,
+    /// Account fields that listings show, field → value.
+    pub indexed: BTreeMap<String, String>,
+    /// The hosting asked for; none: any core.
+    pub hosting: Option<String>,
+    /// The invitation token given.
+    pub invitation: Option<String>,
+    /// Cores that were alive for the leader when it proposed this. Filled in by the leader.
+    pub live: Vec<CoreId>,
+    /// When.
+    pub at: Millis,
+    /// Until when the names are held without a commit.
+    pub deadline: Millis,
+}
+
+/// What applying a command answers. New variants go at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Response {
+    /// It took effect, or had already.
+    Done,
+    /// The names are held, and the account belongs on this core.
+    Reserved {
+        /// Where to create the account.
+        core: CoreId,
+        /// The user's id: of the first proposal, if this one repeated it.
+        user: UserId,
+    },
+    /// The core is a member now.
+    Admitted {
+        /// Its node id for life.
+        node: NodeId,
+    },
+    /// It did not take effect.
+    Rejected(Rejection),
+    /// The entry carried no command (a membership change, a blank entry).
+    Nothing,
+}
+
+/// Why a command did not take effect. New variants go at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Rejection {
+    /// All unique fields that someone else holds, `username` included: field → value given.
+    #[error("already taken: {}", fields.keys().cloned().collect::<Vec<_>>().join(", "))]
+    Conflict {
+        /// field → value.
+        fields: BTreeMap<String, String>,
+    },
+    /// No such hosting in the platform's tree.
+    #[error("no hosting is called {hosting:?}")]
+    UnknownHosting {
+        /// As asked.
+        hosting: String,
+    },
+    /// No live core takes new users (of the hosting asked for).
+    #[error("no core that takes new users is alive")]
+    NoCore,
+    /// The invitation is missing, unknown or used.
+    #[error("invalid invitation token")]
+    InvalidInvitation,
+    /// The reservation expired, was released, or never was.
+    #[error("the reservation is gone: it expired or was released")]
+    ReservationGone,
+    /// The reservation is a user already.
+    #[error("the reservation has been committed already")]
+    AlreadyCommitted,
+    /// No such user.
+    #[error("no user {user}")]
+    UnknownUser {
+        /// As asked.
+        user: UserId,
+    },
+    /// No such core, or not with this node id.
+    #[error("no core {core}")]
+    UnknownCore {
+        /// As asked.
+        core: CoreId,
+    },
+    /// The core id is in use.
+    #[error("a core called {core} exists already")]
+    CoreExists {
+        /// As asked.
+        core: CoreId,
+    },
+    /// The core id belonged to a removed core, or the name to a user or a DNS record.
+    #[error("the name {label} is taken: {holder}")]
+    LabelTaken {
+        /// As asked.
+        label: String,
+        /// By what kind of thing: `user`, `core`, `removed-core`, `dns`, `reserved`.
+        holder: String,
+    },
+    /// The core still hosts users.
+    #[error("{core} still hosts {users} users")]
+    CoreHasUsers {
+        /// Which.
+        core: CoreId,
+        /// How many.
+        users: u64,
+    },
+    /// It is the only core.
+    #[error("{core} is the last core of the cluster")]
+    LastCore {
+        /// Which.
+        core: CoreId,
+    },
+    /// No join token has this secret.
+    #[error("no join token with this secret was made here")]
+    UnknownToken,
+    /// The token ended.
+    #[error("the join token expired")]
+    TokenExpired,
+    /// Another machine used the token.
+    #[error("the join token has been used already")]
+    TokenConsumed,
+    /// An operator revoked the token.
+    #[error("the join token was revoked")]
+    TokenRevoked,
+    /// The token is for a core of another name.
+    #[error("the join token is for {core}")]
+    TokenForOtherCore {
+        /// Its core.
+        core: CoreId,
+    },
+    /// No records at this label.
+    #[error("no DNS record for {label:?}")]
+    UnknownLabel {
+        /// As asked.
+        label: String,
+    },
+    /// No such access request, or it expired.
+    #[error("no such access request, or it expired")]
+    UnknownAccessRequest,
+    /// The access request has another final state already.
+    #[error("the access request has been answered already")]
+    AlreadyResolved,
+    /// A bound is reached.
+    #[error("too many {what} (at most {most})")]
+    TooMany {
+        /// Of what.
+        what: String,
+        /// The bound.
+        most: u64,
+    },
+    /// The configuration changed meanwhile.
+    #[error("the configuration is at version {current}")]
+    StaleVersion {
+        /// Its version now.
+        current: u64,
+    },
+    /// The cluster exists.
+    #[error("the cluster is founded already")]
+    AlreadyFounded,
+    /// The cluster does not exist yet.
+    #[error("the cluster is not founded yet")]
+    NotFounded,
+}
+
+impl std::fmt::Display for Command {
+    /// The command's name alone: its content may be personal.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Found(_) => "Found",
+            Self::ReserveUser(_) => "ReserveUser",
+            Self::CommitUser { .. } => "CommitUser",
+            Self::ReleaseUser { .. } => "ReleaseUser",
+            Self::DeleteUser { .. } => "DeleteUser",
+            Self::PutJoinToken { .. } => "PutJoinToken",
+            Self::RevokeJoinToken { .. } => "RevokeJoinToken",
+            Self::AdmitCore { .. } => "AdmitCore",
+            Self::AnnounceCore { .. } => "AnnounceCore",
+            Self::SetCoreAvailable { .. } => "SetCoreAvailable",
+            Self::RemoveCore { .. } => "RemoveCore",
+            Self::PutDnsRecord { .. } => "PutDnsRecord",
+            Self::DeleteDnsRecord { .. } => "DeleteDnsRecord",
+            Self::CreateInvitations { .. } => "CreateInvitations",
+            Self::PutAccessRequest { .. } => "PutAccessRequest",
+            Self::ResolveAccessRequest { .. } => "ResolveAccessRequest",
+            Self::PutConfig { .. } => "PutConfig",
+            Self::Sweep { .. } => "Sweep",
+        })
+    }
+}
+
+impl std::fmt::Display for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Done => f.write_str("Done"),
+            Self::Reserved { core, .. } => write!(f, "Reserved on {core}"),
+            Self::Admitted { node } => write!(f, "Admitted as {node}"),
+            Self::Rejected(rejection) => write!(f, "Rejected: {rejection}"),
+            Self::Nothing => f.write_str("Nothing"),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The platform store: a replicated state machine over openraft.

@@ -1,0 +1,1 @@
+//! The wire against golden samples and real clients.

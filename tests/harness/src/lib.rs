@@ -1,0 +1,1 @@
+//! Clusters of real processes, clients and waits, for tests and benches.
