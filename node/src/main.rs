@@ -1,3 +1,18 @@
-//! One core of a personal-data platform.
+//! `homecore`: one core of a personal-data platform, and the commands that look after it.
 
-fn main() {}
+mod accounts;
+mod adapters;
+mod capabilities;
+mod cli;
+mod cluster;
+mod config;
+mod rpc;
+mod tasks;
+mod telemetry;
+mod wiring;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -9,14 +9,21 @@ use crate::error::StoreError;
 use crate::index::Scan;
 use crate::journal::Position;
 use crate::mutation::Commit;
+use crate::transaction::ViewDebug;
 
 /// Where users' databases are.
 pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
-    /// Makes an empty database.
+    /// Makes an empty database that counts as holding the journal up to `applied`: whatever the
+    /// journal says of the user before that is of a former user of this id. The database is on
+    /// disk when this returns; a crash before leaves all of it or nothing.
     ///
     /// # Errors
     /// [`StoreError::UserExists`], or of the disk.
-    fn create(&self, user: &UserId) -> Result<Box<dyn UserDatabase>, StoreError>;
+    fn create(
+        &self,
+        user: &UserId,
+        applied: Position,
+    ) -> Result<Box<dyn UserDatabase>, StoreError>;
 
     /// Opens a user's database for writing. At most one is open at a time.
     ///
@@ -36,7 +43,9 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     /// Of the disk.
     fn contains(&self, user: &UserId) -> Result<bool, StoreError>;
 
-    /// Removes a user's folder for good. The database is closed.
+    /// Removes a user's folder for good, on disk when this returns. The database is closed;
+    /// readers may still be open and see the user until they are dropped. Nothing to remove is
+    /// no error.
     ///
     /// # Errors
     /// Of the disk.
@@ -56,7 +65,7 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
 }
 
 /// A user's database, open for writing, owned by one thread.
-pub trait UserDatabase: View + Send + std::fmt::Debug {
+pub trait UserDatabase: ViewDebug + Send {
     /// Opens a transaction. Reads through `self` see its changes, readers do not.
     ///
     /// # Errors

@@ -78,7 +78,7 @@ pub mod key {
     }
 }
 
-/// Bytes as a MessagePack binary instead of an array of numbers.
+/// Bytes as a `MessagePack` binary instead of an array of numbers.
 mod serde_bytes_vec {
     use serde::de::{Deserializer, Error, Visitor};
     use serde::ser::Serializer;

@@ -13,6 +13,9 @@ use crate::error::StoreError;
 #[serde(transparent)]
 pub struct Position(pub u64);
 
+/// What [`Journal::replay`] calls with each commit.
+pub type EachRow<'a> = dyn FnMut(Position, &UserId, &[u8]) -> Result<(), StoreError> + 'a;
+
 /// An append-only, durable log. Calls block; they are made on the store's own threads.
 pub trait Journal: Send + Sync + std::fmt::Debug + 'static {
     /// Appends encoded commits and returns the position of the last one, once all of them are on
@@ -26,11 +29,7 @@ pub trait Journal: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     /// Of reading, or what `each` returned.
-    fn replay(
-        &self,
-        from: Position,
-        each: &mut dyn FnMut(Position, &UserId, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError>;
+    fn replay(&self, from: Position, each: &mut EachRow<'_>) -> Result<(), StoreError>;
 
     /// Forgets commits up to and with `position`: the users' files hold them durably.
     ///

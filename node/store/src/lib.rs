@@ -12,13 +12,17 @@ pub mod engine;
 pub mod error;
 pub mod index;
 pub mod journal;
+pub mod memory;
 pub mod mutation;
+pub mod suite;
 pub mod transaction;
+pub mod users;
 
 pub use document::{Document, Kind, Rev, Seq};
-pub use engine::{Engine, UserDatabase, View};
+pub use engine::{Engine, Reader, UserDatabase, View};
 pub use error::StoreError;
 pub use index::{Entry, Index, Scan};
 pub use journal::{Journal, Position};
 pub use mutation::{Commit, Mutation};
 pub use transaction::{Base, PutError, Transaction, Write};
+pub use users::{Change, Users, Writer};

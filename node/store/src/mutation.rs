@@ -7,7 +7,7 @@ use crate::document::{Kind, Rev, Seq};
 use crate::error::StoreError;
 use crate::index::Entry;
 
-/// The encoding of commits in the journal. 1: MessagePack arrays.
+/// The encoding of commits in the journal. 1: `MessagePack` arrays.
 pub const COMMIT_FORMAT: u8 = 1;
 
 /// One document's new version.
@@ -43,7 +43,7 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// The journal's bytes: a format byte, then MessagePack.
+    /// The journal's bytes: a format byte, then `MessagePack`.
     ///
     /// # Errors
     /// Never for values that this crate makes; the encoder's signature allows it.

@@ -1,1 +1,76 @@
-//! The Pryv API.
+//! The Pryv API: registration, look-ups, access requests and administration at the root; log-in,
+//! streams, events and batch calls below a user.
+//!
+//! It translates and owns no data: what concerns a user is asked of the kernel, what concerns the
+//! platform of its port ([`homecore_kernel::ports::Platform`]).
+
+mod access_request;
+mod admin;
+mod apps;
+mod greeting;
+mod lookup;
+mod records;
+mod registration;
+mod reserved;
+mod routes;
+pub mod settings;
+mod state;
+
+use std::sync::Arc;
+
+use axum::Router;
+use homecore_http::{Capability, Context};
+use homecore_kernel::ports::Platform;
+use homecore_types::Entropy;
+
+pub use settings::{Addressing, FixedSettings, Service, Settings, SettingsSource};
+
+/// What this implementation says of itself in service info, unless the operator says otherwise.
+pub(crate) const FEATURES: &[(&str, bool)] = &[("noHF", true)];
+
+/// The Pryv API as a [`Capability`].
+#[derive(Clone, Debug)]
+pub struct Pryv {
+    platform: Arc<dyn Platform>,
+    settings: Arc<dyn SettingsSource>,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl Pryv {
+    /// The API over a platform.
+    #[must_use]
+    pub fn new(
+        platform: Arc<dyn Platform>,
+        settings: Arc<dyn SettingsSource>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Self { platform, settings, entropy }
+    }
+
+    fn state(&self, context: &Arc<Context>) -> state::State {
+        state::State {
+            context: Arc::clone(context),
+            platform: Arc::clone(&self.platform),
+            settings: Arc::clone(&self.settings),
+            entropy: Arc::clone(&self.entropy),
+        }
+    }
+}
+
+impl Capability for Pryv {
+    fn name(&self) -> &'static str {
+        "pryv"
+    }
+
+    fn roots(&self) -> &'static [&'static str] {
+        routes::ROOTS
+    }
+
+    fn root_routes(&self, context: &Arc<Context>) -> Router {
+        routes::root(self.state(context))
+    }
+
+    fn user_routes(&self, _context: &Arc<Context>) -> Router {
+        Router::new()
+    }
+}

@@ -1,0 +1,119 @@
+//! `POST /users`, `/reg/users` and the older `/reg/user` (spec/platform §3.5, spec/pryv-api §10.1).
+//!
+//! Here only the form is checked, every fault at once. Whether names are free, the invitation good
+//! and where the user will live is decided by the platform in one step, so that two cores cannot
+//! disagree.
+
+use axum::Extension;
+use axum::extract;
+use axum::response::Response;
+use homecore_http::context::ClientAddress;
+use homecore_http::{ApiError, JsonBody, Rate};
+use homecore_kernel::ports::{RegisterError, Registration};
+use homecore_kernel::violation::Violation;
+use homecore_types::ErrorId;
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use crate::reserved::is_reserved;
+use crate::state::State;
+
+/// Characters of the fields that have no rule of their own; they travel in platform commands.
+const TEXT_CHARS_MAX: usize = 300;
+
+/// All three routes: older field names are understood everywhere where the present ones are absent.
+pub(crate) async fn register(
+    extract::State(state): extract::State<State>,
+    Extension(client): Extension<ClientAddress>,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    state.limit(Rate::Registration, client)?;
+    let body = Value::Object(body.into_object()?);
+    let registration = Registration::parse(&body).map_err(|found| invalid(&found))?;
+    bounded(&registration).map_err(|found| invalid(&[found]))?;
+
+    let username = registration.username.clone();
+    if is_reserved(username.as_str(), &state.context.site.facts()) {
+        return Err(taken(&[("username".to_owned(), username.to_string())]));
+    }
+    let registered = state.platform.register(registration).await.map_err(refused)?;
+    let endpoint = state.settings().addressing.api_endpoint(
+        &registered.core_url,
+        registered.username.as_str(),
+        &registered.token,
+    );
+    let body = json!({ "username": registered.username, "apiEndpoint": endpoint });
+    state.context.reply(StatusCode::CREATED, &body)
+}
+
+fn bounded(registration: &Registration) -> Result<(), Violation> {
+    for (name, code, text) in [
+        ("hosting", "hosting-invalid", &registration.hosting),
+        ("invitationToken", "invitationToken-invalid", &registration.invitation),
+    ] {
+        if text.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
+            let message = format!("Should have at most {TEXT_CHARS_MAX} characters");
+            return Err(Violation::of_field(code, &message, &format!("#/{name}"), name));
+        }
+    }
+    Ok(())
+}
+
+/// 400 with what is wrong.
+pub(crate) fn invalid(violations: &[Violation]) -> ApiError {
+    ApiError::new(ErrorId::InvalidParametersFormat, "The parameters' format is invalid.")
+        .with_data(Violation::list(violations))
+}
+
+/// 400 for a username in an address.
+pub(crate) fn invalid_username() -> ApiError {
+    invalid(&[Violation::of_field(
+        "username-invalid",
+        "Username should have between 5 and 60 characters and contain lowercase letters or numbers or dashes",
+        "#/username",
+        "username",
+    )])
+}
+
+/// 400 for an e-mail address in an address.
+pub(crate) fn invalid_email() -> ApiError {
+    invalid(&[Violation::of_field(
+        "email-invalid",
+        "Email address format not recognized",
+        "#/email",
+        "email",
+    )])
+}
+
+/// 409 with every field that is taken.
+pub(crate) fn taken(fields: &[(String, String)]) -> ApiError {
+    let shown: Vec<String> =
+        fields.iter().map(|(field, value)| format!("{field} \"{value}\"")).collect();
+    let data: Map<String, Value> =
+        fields.iter().map(|(field, value)| (field.clone(), Value::from(value.as_str()))).collect();
+    ApiError::new(
+        ErrorId::ItemAlreadyExists,
+        format!("An user with {} already exists", shown.join(", ")),
+    )
+    .with_data(Value::Object(data))
+}
+
+fn refused(error: RegisterError) -> ApiError {
+    match error {
+        RegisterError::Taken(mut fields) => {
+            // The name first, as people read it.
+            let name = fields.remove_entry("username");
+            taken(&name.into_iter().chain(fields).collect::<Vec<_>>())
+        }
+        RegisterError::InvalidInvitation => {
+            ApiError::new(ErrorId::InvalidOperation, "Invalid invitation token")
+                .with_data(json!({ "param": "invitationToken" }))
+        }
+        RegisterError::UnknownHosting(ref hosting) => {
+            ApiError::new(ErrorId::UnknownReferencedResource, error.to_string())
+                .with_data(json!({ "hosting": hosting }))
+        }
+        RegisterError::Refused { id, message } => ApiError::new(id, message),
+        RegisterError::Unavailable(unavailable) => unavailable.into(),
+    }
+}

@@ -1,0 +1,58 @@
+//! Names that nobody may register, although their form is good.
+//!
+//! The original has a list of 124 542 words that is not part of its contract; what must be reserved
+//! is what the platform uses itself: first path segments, labels of the zone, cores, static DNS
+//! entries, aliases and the names of the product (spec/platform §3.6).
+
+use homecore_http::SiteFacts;
+use homecore_types::id::RESERVED_LABELS;
+
+/// Words that invite abuse beside those the router and the zone own.
+const WORDS: &[&str] = &[
+    "administrator", "hostmaster", "postmaster", "webmaster", "security", "support", "abuse",
+    "noreply", "no-reply", "autoconfig", "autodiscover", "localhost", "homecore", "favicon",
+    "static", "assets", "health", "status", "calendars", "contacts", "principals", "remote",
+    "well-known", "acme-challenge",
+];
+
+/// Whether a name is reserved on this platform.
+#[must_use]
+pub(crate) fn is_reserved(username: &str, site: &SiteFacts) -> bool {
+    username.starts_with("pryv")
+        || RESERVED_LABELS.contains(&username)
+        || WORDS.contains(&username)
+        || is_alias(username)
+        || site.cores.contains(username)
+        || site.core == username
+        || site.static_labels.contains(username)
+}
+
+/// Random aliases have the form `r-xxxxxxxx`.
+fn is_alias(username: &str) -> bool {
+    username.strip_prefix("r-").is_some_and(|rest| {
+        rest.len() == 8 && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_platform_uses_is_reserved() {
+        let site = SiteFacts {
+            core: "core-a".to_owned(),
+            cores: ["core-a", "core-b"].map(str::to_owned).into(),
+            static_labels: ["sandbox".to_owned()].into(),
+            ..SiteFacts::default()
+        };
+        for name in
+            ["admin", "system", "access", "events", "pryvtest", "core-b", "sandbox", "r-12345678"]
+        {
+            assert!(is_reserved(name, &site), "{name}");
+        }
+        for name in ["alice", "core-c", "r-1234567", "r-123456789", "my-pryv", "sandbox2"] {
+            assert!(!is_reserved(name, &site), "{name}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Which path leads where. Registration routes stand at `/reg/…`; some have an older place too.
+
+use axum::Router;
+use axum::routing::{any, delete, get, post};
+
+use crate::state::State;
+use crate::{access_request, admin, apps, greeting, lookup, records, registration};
+
+/// First path segments at the root.
+pub(crate) const ROOTS: &[&str] =
+    &["", "reg", "users", "apps", "access", "service", "system"];
+
+/// Routes at the root.
+pub(crate) fn root(state: State) -> Router {
+    Router::new()
+        .route("/", get(greeting::greet))
+        .route("/service/info", get(greeting::service_info))
+        .route("/reg/service/info", get(greeting::service_info))
+        .merge(registration_routes())
+        .merge(access_routes())
+        .merge(admin_routes())
+        .with_state(state)
+}
+
+fn registration_routes() -> Router<State> {
+    Router::new()
+        .route("/users", post(registration::register))
+        .route("/reg/users", post(registration::register))
+        .route("/reg/user", post(registration::register))
+        .route("/reg/{name}/check_username", get(lookup::check_username))
+        .route("/reg/{name}/check_email", get(lookup::check_email))
+        .route("/reg/username/check", post(lookup::gone))
+        .route("/reg/email/check", post(lookup::gone))
+        .route("/reg/cores", get(lookup::cores))
+        .route("/reg/hostings", get(lookup::hostings))
+        .route("/reg/{name}/username", get(lookup::email_username))
+        .route("/reg/{name}/uid", get(lookup::email_uid))
+        .route("/reg/{name}/server", get(lookup::server_redirect).post(lookup::server))
+        .route("/apps", get(apps::list))
+        .route("/apps/{id}", get(apps::one))
+        .route("/reg/apps", get(apps::list))
+        .route("/reg/apps/{id}", get(apps::one))
+}
+
+fn access_routes() -> Router<State> {
+    Router::new()
+        .route("/access/invitationtoken/check", post(apps::check_invitation))
+        .route("/reg/access/invitationtoken/check", post(apps::check_invitation))
+        .route("/reg/access", post(access_request::create))
+        .route("/reg/access/{key}", get(access_request::poll).post(access_request::resolve))
+}
+
+fn admin_routes() -> Router<State> {
+    Router::new()
+        .route("/reg/records", post(records::put))
+        .route("/reg/records/{subdomain}", delete(records::delete))
+        .route("/reg/admin/users/{name}", get(admin::user))
+        .route("/reg/admin/servers", get(admin::servers))
+        .route("/reg/admin/servers/{name}/users", get(admin::server_users))
+        .route("/reg/admin/servers/{name}/rename/{to}", any(admin::rename_server))
+        .route("/reg/admin/invitations", get(admin::invitations))
+        .route("/reg/admin/invitations/post", get(admin::post_invitations))
+        .route("/system/admin/users", get(admin::users))
+        .route("/system/admin/cores", get(admin::cores))
+        .route("/system/admin/invitations", post(admin::create_invitations))
+        .route("/system/status", get(admin::status))
+}

@@ -1,0 +1,213 @@
+//! A user's database, open for writing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use homecore_store::{
+    Commit, Document, Entry, Kind, Mutation, Position, Rev, Scan, Seq, StoreError, UserDatabase,
+    View,
+};
+use rusqlite::Connection;
+
+use crate::durable::Durable;
+use crate::view::{Rows, entries_of};
+use crate::{fault, schema};
+
+/// See [`UserDatabase`].
+pub(crate) struct SqliteDatabase {
+    connection: Connection,
+    path: PathBuf,
+    /// Whose it is, for errors.
+    what: String,
+    durable: Arc<Durable>,
+    applied: Position,
+    /// The last change, with the open transaction.
+    last: Seq,
+    /// The last change, without it.
+    committed: Seq,
+}
+
+impl std::fmt::Debug for SqliteDatabase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteDatabase")
+            .field("path", &self.path)
+            .field("applied", &self.applied)
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SqliteDatabase {
+    pub(crate) fn new(
+        connection: Connection,
+        path: PathBuf,
+        what: String,
+        durable: Arc<Durable>,
+    ) -> Result<Self, StoreError> {
+        let (applied, last) = Rows { connection: &connection, what: &what }.state()?;
+        let applied = Position(applied);
+        Ok(Self { connection, path, what, durable, applied, last, committed: last })
+    }
+
+    fn rows(&self) -> Rows<'_> {
+        Rows { connection: &self.connection, what: &self.what }
+    }
+
+    fn run(&self, sql: &str, doing: &str) -> Result<(), StoreError> {
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute([]))
+            .map(|_rows| ())
+            .map_err(fault::sql(&format!("{doing} in {}", self.what)))
+    }
+
+    fn put(&self, commit: &Commit, mutation: &Mutation) -> Result<(), StoreError> {
+        let writing = |error| fault::sql(&format!("writing {}", self.what))(error);
+        let kind = u8::from(mutation.kind);
+        let rev: i64 = fault::number(mutation.rev.0, "a revision")?;
+        let seq: i64 = fault::number(mutation.seq.0, "a change")?;
+        let (at, deleted, body) = (commit.at.0, mutation.deleted, mutation.body.as_ref());
+        let entries = rmp_serde::to_vec(&mutation.entries)
+            .map_err(|error| StoreError::engine("encoding entries", error))?;
+        let present =
+            entries_of(&self.connection, mutation.kind, &mutation.id).map_err(writing)?;
+        let Some((number, former)) = present else {
+            self.connection
+                .prepare_cached(schema::DOCUMENT_INSERT)
+                .and_then(|mut insert| {
+                    insert.execute((kind, &mutation.id, rev, seq, at, deleted, &entries, body))
+                })
+                .map_err(writing)?;
+            let number = self.connection.last_insert_rowid();
+            return self.enter(mutation, number, &[]).map_err(writing);
+        };
+        if mutation.keep_previous {
+            self.connection
+                .prepare_cached(schema::HISTORY_KEEP)
+                .and_then(|mut keep| keep.execute([number]))
+                .map_err(writing)?;
+        }
+        self.connection
+            .prepare_cached(schema::DOCUMENT_UPDATE)
+            .and_then(|mut update| update.execute((number, rev, seq, at, deleted, &entries, body)))
+            .map_err(writing)?;
+        let former: Vec<Entry> = rmp_serde::from_slice(&former).map_err(|error| {
+            StoreError::Corrupted { what: format!("the entries of a document of {}: {error}", self.what) }
+        })?;
+        self.enter(mutation, number, &former).map_err(writing)
+    }
+
+    /// Brings a document's entries from what they were to what they shall be.
+    fn enter(&self, mutation: &Mutation, number: i64, former: &[Entry]) -> rusqlite::Result<()> {
+        let id = &mutation.id;
+        for entry in former.iter().filter(|entry| !mutation.entries.contains(entry)) {
+            let mut delete = self.connection.prepare_cached(schema::ENTRY_DELETE)?;
+            delete.execute((entry.index.0, &entry.key, id, number))?;
+        }
+        for entry in mutation.entries.iter().filter(|entry| !former.contains(entry)) {
+            let mut insert = self.connection.prepare_cached(schema::ENTRY_INSERT)?;
+            insert.execute((entry.index.0, &entry.key, id, number))?;
+        }
+        Ok(())
+    }
+
+    fn try_commit(&self, applied: Position) -> Result<(), StoreError> {
+        let position: i64 = fault::number(applied.0, "a position")?;
+        let seq: i64 = fault::number(self.last.0, "a change")?;
+        self.connection
+            .prepare_cached(schema::STATE_UPDATE)
+            .and_then(|mut update| update.execute((position, seq)))
+            .map_err(fault::sql(&format!("writing the state of {}", self.what)))?;
+        // Before it is written: a checkpoint that comes between writes a file too many, not one
+        // too few.
+        self.durable.note(&self.path);
+        self.run("COMMIT", "committing")
+    }
+}
+
+impl UserDatabase for SqliteDatabase {
+    fn begin(&mut self) -> Result<(), StoreError> {
+        self.run("BEGIN IMMEDIATE", "beginning")
+    }
+
+    fn apply(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        if self.connection.is_autocommit() {
+            let doing = format!("writing {}", self.what);
+            return Err(StoreError::engine(doing, "no transaction is open"));
+        }
+        for mutation in &commit.mutations {
+            if mutation.seq <= self.last {
+                continue;
+            }
+            if mutation.seq != self.last.next() {
+                return Err(StoreError::Corrupted {
+                    what: format!(
+                        "{}: change {} follows change {}",
+                        self.what, mutation.seq.0, self.last.0
+                    ),
+                });
+            }
+            self.put(commit, mutation)?;
+            self.last = mutation.seq;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, applied: Position) -> Result<(), StoreError> {
+        if let Err(error) = self.try_commit(applied) {
+            self.rollback()?;
+            return Err(error);
+        }
+        self.applied = applied;
+        self.committed = self.last;
+        Ok(())
+    }
+
+    fn rollback(&mut self) -> Result<(), StoreError> {
+        self.last = self.committed;
+        // SQLite ends a transaction by itself after some errors.
+        if self.connection.is_autocommit() { Ok(()) } else { self.run("ROLLBACK", "undoing") }
+    }
+
+    fn applied(&self) -> Result<Position, StoreError> {
+        Ok(self.applied)
+    }
+}
+
+impl View for SqliteDatabase {
+    fn get(&self, kind: Kind, id: &str) -> Result<Option<Document>, StoreError> {
+        self.rows().get(kind, id)
+    }
+
+    fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Document)>, StoreError> {
+        self.rows().scan(scan)
+    }
+
+    fn list(
+        &self,
+        kind: Kind,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.rows().list(kind, after, limit)
+    }
+
+    fn changes(&self, since: Seq, limit: usize) -> Result<Vec<Document>, StoreError> {
+        self.rows().changes(since, limit)
+    }
+
+    fn history(
+        &self,
+        kind: Kind,
+        id: &str,
+        after: Rev,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.rows().history(kind, id, after, limit)
+    }
+
+    /// With what the open transaction holds; it is not in the database before the commit.
+    fn last_seq(&self) -> Result<Seq, StoreError> {
+        Ok(self.last)
+    }
+}

@@ -1,0 +1,189 @@
+//! The tables of a user's database, how a connection is set up, and every statement.
+//!
+//! Documents have a number of their own (the rowid), which entries point at: a scan is a range of
+//! the entries' key and one look-up for each document found. A document's own entries are kept
+//! in its row as well, so that replacing them needs no second index.
+
+use std::path::Path;
+use std::time::Duration;
+
+use homecore_store::StoreError;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::engine::SqliteOptions;
+use crate::fault;
+
+/// The format of a user's database, in `user_version`. Another layout is another number.
+pub(crate) const FORMAT: i64 = 1;
+
+/// How long a connection waits for a lock. Only closing and opening the same user's database take
+/// any that another connection could meet.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Statements of one connection that stay prepared.
+const PREPARED_MAX: usize = 32;
+
+/// Everything of [`FORMAT`].
+pub(crate) const TABLES: &str = "
+    CREATE TABLE document (
+        number     INTEGER PRIMARY KEY,
+        kind       INTEGER NOT NULL,
+        id         TEXT NOT NULL,
+        rev        INTEGER NOT NULL,
+        seq        INTEGER NOT NULL,
+        written_at INTEGER NOT NULL,
+        deleted    INTEGER NOT NULL,
+        entries    BLOB NOT NULL,
+        body       BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX document_by_id ON document (kind, id);
+    CREATE UNIQUE INDEX document_by_seq ON document (seq);
+    CREATE TABLE entry (
+        place    INTEGER NOT NULL,
+        key      BLOB NOT NULL,
+        id       TEXT NOT NULL,
+        document INTEGER NOT NULL,
+        PRIMARY KEY (place, key, id, document)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE history (
+        number     INTEGER PRIMARY KEY,
+        kind       INTEGER NOT NULL,
+        id         TEXT NOT NULL,
+        rev        INTEGER NOT NULL,
+        seq        INTEGER NOT NULL,
+        written_at INTEGER NOT NULL,
+        deleted    INTEGER NOT NULL,
+        body       BLOB NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX history_by_rev ON history (kind, id, rev);
+    CREATE TABLE state (
+        one     INTEGER PRIMARY KEY CHECK (one = 1),
+        applied INTEGER NOT NULL,
+        seq     INTEGER NOT NULL
+    ) STRICT;
+";
+
+/// Sets the state of a new database.
+pub(crate) const STATE_INSERT: &str = "INSERT INTO state (one, applied, seq) VALUES (1, ?1, 0)";
+/// The applied position and the last change.
+pub(crate) const STATE_SELECT: &str = "SELECT applied, seq FROM state WHERE one = 1";
+/// Sets both.
+pub(crate) const STATE_UPDATE: &str = "UPDATE state SET applied = ?1, seq = ?2 WHERE one = 1";
+/// A document.
+pub(crate) const DOCUMENT: &str = "SELECT kind, id, rev, seq, written_at, deleted, body \
+     FROM document WHERE kind = ?1 AND id = ?2";
+/// What is needed to replace a document.
+pub(crate) const DOCUMENT_ENTRIES: &str =
+    "SELECT number, entries FROM document WHERE kind = ?1 AND id = ?2";
+/// Writes a document's first version.
+pub(crate) const DOCUMENT_INSERT: &str = "INSERT INTO document \
+     (kind, id, rev, seq, written_at, deleted, entries, body) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+/// Writes a document's next version.
+pub(crate) const DOCUMENT_UPDATE: &str = "UPDATE document \
+     SET rev = ?2, seq = ?3, written_at = ?4, deleted = ?5, entries = ?6, body = ?7 \
+     WHERE number = ?1";
+/// Keeps the present version of a document.
+pub(crate) const HISTORY_KEEP: &str = "INSERT OR REPLACE INTO history \
+     (kind, id, rev, seq, written_at, deleted, body) \
+     SELECT kind, id, rev, seq, written_at, deleted, body FROM document WHERE number = ?1";
+/// Kept versions.
+pub(crate) const HISTORY: &str = "SELECT kind, id, rev, seq, written_at, deleted, body \
+     FROM history WHERE kind = ?1 AND id = ?2 AND rev > ?3 ORDER BY rev LIMIT ?4";
+/// Puts a document under a key.
+pub(crate) const ENTRY_INSERT: &str =
+    "INSERT OR IGNORE INTO entry (place, key, id, document) VALUES (?1, ?2, ?3, ?4)";
+/// Takes it away.
+pub(crate) const ENTRY_DELETE: &str =
+    "DELETE FROM entry WHERE place = ?1 AND key = ?2 AND id = ?3 AND document = ?4";
+/// All of a kind.
+pub(crate) const LIST: &str = "SELECT kind, id, rev, seq, written_at, deleted, body \
+     FROM document WHERE kind = ?1 ORDER BY id LIMIT ?2";
+/// All of a kind, after an id.
+pub(crate) const LIST_AFTER: &str = "SELECT kind, id, rev, seq, written_at, deleted, body \
+     FROM document WHERE kind = ?1 AND id > ?3 ORDER BY id LIMIT ?2";
+/// What changed.
+pub(crate) const CHANGES: &str = "SELECT kind, id, rev, seq, written_at, deleted, body \
+     FROM document WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+
+/// A scan with its bounds and direction. The join is a CROSS JOIN because SQLite keeps the order
+/// of those: entries first.
+macro_rules! scan {
+    ($bounds:literal, $direction:literal) => {
+        concat!(
+            "SELECT d.kind, d.id, d.rev, d.seq, d.written_at, d.deleted, d.body, e.key \
+             FROM entry e CROSS JOIN document d ON d.number = e.document \
+             WHERE e.place = ?1 AND ",
+            $bounds,
+            " ORDER BY e.key ",
+            $direction,
+            ", e.id ",
+            $direction,
+            " LIMIT ?2"
+        )
+    };
+}
+
+/// Ascending, from a key.
+pub(crate) const SCAN_UP: &str = scan!("e.key >= ?3", "ASC");
+/// Ascending, from a key to another.
+pub(crate) const SCAN_UP_TO: &str = scan!("e.key >= ?3 AND e.key < ?4", "ASC");
+/// Ascending, after an entry.
+pub(crate) const SCAN_UP_AFTER: &str = scan!("(e.key, e.id) > (?3, ?4)", "ASC");
+/// Ascending, after an entry, to a key.
+pub(crate) const SCAN_UP_AFTER_TO: &str = scan!("(e.key, e.id) > (?3, ?4) AND e.key < ?5", "ASC");
+/// Descending, from the end down to a key.
+pub(crate) const SCAN_DOWN: &str = scan!("e.key >= ?3", "DESC");
+/// Descending, from below a key down to another.
+pub(crate) const SCAN_DOWN_TO: &str = scan!("e.key >= ?3 AND e.key < ?4", "DESC");
+/// Descending, from before an entry down to a key.
+pub(crate) const SCAN_DOWN_AFTER: &str = scan!("e.key >= ?3 AND (e.key, e.id) < (?4, ?5)", "DESC");
+
+/// Opens a connection to a database that is there.
+pub(crate) fn connect(
+    path: &Path,
+    options: &SqliteOptions,
+    what: &str,
+) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opening = |error| fault::sql(&format!("opening {what}"))(error);
+    let connection = Connection::open_with_flags(path, flags).map_err(opening)?;
+    connection.busy_timeout(LOCK_TIMEOUT).map_err(opening)?;
+    connection.set_prepared_statement_cache_capacity(PREPARED_MAX);
+    // NORMAL: the journal, not this file, is what makes an acknowledged write durable.
+    connection
+        .execute_batch(&format!(
+            "PRAGMA synchronous = NORMAL;
+             PRAGMA cache_size = -{};
+             PRAGMA mmap_size = {};
+             PRAGMA journal_size_limit = {};
+             PRAGMA temp_store = MEMORY;
+             PRAGMA trusted_schema = OFF;",
+            options.cache_bytes / 1024,
+            options.mmap_bytes,
+            options.log_bytes_kept,
+        ))
+        .map_err(opening)?;
+    check_format(&connection, what)?;
+    Ok(connection)
+}
+
+fn check_format(connection: &Connection, what: &str) -> Result<(), StoreError> {
+    let found: i64 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(fault::sql(&format!("reading the format of {what}")))?;
+    if found == FORMAT {
+        return Ok(());
+    }
+    if found < FORMAT {
+        return Err(StoreError::Corrupted { what: format!("{what} has the format {found}") });
+    }
+    Err(StoreError::UnknownFormat {
+        what: what.to_owned(),
+        found: fault::number(found, "a format")?,
+        known: fault::number(FORMAT, "a format")?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

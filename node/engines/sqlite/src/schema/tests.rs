@@ -1,0 +1,50 @@
+//! How SQLite runs each statement. One that reads a whole table, or that sorts, is slow for
+//! whoever has much data, and nobody else would notice.
+
+use std::fmt::Write as _;
+
+use super::*;
+
+const STATEMENTS: &[(&str, &str)] = &[
+    ("state select", STATE_SELECT),
+    ("state update", STATE_UPDATE),
+    ("document", DOCUMENT),
+    ("document entries", DOCUMENT_ENTRIES),
+    ("document insert", DOCUMENT_INSERT),
+    ("document update", DOCUMENT_UPDATE),
+    ("history keep", HISTORY_KEEP),
+    ("history", HISTORY),
+    ("entry insert", ENTRY_INSERT),
+    ("entry delete", ENTRY_DELETE),
+    ("list", LIST),
+    ("list after", LIST_AFTER),
+    ("changes", CHANGES),
+    ("scan up", SCAN_UP),
+    ("scan up to", SCAN_UP_TO),
+    ("scan up after", SCAN_UP_AFTER),
+    ("scan up after to", SCAN_UP_AFTER_TO),
+    ("scan down", SCAN_DOWN),
+    ("scan down to", SCAN_DOWN_TO),
+    ("scan down after", SCAN_DOWN_AFTER),
+];
+
+#[test]
+fn every_statement_runs_as_planned() {
+    let connection = Connection::open_in_memory().unwrap();
+    connection.execute_batch(TABLES).unwrap();
+    let mut plans = String::new();
+    for (name, sql) in STATEMENTS {
+        writeln!(plans, "{name}").unwrap();
+        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let count = explain.parameter_count();
+        let nothing = rusqlite::params_from_iter(vec![rusqlite::types::Null; count]);
+        let lines = explain.query_map(nothing, |row| row.get::<_, String>(3)).unwrap();
+        for line in lines {
+            let line = line.unwrap();
+            assert!(!line.contains("SCAN"), "{name} reads a whole table: {line}");
+            assert!(!line.contains("TEMP B-TREE"), "{name} sorts: {line}");
+            writeln!(plans, "  {line}").unwrap();
+        }
+    }
+    assert_eq!(plans, include_str!("plans.txt"), "the plans are now:\n{plans}");
+}

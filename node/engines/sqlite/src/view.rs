@@ -1,0 +1,179 @@
+//! Reading a user's database through any connection to it.
+
+use bytes::Bytes;
+use homecore_store::{Document, Kind, Rev, Scan, Seq, StoreError, View};
+use homecore_types::Millis;
+use rusqlite::{Connection, OptionalExtension, Row, ToSql};
+
+use crate::{fault, schema};
+
+/// What a connection sees.
+#[derive(Debug)]
+pub(crate) struct Rows<'c> {
+    pub(crate) connection: &'c Connection,
+    /// Whose database, for errors.
+    pub(crate) what: &'c str,
+}
+
+impl Rows<'_> {
+    /// Runs a statement and makes something of each row.
+    fn all<T>(
+        &self,
+        sql: &str,
+        parameters: &[&dyn ToSql],
+        make: impl Fn(&Row<'_>) -> Result<T, Unreadable>,
+    ) -> Result<Vec<T>, StoreError> {
+        let run = || -> Result<Vec<T>, Unreadable> {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query(parameters)?;
+            let mut made = Vec::new();
+            while let Some(row) = rows.next()? {
+                made.push(make(row)?);
+            }
+            Ok(made)
+        };
+        run().map_err(|unreadable| unreadable.into_error(self.what))
+    }
+
+    /// The applied position and the last change, as stored.
+    pub(crate) fn state(&self) -> Result<(u64, Seq), StoreError> {
+        let (applied, seq): (i64, i64) = self
+            .connection
+            .prepare_cached(schema::STATE_SELECT)
+            .and_then(|mut statement| {
+                statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+            })
+            .map_err(fault::sql(&format!("reading the state of {}", self.what)))?;
+        Ok((fault::number(applied, "a position")?, Seq(fault::number(seq, "a change")?)))
+    }
+}
+
+impl View for Rows<'_> {
+    fn get(&self, kind: Kind, id: &str) -> Result<Option<Document>, StoreError> {
+        let run = || -> Result<Option<Document>, Unreadable> {
+            let mut statement = self.connection.prepare_cached(schema::DOCUMENT)?;
+            let mut rows = statement.query((u8::from(kind), id))?;
+            rows.next()?.map(document).transpose()
+        };
+        run().map_err(|unreadable| unreadable.into_error(self.what))
+    }
+
+    fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Document)>, StoreError> {
+        let (place, limit) = (scan.index.0, limit(scan.limit));
+        let Scan { from, to, .. } = scan;
+        // Of two bounds on one side the narrower one is used alone.
+        let after = scan.after.as_ref().filter(|(key, _)| {
+            if scan.descending { to.as_ref().is_none_or(|to| key < to) } else { key >= from }
+        });
+        let (sql, bounds): (&str, Vec<&dyn ToSql>) = match (scan.descending, after, to) {
+            (false, None, None) => (schema::SCAN_UP, vec![from]),
+            (false, None, Some(to)) => (schema::SCAN_UP_TO, vec![from, to]),
+            (false, Some((key, id)), None) => (schema::SCAN_UP_AFTER, vec![key, id]),
+            (false, Some((key, id)), Some(to)) => (schema::SCAN_UP_AFTER_TO, vec![key, id, to]),
+            (true, None, None) => (schema::SCAN_DOWN, vec![from]),
+            (true, None, Some(to)) => (schema::SCAN_DOWN_TO, vec![from, to]),
+            (true, Some((key, id)), _) => (schema::SCAN_DOWN_AFTER, vec![from, key, id]),
+        };
+        let mut parameters: Vec<&dyn ToSql> = vec![&place, &limit];
+        parameters.extend(bounds);
+        self.all(sql, &parameters, |row| {
+            Ok((row.get_ref(7)?.as_blob().map_err(rusqlite::Error::from)?.to_vec(), document(row)?))
+        })
+    }
+
+    fn list(
+        &self,
+        kind: Kind,
+        after: Option<&str>,
+        most: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let (kind, most) = (u8::from(kind), limit(most));
+        match after {
+            Some(after) => self.all(schema::LIST_AFTER, &[&kind, &most, &after], document),
+            None => self.all(schema::LIST, &[&kind, &most], document),
+        }
+    }
+
+    fn changes(&self, since: Seq, most: usize) -> Result<Vec<Document>, StoreError> {
+        let since = i64::try_from(since.0).unwrap_or(i64::MAX);
+        self.all(schema::CHANGES, &[&since, &limit(most)], document)
+    }
+
+    fn history(
+        &self,
+        kind: Kind,
+        id: &str,
+        after: Rev,
+        most: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let (kind, after) = (u8::from(kind), i64::try_from(after.0).unwrap_or(i64::MAX));
+        self.all(schema::HISTORY, &[&kind, &id, &after, &limit(most)], document)
+    }
+
+    fn last_seq(&self) -> Result<Seq, StoreError> {
+        Ok(self.state()?.1)
+    }
+}
+
+fn limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Why a row could not be read.
+enum Unreadable {
+    Sql(rusqlite::Error),
+    Damaged(StoreError),
+}
+
+impl From<rusqlite::Error> for Unreadable {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<StoreError> for Unreadable {
+    fn from(error: StoreError) -> Self {
+        Self::Damaged(error)
+    }
+}
+
+impl Unreadable {
+    fn into_error(self, what: &str) -> StoreError {
+        match self {
+            Self::Sql(error) => fault::sql(&format!("reading {what}"))(error),
+            Self::Damaged(StoreError::Corrupted { what: detail }) => {
+                StoreError::Corrupted { what: format!("{what}: {detail}") }
+            }
+            Self::Damaged(error) => error,
+        }
+    }
+}
+
+/// The first seven columns: kind, id, rev, seq, the rest as in [`schema::DOCUMENT`].
+fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
+    let kind: u8 = row.get(0)?;
+    let kind = Kind::try_from(kind)
+        .map_err(|unknown| StoreError::Corrupted { what: unknown.to_string() })?;
+    let body = row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?;
+    Ok(Document {
+        kind,
+        id: row.get(1)?,
+        rev: Rev(fault::number(row.get::<_, i64>(2)?, "a revision")?),
+        seq: Seq(fault::number(row.get::<_, i64>(3)?, "a change")?),
+        written_at: Millis(row.get(4)?),
+        deleted: row.get(5)?,
+        body: Bytes::copy_from_slice(body),
+    })
+}
+
+/// A document's number and entries, as stored.
+pub(crate) fn entries_of(
+    connection: &Connection,
+    kind: Kind,
+    id: &str,
+) -> rusqlite::Result<Option<(i64, Vec<u8>)>> {
+    connection
+        .prepare_cached(schema::DOCUMENT_ENTRIES)?
+        .query_row((u8::from(kind), id), |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}

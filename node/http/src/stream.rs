@@ -1,0 +1,152 @@
+//! JSON answers that are written while they are read: `{"events":[…],"meta":{…}}`.
+//!
+//! Client libraries parse such answers incrementally and look for literal texts, so the form is
+//! exact: compact, lists first, `meta` last (spec/pryv-api §1.10). Once the first byte is sent an
+//! error can only be told by cutting the connection.
+
+use std::fmt;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::Stream;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::error::ApiError;
+
+/// A piece is sent when it has grown to this many bytes.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// Writes an object of lists, piece by piece.
+#[derive(Debug)]
+pub struct ListWriter {
+    buffer: BytesMut,
+    keys: usize,
+    items: usize,
+    open: bool,
+}
+
+impl Default for ListWriter {
+    fn default() -> Self {
+        let mut buffer = BytesMut::with_capacity(PIECE_BYTES + 1024);
+        buffer.put_u8(b'{');
+        Self { buffer, keys: 0, items: 0, open: false }
+    }
+}
+
+impl ListWriter {
+    /// Begins a list; ends the one before.
+    pub fn list(&mut self, key: &str) {
+        self.end_list();
+        self.key(key);
+        self.buffer.put_u8(b'[');
+        self.open = true;
+        self.items = 0;
+    }
+
+    /// Adds an item to the list.
+    ///
+    /// # Errors
+    /// When it cannot be serialised.
+    pub fn item(&mut self, item: &impl Serialize) -> Result<(), serde_json::Error> {
+        if self.items > 0 {
+            self.buffer.put_u8(b',');
+        }
+        self.items += 1;
+        serde_json::to_writer((&mut self.buffer).writer(), item)
+    }
+
+    /// What has been written, once it is worth sending.
+    pub fn piece(&mut self) -> Option<Bytes> {
+        (self.buffer.len() >= PIECE_BYTES).then(|| self.take())
+    }
+
+    /// What has been written since the last piece.
+    pub fn take(&mut self) -> Bytes {
+        self.buffer.split().freeze()
+    }
+
+    /// The end: `meta` and the closing brace.
+    ///
+    /// # Errors
+    /// When `meta` cannot be serialised.
+    pub fn finish(mut self, context: &Context) -> Result<Bytes, serde_json::Error> {
+        self.end_list();
+        self.key("meta");
+        serde_json::to_writer((&mut self.buffer).writer(), &context.meta())?;
+        self.buffer.put_u8(b'}');
+        Ok(self.buffer.freeze())
+    }
+
+    fn key(&mut self, key: &str) {
+        if self.keys > 0 {
+            self.buffer.put_u8(b',');
+        }
+        self.keys += 1;
+        self.buffer.put_u8(b'"');
+        self.buffer.put_slice(key.as_bytes());
+        self.buffer.put_slice(b"\":");
+    }
+
+    fn end_list(&mut self) {
+        if self.open {
+            self.buffer.put_u8(b']');
+            self.open = false;
+        }
+    }
+}
+
+/// A JSON response whose body comes in pieces. An error ends the connection.
+#[must_use]
+pub fn streamed<S, E>(pieces: S) -> Response
+where
+    S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+    E: Into<axum::BoxError> + fmt::Debug + 'static,
+{
+    let mut response = Response::new(Body::from_stream(pieces));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// What a stream is cut with.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the answer was cut off: {0}")]
+pub struct Cut(pub String);
+
+impl From<ApiError> for Cut {
+    fn from(error: ApiError) -> Self {
+        Self(error.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_literals_that_parsers_look_for() {
+        let mut writer = ListWriter::default();
+        writer.list("events");
+        writer.item(&serde_json::json!({ "id": 1 })).unwrap();
+        writer.item(&serde_json::json!({ "id": 2 })).unwrap();
+        writer.list("eventDeletions");
+        writer.end_list();
+        assert_eq!(
+            writer.buffer,
+            r#"{"events":[{"id":1},{"id":2}],"eventDeletions":[]"#.as_bytes()
+        );
+    }
+
+    #[test]
+    fn pieces_come_when_they_are_large() {
+        let mut writer = ListWriter::default();
+        writer.list("events");
+        assert_eq!(writer.piece(), None);
+        writer.item(&"x".repeat(PIECE_BYTES)).unwrap();
+        assert!(writer.piece().is_some_and(|piece| piece.len() > PIECE_BYTES));
+        assert_eq!(writer.piece(), None);
+    }
+}

@@ -1,0 +1,238 @@
+//! A small capability, a directory with one user of each kind, and a client without a socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use axum::routing::{any, get, post};
+use axum::{Extension, Json, Router, extract};
+use homecore_http::context::ClientAddress;
+use homecore_http::credentials::FormToken;
+use homecore_http::owner::Owner;
+use homecore_http::site::FixedSite;
+use homecore_http::{
+    ApiError, App, Capability, Context, Health, Limits, Query, RateLimits, Readiness,
+    SiteFacts,
+};
+use homecore_kernel::ports::{Directory, Home, Unavailable};
+use homecore_types::{ErrorId, SystemClock, UserId, Username};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+pub(crate) const ALICE: &str = "alice";
+pub(crate) const ALICE_ID: &str = "aaaaaaaaaaaaaaaaaaaaaaaa";
+pub(crate) const ELSEWHERE: &str = "https://core-b.test/";
+
+/// `alice` lives here, `bobby` elsewhere, `carol` is only known to the leader, and `doubt` cannot
+/// be told.
+#[derive(Debug)]
+pub(crate) struct Names;
+
+#[async_trait::async_trait]
+impl Directory for Names {
+    fn find(&self, username: &str) -> Option<Home> {
+        match username {
+            "alice" | "old-alice" => Some(here()),
+            "bobby" => Some(Home::Elsewhere { core_url: ELSEWHERE.to_owned() }),
+            _ => None,
+        }
+    }
+
+    async fn find_current(&self, username: &str) -> Result<Option<Home>, Unavailable> {
+        match username {
+            "carol" => Ok(Some(here())),
+            "doubt" => Err(Unavailable {
+                reason: "no quorum".to_owned(),
+                retry_after: Duration::from_millis(1_500),
+            }),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn here() -> Home {
+    Home::Here {
+        user: UserId::parse(ALICE_ID).unwrap(),
+        username: Username::parse(ALICE).unwrap(),
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Ready(pub(crate) Readiness);
+
+impl Health for Ready {
+    fn readiness(&self) -> Readiness {
+        self.0.clone()
+    }
+
+    fn metrics(&self) -> Option<String> {
+        Some("homecore_up 1\n".to_owned())
+    }
+}
+
+/// Routes that show what reached them.
+#[derive(Debug)]
+pub(crate) struct Echo {
+    /// Handlers of `/wait` go on when they get a permit.
+    pub(crate) gate: Arc<Semaphore>,
+}
+
+impl Default for Echo {
+    fn default() -> Self {
+        Self { gate: Arc::new(Semaphore::new(0)) }
+    }
+}
+
+impl Capability for Echo {
+    fn name(&self) -> &'static str {
+        "echo"
+    }
+
+    fn roots(&self) -> &'static [&'static str] {
+        &["", "reg", "wait", "panic"]
+    }
+
+    fn root_routes(&self, context: &Arc<Context>) -> Router {
+        let gate = Arc::clone(&self.gate);
+        Router::new()
+            .route("/", get(|| async { Json(json!({ "route": "/" })) }))
+            .route("/reg/echo", any(echo))
+            .route("/reg/{name}/echo", any(echo))
+            .route("/reg/plain", get(|| async { plain() }))
+            .route("/panic", get(panics))
+            .route(
+                "/wait",
+                get(move || async move {
+                    gate.acquire().await.unwrap().forget();
+                    "done"
+                }),
+            )
+            .with_state(Arc::clone(context))
+    }
+
+    fn user_routes(&self, context: &Arc<Context>) -> Router {
+        Router::new()
+            .route("/", any(echo))
+            .route("/events", get(echo).post(echo))
+            .route("/events/{id}", post(echo))
+            .with_state(Arc::clone(context))
+    }
+}
+
+fn plain() -> ApiError {
+    ApiError::new(ErrorId::InvalidParameters, "plain").plain()
+}
+
+async fn panics() -> StatusCode {
+    panic!("a bug")
+}
+
+async fn echo(
+    owner: Option<Owner>,
+    Extension(client): Extension<ClientAddress>,
+    form: Option<Extension<FormToken>>,
+    query: Query,
+    request: extract::Request,
+) -> Result<Response, ApiError> {
+    let context_free = json!({
+        "method": request.method().as_str(),
+        "path": request.uri().path(),
+        "query": Value::Object(query.coerce(&[])),
+        "client": client.0.to_string(),
+        "form": form.map(|form| form.0.0.expose().to_owned()),
+        "user": owner.map(|owner| json!([owner.0.user, owner.0.username])),
+    });
+    let (parts, body) = request.into_parts();
+    let context = test_context(&parts.extensions);
+    let body = homecore_http::body::read_json(&context, &parts.headers, body).await?;
+    let mut shown = context_free;
+    shown["body"] = body.value;
+    context.reply(StatusCode::OK, &shown)
+}
+
+/// The context of the app under test, put there by [`Client`].
+fn test_context(extensions: &http::Extensions) -> Arc<Context> {
+    Arc::clone(extensions.get::<Arc<Context>>().unwrap())
+}
+
+/// An app and a way to ask it.
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) app: App,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or(Value::Null)
+    }
+
+    pub(crate) fn error(&self) -> (u16, String) {
+        let id = self.json()["error"]["id"].as_str().unwrap_or_default().to_owned();
+        (self.status, id)
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+pub(crate) fn facts(domain: Option<&str>) -> SiteFacts {
+    SiteFacts {
+        domain: domain.map(str::to_owned),
+        core: "core-a".to_owned(),
+        cores: ["core-a", "core-b"].map(str::to_owned).into(),
+        static_labels: ["sandbox".to_owned()].into(),
+        serial: "2019061301".to_owned(),
+    }
+}
+
+impl Client {
+    pub(crate) fn new(domain: Option<&str>, limits: Limits) -> Self {
+        Self::with(domain, limits, Echo::default(), Readiness { ready: true, reasons: vec![] })
+    }
+
+    pub(crate) fn with(domain: Option<&str>, limits: Limits, echo: Echo, ready: Readiness) -> Self {
+        let clock = Arc::new(SystemClock);
+        let context = Arc::new(Context::new(
+            Arc::new(FixedSite(Arc::new(facts(domain)))),
+            Arc::new(Names),
+            clock.clone(),
+            limits,
+            RateLimits::disabled(clock),
+        ));
+        let app = App::new(context, &[Arc::new(echo)], Arc::new(Ready(ready))).unwrap();
+        Self { app }
+    }
+
+    pub(crate) async fn ask(&self, request: http::request::Builder, body: impl Into<Body>) -> Answer {
+        let mut request: Request<Body> = request.body(body.into()).unwrap();
+        request.extensions_mut().insert(Arc::clone(self.app.context()));
+        let response = self.app.handle(request).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            text: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask(Request::get(path), Body::empty()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
+        self.ask(Request::post(path).header("content-type", kind), body).await
+    }
+}
+

@@ -1,0 +1,185 @@
+//! Accesses: a credential, and what it may do (spec/pryv-api §3).
+
+use homecore_store::{Document, Kind, StoreError, View};
+use homecore_types::Millis;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::indexes::{name_entry, token_entry};
+use crate::integrity;
+use crate::number::seconds;
+use crate::permission::{Permission, Rights, with_injected};
+
+pub mod info;
+pub mod token;
+
+/// What an access is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessType {
+    /// The person, through one app; needs a live session.
+    Personal,
+    /// An app, with the permissions that the person gave it.
+    App,
+    /// Somebody else.
+    Shared,
+}
+
+impl AccessType {
+    /// The wire form.
+    #[must_use]
+    pub const fn wire(self) -> &'static str {
+        match self {
+            Self::Personal => "personal",
+            Self::App => "app",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+/// An access as it is stored; its id is the document's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredAccess {
+    /// The secret. In clear, for the API shows it to whoever may manage the access.
+    pub token: String,
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: AccessType,
+    /// For personal and app accesses the app's id.
+    pub name: String,
+    /// Only of app accesses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_name: Option<String>,
+    /// None for personal ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Vec<Permission>>,
+    /// When it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Millis>,
+    /// Free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_data: Option<Map<String, Value>>,
+    /// When it was made.
+    pub created: Millis,
+    /// By whom.
+    pub created_by: String,
+    /// When it was last changed.
+    pub modified: Millis,
+    /// By whom.
+    pub modified_by: String,
+}
+
+impl StoredAccess {
+    /// Reads a live access document.
+    ///
+    /// # Errors
+    /// If the body is damaged.
+    pub fn decode(document: &Document) -> Result<Self, StoreError> {
+        serde_json::from_slice(&document.body).map_err(|error| StoreError::Corrupted {
+            what: format!("access {}: {error}", document.id),
+        })
+    }
+
+    /// The document's body.
+    ///
+    /// # Errors
+    /// Never for values of this type; the encoder's signature allows it.
+    pub fn encode(&self) -> Result<Vec<u8>, StoreError> {
+        serde_json::to_vec(self).map_err(|error| StoreError::engine("encoding an access", error))
+    }
+
+    /// The keys to find it under.
+    #[must_use]
+    pub fn entries(&self) -> Vec<homecore_store::Entry> {
+        vec![
+            token_entry(&self.token),
+            name_entry(self.kind.wire(), &self.name),
+        ]
+    }
+
+    /// The wire form with its integrity hash, without what depends on who asks.
+    #[must_use]
+    pub fn to_wire(&self, id: &str) -> Map<String, Value> {
+        let mut map = Map::new();
+        map.insert("id".to_owned(), Value::from(id));
+        map.insert("token".to_owned(), Value::from(self.token.as_str()));
+        map.insert("type".to_owned(), Value::from(self.kind.wire()));
+        map.insert("name".to_owned(), Value::from(self.name.as_str()));
+        if let Some(device) = &self.device_name {
+            map.insert("deviceName".to_owned(), Value::from(device.as_str()));
+        }
+        if let Some(permissions) = &self.permissions {
+            let permissions = permissions.iter().map(Permission::to_json).collect();
+            map.insert("permissions".to_owned(), Value::Array(permissions));
+        }
+        if let Some(expires) = self.expires {
+            map.insert("expires".to_owned(), seconds(expires));
+        }
+        if let Some(data) = &self.client_data {
+            map.insert("clientData".to_owned(), Value::Object(data.clone()));
+        }
+        map.insert("created".to_owned(), seconds(self.created));
+        map.insert(
+            "createdBy".to_owned(),
+            Value::from(self.created_by.as_str()),
+        );
+        map.insert("modified".to_owned(), seconds(self.modified));
+        map.insert(
+            "modifiedBy".to_owned(),
+            Value::from(self.modified_by.as_str()),
+        );
+        let integrity = integrity::of_access(&map);
+        map.insert("integrity".to_owned(), Value::from(integrity));
+        map
+    }
+}
+
+/// An access in use: what is stored, and its rights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    /// Its id.
+    pub id: String,
+    /// As stored.
+    pub stored: StoredAccess,
+    rights: Rights,
+}
+
+impl Access {
+    /// Makes an access ready for use.
+    #[must_use]
+    pub fn new(id: impl Into<String>, stored: StoredAccess) -> Self {
+        let id = id.into();
+        let rights = match stored.kind {
+            AccessType::Personal => Rights::Personal,
+            AccessType::App | AccessType::Shared => {
+                let entries = stored.permissions.as_deref().unwrap_or_default();
+                Rights::limited(&with_injected(&id, entries))
+            }
+        };
+        Self { id, stored, rights }
+    }
+
+    /// What it may do.
+    #[must_use]
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
+    /// Whether it is the person.
+    #[must_use]
+    pub fn is_personal(&self) -> bool {
+        self.stored.kind == AccessType::Personal
+    }
+}
+
+/// Loads a live access by id.
+///
+/// # Errors
+/// Of the store.
+pub fn load(view: &dyn View, id: &str) -> Result<Option<StoredAccess>, StoreError> {
+    match view.get(Kind::Access, id)? {
+        Some(document) if !document.deleted => StoredAccess::decode(&document).map(Some),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,202 @@
+//! Accounts: one document a user, made with the first personal access.
+
+use homecore_store::{Base, Kind, PutError, StoreError, Transaction, View, Write};
+use homecore_types::{Email, ErrorId, Millis, Secret, Username};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::error::Refusal;
+use crate::kernel::Context;
+use crate::ports::Registration;
+use crate::stream::system::Field;
+
+pub mod login;
+pub mod usage;
+
+/// The id of the one document.
+const ACCOUNT_ID: &str = "account";
+
+/// What an account begins with.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// The name.
+    pub username: Username,
+    /// In clear; only its hash is stored.
+    pub password: Secret,
+    /// The address.
+    pub email: Email,
+    /// ISO language code.
+    pub language: String,
+    /// The app that registered; names the first personal access.
+    pub app: String,
+    /// The invitation that was used.
+    pub invitation: Option<String>,
+    /// Where the user came from.
+    pub referer: Option<String>,
+}
+
+impl From<Registration> for NewAccount {
+    fn from(registration: Registration) -> Self {
+        Self {
+            username: registration.username,
+            password: registration.password,
+            email: registration.email,
+            language: registration.language,
+            app: registration.app,
+            invitation: registration.invitation,
+            referer: registration.referer,
+        }
+    }
+}
+
+/// An account as it is stored.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Account {
+    /// The name.
+    pub username: Username,
+    /// A PHC string.
+    pub password_hash: String,
+    /// When the password was set.
+    pub password_set: Millis,
+    /// The address.
+    pub email: Email,
+    /// ISO language code.
+    pub language: String,
+    /// The app that registered.
+    pub app_id: String,
+    /// The invitation that was used.
+    pub invitation_token: String,
+    /// Where the user came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referer: Option<String>,
+    /// When it was made.
+    pub created: Millis,
+}
+
+impl std::fmt::Debug for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Account")
+            .field("username", &self.username)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the original server stores where no invitation was given.
+const NO_INVITATION: &str = "no-token";
+
+/// Why an account operation failed.
+#[derive(Debug, Error)]
+pub enum AccountError {
+    /// The user's data holds no account: it was not made by [`create`].
+    #[error("the user's data holds no account document")]
+    Missing,
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal for AccountError {
+    fn id(&self) -> ErrorId {
+        match self {
+            Self::Missing => ErrorId::UnexpectedError,
+            Self::Store(error) => error.id(),
+        }
+    }
+
+    fn client_message(&self) -> String {
+        match self {
+            Self::Missing => "Unexpected error".to_owned(),
+            Self::Store(error) => error.client_message(),
+        }
+    }
+}
+
+impl Account {
+    /// A field as the content of its account event; none where there is nothing to show.
+    #[must_use]
+    pub fn field(&self, field: Field) -> Option<Value> {
+        match field {
+            Field::Language => Some(Value::from(self.language.as_str())),
+            Field::AppId => Some(Value::from(self.app_id.as_str())),
+            Field::InvitationToken => Some(Value::from(self.invitation_token.as_str())),
+            Field::Referer => self.referer.as_deref().map(Value::from),
+            Field::Email => Some(Value::from(self.email.as_str())),
+            // Measured on demand (`usage`); nothing is recorded with the account.
+            Field::DbDocuments | Field::AttachedFiles => Some(Value::from(0)),
+        }
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, StoreError> {
+        serde_json::to_vec(self).map_err(|error| StoreError::engine("encoding an account", error))
+    }
+}
+
+/// Writes a new account, its first personal access and a session on it; returns the token.
+///
+/// # Errors
+/// Of the store.
+pub fn create(
+    tx: &mut Transaction<'_>,
+    context: &Context,
+    new: &NewAccount,
+    password_hash: String,
+) -> Result<Secret, AccountError> {
+    let account = Account {
+        username: new.username.clone(),
+        password_hash,
+        password_set: tx.at(),
+        email: new.email.clone(),
+        language: new.language.clone(),
+        app_id: new.app.clone(),
+        invitation_token: new
+            .invitation
+            .clone()
+            .unwrap_or_else(|| NO_INVITATION.to_owned()),
+        referer: new.referer.clone(),
+        created: tx.at(),
+    };
+    store(tx, &account, Base::Absent)?;
+    let opened = login::open_session(tx, context, &new.app)?;
+    Ok(Secret::new(opened.token))
+}
+
+/// Reads the account.
+///
+/// # Errors
+/// If there is none, or of the store.
+pub fn load(view: &dyn View) -> Result<Account, AccountError> {
+    let document = view
+        .get(Kind::Account, ACCOUNT_ID)?
+        .filter(|document| !document.deleted)
+        .ok_or(AccountError::Missing)?;
+    let account =
+        serde_json::from_slice(&document.body).map_err(|error| StoreError::Corrupted {
+            what: format!("the account document: {error}"),
+        })?;
+    Ok(account)
+}
+
+/// Writes the account.
+///
+/// # Errors
+/// If the base does not hold, or of the store.
+pub fn store(tx: &mut Transaction<'_>, account: &Account, base: Base) -> Result<(), StoreError> {
+    let write = Write {
+        kind: Kind::Account,
+        id: ACCOUNT_ID.to_owned(),
+        base,
+        body: account.encode()?.into(),
+        deleted: false,
+        entries: Vec::new(),
+        keep_previous: false,
+    };
+    match tx.put(write) {
+        Ok(_) => Ok(()),
+        Err(PutError::Store(error)) => Err(error),
+        Err(PutError::Conflict { .. }) => Err(StoreError::UserExists {
+            user: tx.user().clone(),
+        }),
+    }
+}

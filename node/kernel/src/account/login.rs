@@ -1,0 +1,302 @@
+//! `auth.login`: from a password to a token (spec/pryv-api §2.3).
+//!
+//! There is one personal access and one session for each app of a user: logging in again with the
+//! same app answers the same token while its session lives, and gives the same access a new token
+//! once it has ended.
+
+use homecore_store::{Base, Kind, PutError, StoreError, Transaction, View, Write};
+use homecore_types::{ErrorId, Secret, entropy};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::{Account, AccountError};
+use crate::access::{AccessType, StoredAccess};
+use crate::actor::Owner;
+use crate::error::{InvalidParameters, Refusal};
+use crate::fields::{Fields, Null};
+use crate::indexes::{ACCESS_BY_NAME, exactly, name_key};
+use crate::kernel::Context;
+use crate::password::{HashError, Hasher};
+use crate::session;
+use crate::trust::TrustedApps;
+
+/// Accesses read at once while an app's is looked for.
+const ACCESS_PAGE: usize = 50;
+
+/// Parameters of `auth.login`.
+#[derive(Clone, Debug)]
+pub struct LoginParams {
+    /// As typed.
+    pub username: String,
+    /// As typed.
+    pub password: Secret,
+    /// Which app asks.
+    pub app_id: String,
+}
+
+/// Who is now logged in.
+#[derive(Clone, Debug)]
+pub struct LoggedIn {
+    /// Of the personal access.
+    pub token: Secret,
+    /// Of the personal access.
+    pub access_id: String,
+    /// ISO language code.
+    pub preferred_language: String,
+}
+
+/// Why nobody was logged in.
+#[derive(Debug, Error)]
+pub enum LoginError {
+    /// Something is missing.
+    #[error("Missing parameters: username, password and appId are required.")]
+    Incomplete,
+    /// See [`InvalidParameters`].
+    #[error(transparent)]
+    Parameters(#[from] InvalidParameters),
+    /// The app is not trusted at this origin.
+    #[error("The app id (\"appId\") is either missing or not trusted.")]
+    UntrustedApp,
+    /// The body names another user than the path.
+    #[error("The username in the path does not match the one in the request.")]
+    OtherUser,
+    /// Wrong password.
+    #[error("The given username/password pair is invalid.")]
+    WrongPassword,
+    /// See [`HashError`].
+    #[error(transparent)]
+    Hash(#[from] HashError),
+    /// See [`AccountError`].
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal for LoginError {
+    fn id(&self) -> ErrorId {
+        match self {
+            Self::Incomplete | Self::OtherUser => ErrorId::InvalidOperation,
+            Self::Parameters(invalid) => invalid.id(),
+            Self::UntrustedApp | Self::WrongPassword => ErrorId::InvalidCredentials,
+            Self::Hash(error) => error.id(),
+            Self::Account(error) => error.id(),
+            Self::Store(error) => error.id(),
+        }
+    }
+
+    fn data(&self) -> Option<Value> {
+        match self {
+            Self::Parameters(invalid) => invalid.data(),
+            Self::Incomplete
+            | Self::OtherUser
+            | Self::UntrustedApp
+            | Self::WrongPassword
+            | Self::Hash(_)
+            | Self::Account(_)
+            | Self::Store(_) => None,
+        }
+    }
+
+    fn client_message(&self) -> String {
+        match self {
+            Self::Hash(error) => error.client_message(),
+            Self::Account(error) => error.client_message(),
+            Self::Store(error) => error.client_message(),
+            other => other.to_string(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Hash(error) => error.retry_after(),
+            Self::Store(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+impl LoginParams {
+    /// Reads the parameters; other fields are not looked at.
+    ///
+    /// # Errors
+    /// If one is missing, or of another type.
+    pub fn parse(params: &Value) -> Result<Self, LoginError> {
+        const REQUIRED: [&str; 3] = ["username", "password", "appId"];
+        let absent = |map: &Map<String, Value>, name: &&str| {
+            map.get(*name)
+                .is_none_or(|value| value.is_null() || value == "")
+        };
+        if let Value::Object(map) = params
+            && REQUIRED.iter().any(|name| absent(map, name))
+        {
+            return Err(LoginError::Incomplete);
+        }
+        let mut fields = Fields::lenient(params, &REQUIRED)?;
+        let read = Self {
+            username: fields
+                .text("username", Null::Refused)
+                .unwrap_or_default()
+                .to_owned(),
+            password: Secret::new(fields.text("password", Null::Refused).unwrap_or_default()),
+            app_id: fields
+                .text("appId", Null::Refused)
+                .unwrap_or_default()
+                .to_owned(),
+        };
+        fields.finish()?;
+        Ok(read)
+    }
+
+    /// The checks before the password.
+    ///
+    /// # Errors
+    /// If the app is not trusted or another user is named.
+    pub fn check(
+        &self,
+        owner: &Owner,
+        trusted: &TrustedApps,
+        origin: &str,
+    ) -> Result<(), LoginError> {
+        if !trusted.trusts(&self.app_id, origin) {
+            return Err(LoginError::UntrustedApp);
+        }
+        if self.username.to_lowercase() != owner.username.as_str() {
+            return Err(LoginError::OtherUser);
+        }
+        Ok(())
+    }
+}
+
+/// Checks the password.
+///
+/// # Errors
+/// If it is wrong, or could not be checked now.
+pub async fn verify(
+    hasher: &Hasher,
+    account: &Account,
+    password: Secret,
+) -> Result<(), LoginError> {
+    if hasher
+        .verify(password, Some(account.password_hash.clone()))
+        .await?
+    {
+        Ok(())
+    } else {
+        Err(LoginError::WrongPassword)
+    }
+}
+
+/// Opens a session for an app, or goes on with its live one.
+///
+/// # Errors
+/// Of the store.
+pub fn open(
+    tx: &mut Transaction<'_>,
+    context: &Context,
+    app_id: &str,
+) -> Result<LoggedIn, LoginError> {
+    let account = super::load(tx.view())?;
+    let opened = open_session(tx, context, app_id)?;
+    Ok(LoggedIn {
+        token: Secret::new(opened.token),
+        access_id: opened.access_id,
+        preferred_language: account.language,
+    })
+}
+
+/// A personal access with its session.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) access_id: String,
+    pub(super) token: String,
+}
+
+/// Creates or updates the personal access of an app, with a live session.
+pub(super) fn open_session(
+    tx: &mut Transaction<'_>,
+    context: &Context,
+    app_id: &str,
+) -> Result<Opened, StoreError> {
+    let now = tx.at();
+    let present = find_personal(tx.view(), app_id)?;
+    let (access_id, access) = match present {
+        Some((id, mut access)) => {
+            let alive = session::load(tx.view(), &id)?
+                .is_some_and(|session| session.is_alive(now, context.settings.session_max_age));
+            if !alive {
+                access.token = entropy::wire_id(context.entropy.as_ref());
+            }
+            access.modified = now;
+            access.modified_by = "system".to_owned();
+            (id, access)
+        }
+        None => {
+            let access = StoredAccess {
+                token: entropy::wire_id(context.entropy.as_ref()),
+                kind: AccessType::Personal,
+                name: app_id.to_owned(),
+                device_name: None,
+                permissions: None,
+                expires: None,
+                client_data: None,
+                created: now,
+                created_by: "system".to_owned(),
+                modified: now,
+                modified_by: "system".to_owned(),
+            };
+            (entropy::wire_id(context.entropy.as_ref()), access)
+        }
+    };
+    let write = Write {
+        kind: Kind::Access,
+        id: access_id.clone(),
+        base: Base::Any,
+        body: access.encode()?.into(),
+        deleted: false,
+        entries: access.entries(),
+        keep_previous: false,
+    };
+    match tx.put(write) {
+        Ok(_) => {}
+        Err(PutError::Store(error)) => return Err(error),
+        Err(PutError::Conflict { .. }) => {
+            return Err(StoreError::Corrupted {
+                what: format!("access {access_id}: conflict"),
+            });
+        }
+    }
+    session::open(tx, context, &access_id)?;
+    Ok(Opened {
+        access_id,
+        token: access.token,
+    })
+}
+
+/// The personal access of an app.
+fn find_personal(
+    view: &dyn View,
+    app_id: &str,
+) -> Result<Option<(String, StoredAccess)>, StoreError> {
+    let key = name_key(AccessType::Personal.wire(), app_id);
+    let mut scan = exactly(ACCESS_BY_NAME, key, ACCESS_PAGE);
+    loop {
+        let page = view.scan(&scan)?;
+        for (_, document) in page.iter().filter(|(_, document)| !document.deleted) {
+            let access = StoredAccess::decode(document)?;
+            if access.kind == AccessType::Personal && access.name == app_id {
+                return Ok(Some((document.id.clone(), access)));
+            }
+        }
+        match page.last() {
+            Some((key, last)) if page.len() == ACCESS_PAGE => {
+                scan.after = Some((key.clone(), last.id.clone()));
+            }
+            _ => return Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

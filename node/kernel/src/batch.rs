@@ -1,0 +1,276 @@
+//! `callBatch`: many calls, one after the other (spec/pryv-api §1.9).
+//!
+//! Calls are brought to the store in runs. A run that changes anything is one write request in
+//! which every call is an attempt of its own: later calls see what earlier ones wrote, a refused
+//! one leaves nothing behind, and the whole run costs one disk sync. `events.get` may read much, so
+//! it always goes to a reader by itself and never holds up the thread that writes for many users.
+
+use homecore_types::{ErrorId, limits};
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::actor::Actor;
+use crate::error::{Error, InvalidParameters, Refusal};
+use crate::kernel::Kernel;
+use crate::method::{self, Method};
+use crate::reply::Reply;
+use crate::stream::cache::Trees;
+use crate::violation::Violation;
+
+/// Calls of one run.
+const RUN_CALLS_MAX: usize = 256;
+/// Bytes of results after which no further events are collected.
+const RESULT_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// The calls of a batch, checked for form.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calls(Vec<Call>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Call {
+    method: String,
+    params: Value,
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Its result.
+    Done(Reply),
+    /// Its error.
+    Refused(Error),
+    /// The kernel has no such method: a facade may, and answers [`crate::method::UnknownMethod`] if not.
+    Foreign {
+        /// The method id.
+        method: String,
+        /// Its parameters.
+        params: Value,
+    },
+}
+
+/// The store could not take a run of calls.
+#[derive(Clone, Debug, Error)]
+#[error("{message}")]
+struct RunFailed {
+    id: ErrorId,
+    message: String,
+}
+
+impl Refusal for RunFailed {
+    fn id(&self) -> ErrorId {
+        self.id
+    }
+}
+
+/// The results of a batch are large enough.
+#[derive(Debug, Error)]
+#[error("the results of this batch are too large to add more events")]
+struct BatchTooLarge;
+
+impl Refusal for BatchTooLarge {
+    fn id(&self) -> ErrorId {
+        ErrorId::TooManyResults
+    }
+}
+
+impl Calls {
+    /// Reads the array of calls.
+    ///
+    /// # Errors
+    /// All violations; the batch is refused as a whole then.
+    pub fn parse(calls: Value) -> Result<Self, InvalidParameters> {
+        let Value::Array(items) = calls else {
+            return Err(InvalidParameters(vec![Violation::wrong_type(
+                "#",
+                &["array"],
+            )]));
+        };
+        if items.len() > limits::BATCH_CALLS_MAX {
+            let violation = Violation::too_many("#", limits::BATCH_CALLS_MAX);
+            return Err(InvalidParameters(vec![violation]));
+        }
+        let mut violations = Vec::new();
+        let mut calls = Vec::with_capacity(items.len());
+        for (i, item) in items.into_iter().enumerate() {
+            match call(i, item, &mut violations) {
+                Some(call) if violations.is_empty() => calls.push(call),
+                _ => {}
+            }
+        }
+        if violations.is_empty() {
+            Ok(Self(calls))
+        } else {
+            Err(InvalidParameters(violations))
+        }
+    }
+}
+
+fn call(i: usize, item: Value, violations: &mut Vec<Violation>) -> Option<Call> {
+    let path = format!("#/{i}");
+    let Value::Object(mut map) = item else {
+        violations.push(Violation::wrong_type(&path, &["object"]));
+        return None;
+    };
+    for name in ["method", "params"] {
+        if !map.contains_key(name) {
+            violations.push(Violation::missing(&path, name));
+        }
+    }
+    let (method, params) = (map.remove("method")?, map.remove("params")?);
+    let Value::String(method) = method else {
+        violations.push(Violation::wrong_type(
+            &format!("{path}/method"),
+            &["string"],
+        ));
+        return None;
+    };
+    if !params.is_object() && !params.is_array() {
+        violations.push(Violation::wrong_type(
+            &format!("{path}/params"),
+            &["object", "array"],
+        ));
+        return None;
+    }
+    Some(Call { method, params })
+}
+
+/// One piece of a batch.
+#[derive(Debug)]
+enum Step {
+    /// Calls for one request to the store.
+    Run {
+        calls: Vec<(Method, Value)>,
+        writes: bool,
+    },
+    /// A reading of events.
+    Events(Value),
+    /// Not the kernel's.
+    Foreign(Call),
+}
+
+/// Cuts a batch into steps, in order.
+fn steps(calls: Vec<Call>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for call in calls {
+        let Some(method) = Method::parse(&call.method) else {
+            steps.push(Step::Foreign(call));
+            continue;
+        };
+        if method == Method::EventsGet {
+            steps.push(Step::Events(call.params));
+            continue;
+        }
+        match steps.last_mut() {
+            Some(Step::Run { calls, writes }) if calls.len() < RUN_CALLS_MAX => {
+                *writes |= method.writes();
+                calls.push((method, call.params));
+            }
+            _ => steps.push(Step::Run {
+                calls: vec![(method, call.params)],
+                writes: method.writes(),
+            }),
+        }
+    }
+    steps
+}
+
+/// Runs a batch. Once the calls are well formed each has its own outcome.
+///
+/// # Errors
+/// None at present.
+pub(crate) async fn run(
+    kernel: &Kernel,
+    actor: &Actor,
+    Calls(calls): Calls,
+) -> Result<Vec<Outcome>, Error> {
+    let mut outcomes = Vec::with_capacity(calls.len());
+    let mut bytes = 0_usize;
+    for step in steps(calls) {
+        let from = outcomes.len();
+        match step {
+            Step::Run { calls, writes } => {
+                outcomes.extend(run_calls(kernel, actor, calls, writes).await);
+            }
+            Step::Events(_) if bytes > RESULT_BYTES_MAX => {
+                outcomes.push(Outcome::Refused(BatchTooLarge.into()));
+            }
+            Step::Events(params) => {
+                let result = kernel.call(actor, Method::EventsGet, params).await;
+                outcomes.push(result.into());
+            }
+            Step::Foreign(call) => {
+                outcomes.push(Outcome::Foreign {
+                    method: call.method,
+                    params: call.params,
+                });
+            }
+        }
+        bytes += outcomes.iter().skip(from).map(Outcome::size).sum::<usize>();
+    }
+    Ok(outcomes)
+}
+
+async fn run_calls(
+    kernel: &Kernel,
+    actor: &Actor,
+    calls: Vec<(Method, Value)>,
+    writes: bool,
+) -> Vec<Outcome> {
+    let count = calls.len();
+    let actor_there = actor.clone();
+    let done = if writes {
+        let context = kernel.context();
+        kernel
+            .write(&actor.owner.id, move |writer| {
+                let mut trees = context.trees.for_writing(writer.user());
+                let trees: &mut dyn Trees = &mut trees;
+                let each = |(method, params): (Method, Value)| {
+                    method::write(writer, &context, trees, &actor_there, method, &params).into()
+                };
+                calls.into_iter().map(each).collect::<Vec<Outcome>>()
+            })
+            .await
+    } else {
+        kernel
+            .read(&actor.owner.id, move |view, context| {
+                let mut trees = context.trees.for_reading(&actor_there.owner.id);
+                let trees: &mut dyn Trees = &mut trees;
+                let each = |(method, params): (Method, Value)| {
+                    method::read(view, context, trees, &actor_there, method, &params).into()
+                };
+                calls.into_iter().map(each).collect::<Vec<Outcome>>()
+            })
+            .await
+    };
+    done.unwrap_or_else(|error| {
+        tracing::warn!(user = %actor.owner.id, %error, "a run of batch calls failed");
+        let failed = RunFailed {
+            id: error.id(),
+            message: error.client_message(),
+        };
+        (0..count)
+            .map(|_| Outcome::Refused(failed.clone().into()))
+            .collect()
+    })
+}
+
+impl Outcome {
+    fn size(&self) -> usize {
+        match self {
+            Self::Done(reply) => reply.as_bytes().len(),
+            Self::Refused(_) | Self::Foreign { .. } => 0,
+        }
+    }
+}
+
+impl From<Result<Reply, Error>> for Outcome {
+    fn from(result: Result<Reply, Error>) -> Self {
+        match result {
+            Ok(reply) => Self::Done(reply),
+            Err(error) => Self::Refused(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

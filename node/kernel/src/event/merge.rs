@@ -1,0 +1,286 @@
+//! Reads events in the order of time from several index ranges at once, a bounded part at a time.
+//!
+//! Each range is ordered by (time, id), so taking the first of all ranges again and again gives the
+//! whole in order; an event found through two of them comes up twice in a row and is taken once.
+//! Where a read stops, (time, id) of the last event is all that must be kept to go on: no snapshot
+//! is held between parts, so a slow client holds nothing on the core. An event whose time is
+//! changed while a client reads may be missed or seen twice by it; any other is seen exactly once.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+use homecore_store::{Document, Index, Scan, StoreError, View};
+
+use super::filter::Filter;
+use super::stored::Head;
+use crate::indexes::{
+    self, EVENT_BY_STREAM, EVENT_BY_TIME, EVENT_LASTING, EVENT_RUNNING, SPANS, span_bound,
+};
+
+/// With more streams than this the user's whole time line is read and filtered, instead of one
+/// range a stream.
+const STREAM_RANGES_MAX: usize = 32;
+/// Documents taken from a range at first, and at most, at once.
+const FETCH_FIRST: usize = 8;
+const FETCH_MAX: usize = 256;
+/// Bytes of documents that one range may hold in memory, about.
+const FETCH_BYTES: usize = 512 * 1024;
+/// Events looked at in one go, wanted or not.
+const EXAMINED_MAX: usize = 4_096;
+
+/// A place in the order of events.
+#[derive(Clone, Debug, PartialEq)]
+struct Place {
+    time: f64,
+    id: String,
+}
+
+impl Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.time
+            .total_cmp(&other.time)
+            .then_with(|| self.id.cmp(&other.id))
+    }
+}
+
+/// One range of an index.
+#[derive(Clone, Debug)]
+struct Source {
+    index: Index,
+    prefix: Vec<u8>,
+    from: Vec<u8>,
+    to: Option<Vec<u8>>,
+    /// Nothing is left in it.
+    done: bool,
+}
+
+/// The ranges that hold what a filter may accept, and how far they were read.
+#[derive(Clone, Debug)]
+pub struct Merge {
+    sources: Vec<Source>,
+    descending: bool,
+    after: Option<Place>,
+}
+
+/// How a read ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There may be more.
+    Stopped,
+    /// That was all.
+    Ended,
+}
+
+impl Merge {
+    /// Chooses the ranges for a filter.
+    #[must_use]
+    pub fn plan(filter: &Filter, descending: bool) -> Self {
+        let mut merge = Self {
+            sources: Vec::new(),
+            descending,
+            after: None,
+        };
+        let streams = filter.selection.streams();
+        if streams.is_empty() {
+            return merge;
+        }
+        let (from, to) = filter.window.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
+        for state in filter.wanted.states().iter().copied() {
+            let of_state = indexes::prefix_of_state(state);
+            if filter.running {
+                merge.add(EVENT_RUNNING, of_state, f64::NEG_INFINITY, to);
+                continue;
+            }
+            if streams.len() <= STREAM_RANGES_MAX {
+                for stream in &streams {
+                    merge.add(
+                        EVENT_BY_STREAM,
+                        indexes::prefix_of_stream(stream, state),
+                        from,
+                        to,
+                    );
+                }
+            } else {
+                merge.add(EVENT_BY_TIME, of_state.clone(), from, to);
+            }
+            // Events that began before the window and reach into it.
+            if filter.window.is_some() && from > f64::MIN {
+                for span in 0..SPANS {
+                    let start = from - span_bound(span);
+                    let prefix = indexes::prefix_of_span(state, span);
+                    merge.add_before(EVENT_LASTING, prefix, start, from.min(to));
+                }
+                if filter.reaches_now() {
+                    merge.add_before(EVENT_RUNNING, of_state, f64::NEG_INFINITY, from.min(to));
+                }
+            }
+        }
+        merge
+    }
+
+    /// A range with both ends.
+    fn add(&mut self, index: Index, prefix: Vec<u8>, from: f64, to: f64) {
+        let scan = indexes::range(index, &prefix, from, to, self.descending);
+        self.sources.push(Source {
+            index,
+            prefix,
+            from: scan.from,
+            to: scan.to,
+            done: false,
+        });
+    }
+
+    /// A range without its end.
+    fn add_before(&mut self, index: Index, prefix: Vec<u8>, from: f64, end: f64) {
+        let start = indexes::timed(prefix.clone(), from);
+        let to = Some(indexes::timed(prefix.clone(), end));
+        self.sources.push(Source {
+            index,
+            prefix,
+            from: start,
+            to,
+            done: false,
+        });
+    }
+
+    /// Hands on events in order, after those of earlier calls, until `each` breaks, enough were
+    /// looked at, or none is left.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn run(
+        &mut self,
+        view: &dyn View,
+        each: &mut dyn FnMut(Head, Document) -> ControlFlow<()>,
+    ) -> Result<Progress, StoreError> {
+        let mut buffers: Vec<Buffer> = self.sources.iter().map(Buffer::new).collect();
+        let progress = self.run_with(view, &mut buffers, each)?;
+        for (source, buffer) in self.sources.iter_mut().zip(&buffers) {
+            // What was read and not handed on is read again next time.
+            source.done = buffer.exhausted && buffer.waiting.is_empty();
+        }
+        Ok(progress)
+    }
+
+    fn run_with(
+        &mut self,
+        view: &dyn View,
+        buffers: &mut [Buffer],
+        each: &mut dyn FnMut(Head, Document) -> ControlFlow<()>,
+    ) -> Result<Progress, StoreError> {
+        for _ in 0..EXAMINED_MAX {
+            for (source, buffer) in self.sources.iter().zip(buffers.iter_mut()) {
+                buffer.fill(view, source, self.descending, self.after.as_ref())?;
+            }
+            let Some(next) = first(buffers, self.descending) else {
+                return Ok(Progress::Ended);
+            };
+            if self.after.as_ref() == Some(&next.place) {
+                continue;
+            }
+            self.after = Some(next.place);
+            if each(next.head, next.document).is_break() {
+                return Ok(Progress::Stopped);
+            }
+        }
+        Ok(Progress::Stopped)
+    }
+}
+
+/// The event that comes next of all buffers.
+fn first(buffers: &mut [Buffer], descending: bool) -> Option<Waiting> {
+    let best = buffers
+        .iter_mut()
+        .filter(|buffer| !buffer.waiting.is_empty())
+        .min_by(|a, b| match (a.waiting.front(), b.waiting.front()) {
+            (Some(a), Some(b)) if descending => b.place.cmp(&a.place),
+            (Some(a), Some(b)) => a.place.cmp(&b.place),
+            _ => Ordering::Equal,
+        })?;
+    best.waiting.pop_front()
+}
+
+struct Waiting {
+    place: Place,
+    head: Head,
+    document: Document,
+}
+
+/// Events of one range that were read and not yet handed on.
+struct Buffer {
+    waiting: VecDeque<Waiting>,
+    /// Where the next read of this range begins.
+    last: Option<(Vec<u8>, String)>,
+    /// Documents to ask for next.
+    fetch: usize,
+    /// The range holds nothing beyond what waits.
+    exhausted: bool,
+}
+
+impl Buffer {
+    fn new(source: &Source) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            last: None,
+            fetch: FETCH_FIRST,
+            exhausted: source.done,
+        }
+    }
+
+    /// Reads on if nothing waits and something may be left.
+    fn fill(
+        &mut self,
+        view: &dyn View,
+        source: &Source,
+        descending: bool,
+        place: Option<&Place>,
+    ) -> Result<(), StoreError> {
+        while self.waiting.is_empty() && !self.exhausted {
+            let begin = self.last.take().or_else(|| {
+                let place = place?;
+                Some((
+                    indexes::timed(source.prefix.clone(), place.time),
+                    place.id.clone(),
+                ))
+            });
+            let scan = Scan {
+                index: source.index,
+                from: source.from.clone(),
+                to: source.to.clone(),
+                descending,
+                limit: self.fetch,
+                after: begin,
+            };
+            let page = view.scan(&scan)?;
+            self.exhausted = page.len() < self.fetch;
+            let bytes: usize = page.iter().map(|(_, document)| document.body.len()).sum();
+            self.fetch = if bytes * 2 > FETCH_BYTES {
+                (self.fetch / 2).max(1)
+            } else {
+                (self.fetch * 2).min(FETCH_MAX)
+            };
+            self.last = page
+                .last()
+                .map(|(key, document)| (key.clone(), document.id.clone()));
+            for (_, document) in page {
+                if document.deleted {
+                    continue;
+                }
+                let head = Head::decode(&document)?;
+                // Negative zero sorts with zero.
+                let time = head.time + 0.0;
+                let place = Place {
+                    time,
+                    id: document.id.clone(),
+                };
+                self.waiting.push_back(Waiting {
+                    place,
+                    head,
+                    document,
+                });
+            }
+        }
+        Ok(())
+    }
+}

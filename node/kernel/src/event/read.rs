@@ -1,0 +1,523 @@
+//! `events.get` and `events.getOne` (spec/pryv-api §4.3 to §4.5).
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+use homecore_store::{Kind, Rev, StoreError, View};
+use homecore_types::{ErrorId, Millis, limits};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use super::filter::{Filter, Wanted};
+use super::merge::{Merge, Progress};
+use super::pages::EventsPart;
+use super::query::StreamsQuery;
+use super::select::{self, SelectError};
+use super::stored::{Head, StoredEvent};
+use super::{account, is_type_query};
+use crate::account::{self as accounts, AccountError};
+use crate::actor::Actor;
+use crate::error::{InvalidParameters, InvalidStructure, Refusal};
+use crate::fields::{Fields, Null};
+use crate::indexes::{self, EVENT_DELETED};
+use crate::kernel::Context;
+use crate::reply::{ObjectWriter, Reply};
+use crate::stream::cache::Trees;
+use crate::stream::system::account_stream;
+use crate::violation::Violation;
+
+/// Events of a query that names neither a time nor a limit.
+const DEFAULT_LIMIT: usize = 20;
+/// How far back a query reaches that names only its end.
+const DEFAULT_WINDOW_SECONDS: f64 = 86_400.0;
+/// Events and bytes of one part.
+const PART_EVENTS: usize = 256;
+const PART_BYTES: usize = 1024 * 1024;
+/// Former versions that are answered with an event.
+const HISTORY_MAX: usize = 1_000;
+/// Bytes that a result may have where it must be collected.
+const COLLECTED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+const TYPES_PATTERN: &str = "^(series:)?[a-z0-9-]+/(\\*|[a-z0-9-]+)$";
+
+/// Parameters of `events.get`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EventsGet {
+    /// None: everything readable.
+    pub streams: Option<StreamsQuery>,
+    /// None: every type.
+    pub types: Option<Vec<String>>,
+    /// Seconds.
+    pub from_time: Option<f64>,
+    /// Seconds.
+    pub to_time: Option<f64>,
+    /// Oldest first.
+    pub sort_ascending: bool,
+    /// Events to leave out at the beginning.
+    pub skip: usize,
+    /// Most events.
+    pub limit: Option<usize>,
+    /// As to the trash.
+    pub wanted: Wanted,
+    /// Only running ones.
+    pub running: bool,
+    /// Changed after this time, in seconds.
+    pub modified_since: Option<f64>,
+    /// With deletions since then.
+    pub include_deletions: bool,
+}
+
+/// Why events were not read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// See [`InvalidParameters`].
+    #[error(transparent)]
+    Parameters(#[from] InvalidParameters),
+    /// See [`InvalidStructure`].
+    #[error(transparent)]
+    Structure(#[from] InvalidStructure),
+    /// See [`SelectError`].
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// A condition on what only a later version can look into.
+    #[error("Events cannot be selected by \"{param}\" here")]
+    NoContentQueries {
+        /// Which parameter.
+        param: &'static str,
+    },
+    /// There is no such event.
+    #[error("Unknown event \"{id}\"")]
+    Unknown {
+        /// As given.
+        id: String,
+    },
+    /// The access may not read it.
+    #[error("The given token's access permissions do not allow this operation.")]
+    Forbidden,
+    /// More than may be collected.
+    #[error(
+        "Your request gave too many results (the limit is {}. Directly calling the API \
+        method (i.e. not batching calls) is recommended when retrieving large amounts of data.",
+        limits::COLLECTED_ITEMS_MAX
+    )]
+    TooMany,
+    /// See [`AccountError`].
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal for ReadError {
+    fn id(&self) -> ErrorId {
+        match self {
+            Self::Parameters(invalid) => invalid.id(),
+            Self::Structure(invalid) => invalid.id(),
+            Self::Select(error) => error.id(),
+            Self::NoContentQueries { .. } => ErrorId::InvalidOperation,
+            Self::Unknown { .. } => ErrorId::UnknownResource,
+            Self::Forbidden => ErrorId::Forbidden,
+            Self::TooMany => ErrorId::TooManyResults,
+            Self::Account(error) => error.id(),
+            Self::Store(error) => error.id(),
+        }
+    }
+
+    fn data(&self) -> Option<Value> {
+        match self {
+            Self::Parameters(invalid) => invalid.data(),
+            Self::Select(error) => error.data(),
+            Self::TooMany => Some(json!({ "limit": limits::COLLECTED_ITEMS_MAX })),
+            Self::Structure(_)
+            | Self::NoContentQueries { .. }
+            | Self::Unknown { .. }
+            | Self::Forbidden
+            | Self::Account(_)
+            | Self::Store(_) => None,
+        }
+    }
+
+    fn client_message(&self) -> String {
+        match self {
+            Self::Account(error) => error.client_message(),
+            Self::Store(error) => error.client_message(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl EventsGet {
+    /// Reads the parameters.
+    ///
+    /// # Errors
+    /// All violations; then what is wrong with `streams`.
+    pub fn parse(params: &Value) -> Result<Self, ReadError> {
+        const KNOWN: &[&str] = &[
+            "streams",
+            "types",
+            "fromTime",
+            "toTime",
+            "sortAscending",
+            "skip",
+            "limit",
+            "state",
+            "running",
+            "modifiedSince",
+            "includeDeletions",
+            "content",
+            "clientData",
+            "auth",
+        ];
+        let mut fields = Fields::strict(params, &[], KNOWN)?;
+        let types = fields.texts("types", Null::Absent);
+        for (i, text) in types.iter().flatten().enumerate() {
+            if !is_type_query(text) {
+                fields.violated(Violation::pattern(&format!("#/types/{i}"), TYPES_PATTERN));
+            }
+        }
+        let read = Self {
+            streams: None,
+            types: types.map(|types| types.into_iter().map(str::to_owned).collect()),
+            from_time: fields.float("fromTime"),
+            to_time: fields.float("toTime"),
+            sort_ascending: fields.flag("sortAscending", Null::Absent).unwrap_or(false),
+            skip: fields.count("skip", 0).unwrap_or(0),
+            limit: fields.count("limit", 0),
+            wanted: match fields.choice("state", &["default", "trashed", "all"]) {
+                Some("trashed") => Wanted::Trashed,
+                Some("all") => Wanted::All,
+                _ => Wanted::Live,
+            },
+            running: fields.flag("running", Null::Absent).unwrap_or(false),
+            modified_since: fields.float("modifiedSince"),
+            include_deletions: fields
+                .flag("includeDeletions", Null::Absent)
+                .unwrap_or(false),
+        };
+        let streams = fields.raw("streams").filter(|streams| !streams.is_null());
+        let conditions = ["content", "clientData"]
+            .into_iter()
+            .find(|name| fields.raw(name).is_some_and(|value| !value.is_null()));
+        fields.finish()?;
+        let streams = streams.map(StreamsQuery::parse).transpose()?;
+        if let Some(param) = conditions {
+            return Err(ReadError::NoContentQueries { param });
+        }
+        Ok(Self { streams, ..read })
+    }
+
+    /// Start and end of the window, and the limit, with the defaults of spec/pryv-api §4.3.
+    #[must_use]
+    pub fn bounds(&self, now: f64) -> (Option<(f64, f64)>, Option<usize>) {
+        match (self.from_time, self.to_time) {
+            (Some(from), Some(to)) => (Some((from, to)), self.limit),
+            (Some(from), None) => (Some((from, now)), self.limit),
+            (None, Some(to)) => (Some((to - DEFAULT_WINDOW_SECONDS, to)), self.limit),
+            (None, None) => (None, self.limit.or(Some(DEFAULT_LIMIT))),
+        }
+    }
+}
+
+/// A reading of events that was begun: what is left of it.
+#[derive(Debug)]
+pub struct Reading {
+    filter: Filter,
+    merge: Merge,
+    now: Millis,
+    ascending: bool,
+    skip: usize,
+    limit: Option<usize>,
+    account: VecDeque<StoredEvent>,
+    phase: Phase,
+    deletions: Option<Deletions>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Events,
+    Deletions,
+    Ended,
+}
+
+/// The tombstones that are listed after the events.
+#[derive(Debug)]
+struct Deletions {
+    since: f64,
+    after: Option<(Vec<u8>, String)>,
+}
+
+/// Checks a query and begins to read.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn open(
+    view: &dyn View,
+    context: &Context,
+    trees: &mut dyn Trees,
+    actor: &Actor,
+    query: EventsGet,
+) -> Result<Reading, ReadError> {
+    let tree = trees.current(view)?;
+    let trashed_too = query.wanted.trashed_streams();
+    let rights = actor.access.rights();
+    let selection = select::select(&tree, rights, query.streams.as_ref(), trashed_too)?;
+    let now = context.now();
+    let (window, limit) = query.bounds(now.as_seconds());
+    let filter = Filter {
+        selection,
+        types: query.types,
+        window,
+        running: query.running,
+        modified_since: query.modified_since,
+        wanted: query.wanted,
+        now: now.as_seconds(),
+    };
+    let mut account: VecDeque<StoredEvent> =
+        account::selected(&accounts::load(view)?, &filter, now).into();
+    if query.sort_ascending {
+        account.make_contiguous().reverse();
+    }
+    let deletions = query
+        .modified_since
+        .filter(|_| query.include_deletions)
+        .map(|since| Deletions { since, after: None });
+    Ok(Reading {
+        merge: Merge::plan(&filter, !query.sort_ascending),
+        filter,
+        now,
+        ascending: query.sort_ascending,
+        skip: query.skip,
+        limit,
+        account,
+        phase: Phase::Events,
+        deletions,
+    })
+}
+
+impl Reading {
+    /// Whether deletions follow the events (if only an empty list).
+    #[must_use]
+    pub fn has_deletions(&self) -> bool {
+        self.deletions.is_some()
+    }
+
+    /// Reads the next part: a bounded piece of work. A part may be empty though others follow.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn next(&mut self, view: &dyn View) -> Result<Option<EventsPart>, StoreError> {
+        match self.phase {
+            Phase::Events => self.next_events(view).map(Some),
+            Phase::Deletions => self.next_deletions(view).map(Some),
+            Phase::Ended => Ok(None),
+        }
+    }
+
+    fn next_events(&mut self, view: &dyn View) -> Result<EventsPart, StoreError> {
+        let mut part = Part::default();
+        let (now, ascending) = (self.now.as_seconds(), self.ascending);
+        let Self {
+            filter,
+            merge,
+            account,
+            skip,
+            limit,
+            ..
+        } = self;
+        let mut taker = Taker {
+            part: &mut part,
+            skip,
+            limit,
+        };
+        let progress = merge.run(view, &mut |head: Head, document| {
+            if !filter.accepts(&head) {
+                return ControlFlow::Continue(());
+            }
+            let account_first = if ascending {
+                head.time > now
+            } else {
+                head.time <= now
+            };
+            if account_first {
+                while let Some(event) = account.pop_front() {
+                    taker.take(event);
+                }
+            }
+            taker.take(StoredEvent {
+                json: document.body,
+            });
+            if taker.is_full() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        })?;
+        if progress == Progress::Ended {
+            while let Some(event) = account.pop_front() {
+                taker.take(event);
+            }
+        }
+        if progress == Progress::Ended || self.limit == Some(0) {
+            let more = self.deletions.is_some();
+            self.phase = if more { Phase::Deletions } else { Phase::Ended };
+        }
+        Ok(EventsPart::Events(part.events))
+    }
+
+    /// Newest first; neither `skip` nor `limit` applies to them.
+    fn next_deletions(&mut self, view: &dyn View) -> Result<EventsPart, StoreError> {
+        let mut found = Vec::new();
+        let Some(deletions) = &mut self.deletions else {
+            self.phase = Phase::Ended;
+            return Ok(EventsPart::Deletions(found));
+        };
+        let mut scan = indexes::range(EVENT_DELETED, &[], deletions.since, f64::INFINITY, true);
+        scan.limit = PART_EVENTS;
+        scan.after = deletions.after.take();
+        let page = view.scan(&scan)?;
+        match page.last() {
+            Some((key, last)) if page.len() == PART_EVENTS => {
+                deletions.after = Some((key.clone(), last.id.clone()));
+            }
+            _ => self.phase = Phase::Ended,
+        }
+        for (_, document) in page {
+            if document.written_at.as_seconds() > deletions.since {
+                found.push(StoredEvent {
+                    json: document.body,
+                });
+            }
+        }
+        Ok(EventsPart::Deletions(found))
+    }
+}
+
+#[derive(Default)]
+struct Part {
+    events: Vec<StoredEvent>,
+    bytes: usize,
+}
+
+/// Takes what is asked for: leaves out the first ones, stops at the limit.
+struct Taker<'a> {
+    part: &'a mut Part,
+    skip: &'a mut usize,
+    limit: &'a mut Option<usize>,
+}
+
+impl Taker<'_> {
+    fn take(&mut self, event: StoredEvent) {
+        if *self.skip > 0 {
+            *self.skip -= 1;
+            return;
+        }
+        match self.limit {
+            Some(0) => return,
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.part.bytes += event.json.len();
+        self.part.events.push(event);
+    }
+
+    fn is_full(&self) -> bool {
+        *self.limit == Some(0)
+            || self.part.events.len() >= PART_EVENTS
+            || self.part.bytes >= PART_BYTES
+    }
+}
+
+/// Reads everything at once, for batches: `{"events": […], "eventDeletions"?: […]}`.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn collect(
+    view: &dyn View,
+    context: &Context,
+    trees: &mut dyn Trees,
+    actor: &Actor,
+    params: &Value,
+) -> Result<Reply, ReadError> {
+    let mut reading = open(view, context, trees, actor, EventsGet::parse(params)?)?;
+    let with_deletions = reading.has_deletions();
+    let (mut events, mut deletions, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
+    while let Some(part) = reading.next(view)? {
+        let (list, part) = match part {
+            EventsPart::Events(part) => (&mut events, part),
+            EventsPart::Deletions(part) => (&mut deletions, part),
+        };
+        bytes += part.iter().map(|event| event.json.len()).sum::<usize>();
+        list.extend(part);
+        let items = events.len() + deletions.len();
+        if items > limits::COLLECTED_ITEMS_MAX || bytes > COLLECTED_BYTES_MAX {
+            return Err(ReadError::TooMany);
+        }
+    }
+    let mut reply = ObjectWriter::new();
+    reply.array("events", events.iter().map(|event| event.json.as_ref()));
+    if with_deletions {
+        reply.array(
+            "eventDeletions",
+            deletions.iter().map(|event| event.json.as_ref()),
+        );
+    }
+    Ok(reply.finish())
+}
+
+/// Answers `events.getOne`: `{"event": …, "history"?: […]}`.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn get_one(
+    view: &dyn View,
+    context: &Context,
+    trees: &mut dyn Trees,
+    actor: &Actor,
+    params: &Value,
+) -> Result<Reply, ReadError> {
+    let mut fields = Fields::lenient(params, &["id"])?;
+    let id = fields
+        .text("id", Null::Refused)
+        .unwrap_or_default()
+        .to_owned();
+    let with_history = fields.flag("includeHistory", Null::Absent).unwrap_or(false);
+    fields.finish()?;
+
+    let tree = trees.current(view)?;
+    let rights = actor.access.rights();
+    if let Some(stream) = account_stream(&id).filter(|stream| stream.field.is_some()) {
+        if !select::may_read(&tree, rights, &id) {
+            return Err(ReadError::Forbidden);
+        }
+        let event = account::event(&accounts::load(view)?, stream, context.now())
+            .ok_or(ReadError::Unknown { id })?;
+        return Ok(Reply::of("event", &event.json));
+    }
+    let document = view
+        .get(Kind::Event, &id)?
+        .ok_or_else(|| ReadError::Unknown { id: id.clone() })?;
+    if !document.deleted {
+        let head = Head::decode(&document)?;
+        if !head
+            .streams
+            .iter()
+            .any(|stream| select::may_read(&tree, rights, stream))
+        {
+            return Err(ReadError::Forbidden);
+        }
+    }
+    let mut reply = ObjectWriter::new();
+    reply.member("event", &document.body);
+    if with_history {
+        let history = view.history(Kind::Event, &id, Rev(0), HISTORY_MAX)?;
+        reply.array(
+            "history",
+            history.iter().map(|version| version.body.as_ref()),
+        );
+    }
+    Ok(reply.finish())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! Integrity hashes of events and accesses (spec/platform §9.4): SHA-256 over one canonical text
+//! of the item, the same for every server that keeps it.
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+/// `EVENT:0:sha256-…` of an event in its wire form.
+#[must_use]
+pub fn of_event(event: &Map<String, Value>) -> String {
+    let event = strip_event(event);
+    let mut text = String::new();
+    write_object(&mut text, &event);
+    format!("EVENT:0:sha256-{}", hash(&text))
+}
+
+/// `ACCESS:0:sha256-…` of an access in its wire form.
+#[must_use]
+pub fn of_access(access: &Map<String, Value>) -> String {
+    let mut access = access.clone();
+    for name in ["integrity", "lastUsed", "calls", "apiEndpoint"] {
+        access.shift_remove(name);
+    }
+    let mut text = String::new();
+    write_object(&mut text, &access);
+    format!("ACCESS:0:sha256-{}", hash(&text))
+}
+
+/// Standard base64 of SHA-256 of a text.
+fn hash(text: &str) -> String {
+    STANDARD.encode(digest::digest(&digest::SHA256, text.as_bytes()))
+}
+
+/// What of an event counts. Nulls are dropped by the writer.
+fn strip_event(event: &Map<String, Value>) -> Map<String, Value> {
+    let mut event = event.clone();
+    for name in ["integrity", "headId", "tags"] {
+        event.shift_remove(name);
+    }
+    if let Some(stream) = event.shift_remove("streamId") {
+        event
+            .entry("streamIds")
+            .or_insert_with(|| Value::Array(vec![stream]));
+    }
+    if let Some(end) = event.shift_remove("endTime").and_then(|end| end.as_f64()) {
+        let start = event.get("time").and_then(Value::as_f64).unwrap_or(0.0);
+        event.insert("duration".to_owned(), crate::number::float(end - start));
+    }
+    if event.get("duration").and_then(Value::as_f64) == Some(0.0) {
+        event.shift_remove("duration");
+    }
+    if event.get("trashed") != Some(&Value::Bool(true)) {
+        event.shift_remove("trashed");
+    }
+    if let Some(Value::Array(attachments)) = event.get_mut("attachments") {
+        for attachment in attachments {
+            if let Value::Object(attachment) = attachment {
+                attachment.shift_remove("readToken");
+            }
+        }
+    }
+    event
+}
+
+/// Keys by UTF-16 code units, members that are null left out. The depth is that of parsed JSON,
+/// which the parser bounds.
+fn write_object(text: &mut String, object: &Map<String, Value>) {
+    let mut members: Vec<(&String, &Value)> = object
+        .iter()
+        .filter(|(_, value)| !value.is_null())
+        .collect();
+    members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    text.push('{');
+    for (i, (name, value)) in members.into_iter().enumerate() {
+        if i > 0 {
+            text.push(',');
+        }
+        write_text(text, name);
+        text.push(':');
+        write_value(text, value);
+    }
+    text.push('}');
+}
+
+fn write_value(text: &mut String, value: &Value) {
+    match value {
+        Value::Null => text.push_str("null"),
+        Value::Bool(true) => text.push_str("true"),
+        Value::Bool(false) => text.push_str("false"),
+        Value::Number(number) => text.push_str(&crate::number::javascript(number)),
+        Value::String(string) => write_text(text, string),
+        Value::Array(items) => {
+            text.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    text.push(',');
+                }
+                write_value(text, item);
+            }
+            text.push(']');
+        }
+        Value::Object(object) => write_object(text, object),
+    }
+}
+
+fn write_text(text: &mut String, string: &str) {
+    text.push('"');
+    for c in string.chars() {
+        match c {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\u{8}' => text.push_str("\\b"),
+            '\t' => text.push_str("\\t"),
+            '\n' => text.push_str("\\n"),
+            '\u{c}' => text.push_str("\\f"),
+            '\r' => text.push_str("\\r"),
+            c if is_escaped(c) => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+}
+
+fn is_escaped(c: char) -> bool {
+    matches!(c,
+        '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{600}'..='\u{604}' | '\u{70f}'
+        | '\u{17b4}' | '\u{17b5}' | '\u{200c}'..='\u{200f}' | '\u{2028}'..='\u{202f}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff0}'..='\u{ffff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn map(value: Value) -> Map<String, Value> {
+        match value {
+            Value::Object(map) => map,
+            other => panic!("{other} is no object"),
+        }
+    }
+
+    #[test]
+    fn the_vectors_of_the_contract() {
+        let legacy = json!({
+            "id": "cabcdefgh0000000000000002", "streamId": "diary", "type": "activity/plain",
+            "content": null, "time": 10, "endTime": 70.5, "created": 1, "createdBy": "a",
+            "modified": 2, "modifiedBy": "a", "trashed": false, "headId": "x", "tags": []
+        });
+        assert_eq!(
+            of_event(&map(legacy)),
+            "EVENT:0:sha256-fKC3NMxSVAfbzLr76UR9RYCYWQvs+isttQEnFqKjh+o="
+        );
+        let rich = json!({
+            "id": "cabcdefgh0000000000000001", "streamIds": ["diary", "work"], "type": "note/txt",
+            "time": 1_700_000_000.5, "duration": 0, "content": "Café \u{2028} \"q\" \u{ad}",
+            "clientData": {"z": [null, {}], "b": 1, "gone": null}, "deleted": null,
+            "attachments": [{"id": "f1", "fileName": "a.txt", "type": "text/plain", "size": 3,
+                "integrity": "sha256-abc", "readToken": "secret"}],
+            "created": 1_700_000_001.25, "createdBy": "acc1",
+            "modified": 1_700_000_001.25, "modifiedBy": "acc1", "integrity": "old"
+        });
+        assert_eq!(
+            of_event(&map(rich)),
+            "EVENT:0:sha256-+u5WkzU1itHEbarU8ZelAF0z5cjoD5qdyB7xpcxW0iE="
+        );
+        let access = json!({
+            "id": "cacc00000000000000000001", "token": "tok", "type": "app", "name": "my-app",
+            "deviceName": null, "permissions": [{"streamId": "diary", "level": "read"}],
+            "expires": 1e21, "n": 1e-7, "neg": -0.0, "lastUsed": 5, "calls": {"a": 1},
+            "apiEndpoint": "https://x", "deleted": null, "created": 1.5, "createdBy": "x",
+            "modified": 1.5, "modifiedBy": "x"
+        });
+        assert_eq!(
+            of_access(&map(access)),
+            "ACCESS:0:sha256-ThIL0fn1mFLMLH0dC0qh/hWMrRIHtGyyUz+ByMQaz9k="
+        );
+    }
+
+    /// Events as the original server made and hashed them.
+    #[test]
+    fn recorded_events() {
+        for (event, integrity) in [
+            (
+                json!({"streamIds": ["weight"], "type": "mass/kg", "content": 72.5,
+                    "time": 1_700_000_000, "description": "first", "clientData": {"app:k": 1},
+                    "created": 1_795_369_711.439, "createdBy": "l9s03gh5ccg32b270bzjauhl",
+                    "modified": 1_795_369_711.439, "modifiedBy": "l9s03gh5ccg32b270bzjauhl",
+                    "id": "r4c055aeg1twae3d8ge2ex3j"}),
+                "EVENT:0:sha256-WLmS2Vtcyvcz4lsrHmdKCmEwJP1g1JekOsoLW4xZVjw=",
+            ),
+            (
+                json!({"streamIds": ["heart"], "type": "activity/plain", "time": 1_700_000_240,
+                    "created": 1_795_369_711.594, "createdBy": "l9s03gh5ccg32b270bzjauhl",
+                    "modified": 1_795_369_711.594, "modifiedBy": "l9s03gh5ccg32b270bzjauhl",
+                    "id": "lxpsupgdnib6nh17f2x0dotn", "duration": null}),
+                "EVENT:0:sha256-wslaet3ln/IdTt065NJrtRruHW5BJ3JG+YdFG67Lchw=",
+            ),
+            (
+                json!({"streamIds": ["heart"], "type": "activity/plain", "time": 1_700_000_180,
+                    "created": 1_795_369_711.533, "createdBy": "l9s03gh5ccg32b270bzjauhl",
+                    "modified": 1_795_369_711.533, "modifiedBy": "l9s03gh5ccg32b270bzjauhl",
+                    "id": "g4zd2mbuebcp02ewuk8z398r", "duration": 3600}),
+                "EVENT:0:sha256-03vCDQPd70zhbYwegXxRcUM0aHijJ7t2McONHMor4Ec=",
+            ),
+        ] {
+            assert_eq!(of_event(&map(event)), integrity);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The methods of the kernel by their ids (spec/pryv-api §11), for batches, sockets and single
+//! calls alike.
+
+use homecore_store::{View, Writer};
+use homecore_types::ErrorId;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::access;
+use crate::actor::Actor;
+use crate::error::{Error, Refusal};
+use crate::event;
+use crate::kernel::Context;
+use crate::reply::Reply;
+use crate::stream;
+use crate::stream::cache::Trees;
+
+/// How a parameter is to be read where all that comes is text (a query string).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryType {
+    /// As it is.
+    Text,
+    /// As JavaScript's `Number()` reads it.
+    Number,
+    /// `true` or `false` in any case.
+    Flag,
+    /// A single text becomes an array of one.
+    Texts,
+    /// A text as it is (an id, or JSON text), or the array of a repeated parameter.
+    Streams,
+}
+
+macro_rules! methods {
+    ($($(#[$doc:meta])* $name:ident = $id:literal, $writes:literal, [$($param:literal: $type:ident),*];)*) => {
+        /// A method.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Method { $($(#[$doc])* $name,)* }
+
+        impl Method {
+            /// Every method.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The id on the wire.
+            #[must_use]
+            pub const fn id(self) -> &'static str {
+                match self { $(Self::$name => $id,)* }
+            }
+
+            /// Whether it may change data.
+            #[must_use]
+            pub const fn writes(self) -> bool {
+                match self { $(Self::$name => $writes,)* }
+            }
+
+            /// How its query parameters are to be read; others are texts.
+            #[must_use]
+            pub const fn query_types(self) -> &'static [(&'static str, QueryType)] {
+                match self { $(Self::$name => &[$(($param, QueryType::$type)),*],)* }
+            }
+        }
+    };
+}
+
+methods! {
+    /// What an access is told about itself.
+    GetAccessInfo = "getAccessInfo", false, [];
+    /// The streams that an access sees.
+    StreamsGet = "streams.get", false, ["includeDeletionsSince": Number];
+    /// Makes a stream.
+    StreamsCreate = "streams.create", true, [];
+    /// The events that a query selects.
+    EventsGet = "events.get", false, [
+        "streams": Streams, "types": Texts, "fromTime": Number, "toTime": Number,
+        "sortAscending": Flag, "skip": Number, "limit": Number, "running": Flag,
+        "modifiedSince": Number, "includeDeletions": Flag
+    ];
+    /// One event.
+    EventsGetOne = "events.getOne", false, ["includeHistory": Flag];
+    /// Makes an event.
+    EventsCreate = "events.create", true, [];
+}
+
+/// A method id that nobody knows.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("Invalid method id \"{id}\"")]
+pub struct UnknownMethod {
+    /// As given.
+    pub id: String,
+}
+
+impl Refusal for UnknownMethod {
+    fn id(&self) -> ErrorId {
+        ErrorId::InvalidMethod
+    }
+}
+
+impl Method {
+    /// Finds a method by its id.
+    #[must_use]
+    pub fn parse(id: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|method| method.id() == id)
+    }
+}
+
+/// Calls a method that only reads.
+pub(crate) fn read(
+    view: &dyn View,
+    context: &Context,
+    trees: &mut dyn Trees,
+    actor: &Actor,
+    method: Method,
+    params: &Value,
+) -> Result<Reply, Error> {
+    match method {
+        Method::GetAccessInfo => Ok(access::info::access_info(actor)),
+        Method::StreamsGet => Ok(stream::get::get(view, trees, actor, params)?),
+        Method::EventsGet => Ok(event::read::collect(view, context, trees, actor, params)?),
+        Method::EventsGetOne => Ok(event::read::get_one(view, context, trees, actor, params)?),
+        Method::StreamsCreate | Method::EventsCreate => Err(NotARead {
+            method: method.id(),
+        }
+        .into()),
+    }
+}
+
+/// Calls any method inside a write request: changes are an attempt of their own, and reads see what
+/// was written before them.
+pub(crate) fn write(
+    writer: &mut Writer<'_>,
+    context: &Context,
+    trees: &mut dyn Trees,
+    actor: &Actor,
+    method: Method,
+    params: &Value,
+) -> Result<Reply, Error> {
+    match method {
+        Method::StreamsCreate => {
+            let new = stream::create::NewStream::parse(params)?;
+            let created =
+                writer.attempt(|tx| stream::create::create(tx, context, trees, actor, new))?;
+            Ok(created)
+        }
+        Method::EventsCreate => {
+            let new = event::create::NewEvent::parse(params)?;
+            let created =
+                writer.attempt(|tx| event::create::create(tx, context, trees, actor, &new))?;
+            Ok(Reply::of("event", &created.json))
+        }
+        Method::GetAccessInfo | Method::StreamsGet | Method::EventsGet | Method::EventsGetOne => {
+            read(writer.view(), context, trees, actor, method, params)
+        }
+    }
+}
+
+/// A defect of the kernel: [`Method::writes`] and the dispatch disagree.
+#[derive(Debug, Error)]
+#[error("method {method} was called as one that only reads")]
+struct NotARead {
+    method: &'static str,
+}
+
+impl Refusal for NotARead {
+    fn id(&self) -> ErrorId {
+        ErrorId::UnexpectedError
+    }
+}

@@ -1,0 +1,247 @@
+//! The form of a registration: rules, codes and texts of spec/platform §3.5.
+//!
+//! Items look as the original server's: one a field, friendlier than those of other methods.
+
+use homecore_types::{Email, Secret, Username};
+use serde_json::{Map, Value};
+
+use crate::ports::Registration;
+use crate::violation::Violation;
+
+const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 6..=100;
+const APP_CHARS: std::ops::RangeInclusive<usize> = 6..=99;
+const LANGUAGE_CHARS: std::ops::RangeInclusive<usize> = 1..=5;
+const REFERER_CHARS: std::ops::RangeInclusive<usize> = 1..=99;
+const DEFAULT_LANGUAGE: &str = "en";
+
+const USERNAME_INVALID: &str = "Username should have between 5 and 60 characters and contain \
+                                lowercase letters or numbers or dashes";
+const PASSWORD_INVALID: &str = "Password should have between 6 and 100 characters";
+const EMAIL_INVALID: &str = "Email address format not recognized";
+const APP_INVALID: &str = "App Id should have between 6 and 99 characters";
+const LANGUAGE_INVALID: &str = "Language should have between 1 and 5 characters";
+const REFERER_INVALID: &str = "Referer should have between 1 and 99 characters";
+const INVITATION_INVALID: &str = "Invitation token should be a string";
+
+impl Registration {
+    /// Checks the body of a registration. Fields that it does not know are ignored; the older
+    /// names of `/reg/user` are taken where the present ones are absent.
+    ///
+    /// # Errors
+    /// Every violation: first the fields that are missing, then those that are wrong.
+    pub fn parse(body: &Value) -> Result<Self, Vec<Violation>> {
+        let Value::Object(map) = body else {
+            return Err(vec![Violation::wrong_type("#", &["object"])]);
+        };
+        let mut form = Form {
+            map,
+            violations: Vec::new(),
+        };
+        form.required();
+        let username = form.checked("username", "username-invalid", USERNAME_INVALID, |text| {
+            Username::parse(text.to_lowercase()).ok()
+        });
+        let password = form.checked("password", "password-invalid", PASSWORD_INVALID, |text| {
+            within(text, &PASSWORD_CHARS).then(|| Secret::new(text))
+        });
+        let email = form.checked("email", "email-invalid", EMAIL_INVALID, |text| {
+            Email::normalise(text).ok()
+        });
+        let app = form.checked("appId", "appid-invalid", APP_INVALID, |text| {
+            within(text, &APP_CHARS).then(|| text.to_owned())
+        });
+        let language = form.checked("language", "language-invalid", LANGUAGE_INVALID, |text| {
+            within(text, &LANGUAGE_CHARS).then(|| text.to_owned())
+        });
+        let referer = form.checked("referer", "referer-invalid", REFERER_INVALID, |text| {
+            within(text, &REFERER_CHARS).then(|| text.to_owned())
+        });
+        let invitation = form.checked(
+            "invitationToken",
+            "invitationToken-invalid",
+            INVITATION_INVALID,
+            |text| Some(text.to_owned()),
+        );
+        let hosting = form
+            .value("hosting")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        let violations = form.violations;
+        match (username, password, email, app) {
+            (Some(username), Some(password), Some(email), Some(app)) if violations.is_empty() => {
+                Ok(Self {
+                    username,
+                    password,
+                    email,
+                    app,
+                    language: language.unwrap_or_else(|| DEFAULT_LANGUAGE.to_owned()),
+                    hosting: hosting.filter(|hosting| !hosting.is_empty()),
+                    invitation,
+                    referer,
+                })
+            }
+            _ => Err(violations),
+        }
+    }
+}
+
+struct Form<'a> {
+    map: &'a Map<String, Value>,
+    violations: Vec<Violation>,
+}
+
+impl<'a> Form<'a> {
+    /// A field under its present or its older name; null counts as absent.
+    fn value(&self, name: &str) -> Option<&'a Value> {
+        let older = match name {
+            "appId" => Some("appid"),
+            "invitationToken" => Some("invitationtoken"),
+            "language" => Some("languageCode"),
+            _ => None,
+        };
+        let present = |name: &str| self.map.get(name).filter(|value| !value.is_null());
+        present(name).or_else(|| older.and_then(present))
+    }
+
+    /// Notes required fields that are absent, in the order of the original server.
+    fn required(&mut self) {
+        for (name, code, message) in [
+            ("username", "username-required", "Username is required"),
+            ("password", "password-required", "Password is required"),
+            ("appId", "appid-invalid", "Missing required field: appId"),
+            ("email", "email-required", "Email is required"),
+        ] {
+            if self.value(name).is_none() {
+                self.violations
+                    .push(Violation::of_field(code, message, "#/", name));
+            }
+        }
+    }
+
+    /// A field that must satisfy `check` if it is there.
+    fn checked<T>(
+        &mut self,
+        name: &str,
+        code: &'static str,
+        message: &str,
+        check: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.value(name)?;
+        let good = value.as_str().and_then(check);
+        if good.is_none() {
+            self.violations.push(Violation::of_field(
+                code,
+                message,
+                &format!("#/{name}"),
+                name,
+            ));
+        }
+        good
+    }
+}
+
+fn within(text: &str, chars: &std::ops::RangeInclusive<usize>) -> bool {
+    chars.contains(&text.chars().count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn good() -> Value {
+        json!({
+            "appId": "sample-app", "username": "samplebeta1", "password": "sample-pass-1",
+            "email": " SampleBeta1@Example.com ", "hosting": "default", "language": "fr",
+            "invitationToken": "enjoy", "referer": "samples", "unknown": 1
+        })
+    }
+
+    fn codes(body: &Value) -> Vec<(&'static str, String)> {
+        match Registration::parse(body) {
+            Ok(_) => Vec::new(),
+            Err(found) => found.into_iter().map(|v| (v.code, v.path)).collect(),
+        }
+    }
+
+    #[test]
+    fn a_good_one_is_taken_apart() {
+        let read = Registration::parse(&good()).unwrap();
+        assert_eq!(read.username.as_str(), "samplebeta1");
+        assert_eq!(read.email.as_str(), "samplebeta1@example.com");
+        assert_eq!(read.app, "sample-app");
+        assert_eq!(read.language, "fr");
+        assert_eq!(read.hosting.as_deref(), Some("default"));
+        assert_eq!(read.invitation.as_deref(), Some("enjoy"));
+        assert_eq!(read.referer.as_deref(), Some("samples"));
+    }
+
+    #[test]
+    fn each_rule_has_its_code() {
+        let long = "x".repeat(101);
+        for (field, value, code) in [
+            ("username", json!("A_b!"), "username-invalid"),
+            ("username", json!("bob"), "username-invalid"),
+            ("username", json!(5), "username-invalid"),
+            ("password", json!("abcde"), "password-invalid"),
+            ("password", json!(long), "password-invalid"),
+            ("email", json!("notanemail"), "email-invalid"),
+            ("appId", json!("short"), "appid-invalid"),
+            ("appId", json!(long), "appid-invalid"),
+            ("language", json!("toolong"), "language-invalid"),
+            ("language", json!(""), "language-invalid"),
+            ("referer", json!(long), "referer-invalid"),
+            ("referer", json!(""), "referer-invalid"),
+            ("invitationToken", json!(1), "invitationToken-invalid"),
+        ] {
+            let mut body = good();
+            body[field] = value.clone();
+            assert_eq!(
+                codes(&body),
+                [(code, format!("#/{field}"))],
+                "{field} = {value}"
+            );
+        }
+        for (field, value) in [("referer", Value::Null), ("language", Value::Null)] {
+            let mut body = good();
+            body[field] = value;
+            assert!(codes(&body).is_empty(), "{field} may be null");
+        }
+    }
+
+    /// As recorded: every missing field at once, with its own code.
+    #[test]
+    fn missing_fields_come_together() {
+        let found = Registration::parse(&json!({ "username": "samplebeta1d" })).unwrap_err();
+        assert_eq!(
+            Violation::list(&found),
+            json!([
+                {"code": "password-required", "message": "Password is required",
+                    "path": "#/", "param": "password"},
+                {"code": "appid-invalid", "message": "Missing required field: appId",
+                    "path": "#/", "param": "appId"},
+                {"code": "email-required", "message": "Email is required",
+                    "path": "#/", "param": "email"}
+            ])
+        );
+        assert_eq!(codes(&json!({})).len(), 4);
+        assert_eq!(codes(&json!([])), [("INVALID_TYPE", "#".to_owned())]);
+    }
+
+    #[test]
+    fn older_names_are_taken_where_the_present_ones_are_absent() {
+        let read = Registration::parse(&json!({
+            "appid": "sample-app", "username": "samplebeta1x", "password": "sample-pass-1",
+            "email": "a@b.c", "invitationtoken": "enjoy", "languageCode": "de"
+        }))
+        .unwrap();
+        assert_eq!(
+            (
+                read.app.as_str(),
+                read.language.as_str(),
+                read.invitation.as_deref()
+            ),
+            ("sample-app", "de", Some("enjoy"))
+        );
+    }
+}

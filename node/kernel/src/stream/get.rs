@@ -1,0 +1,283 @@
+//! `streams.get`: the part of the tree that an access may see (spec/pryv-api §5.2).
+
+use homecore_store::{StoreError, View};
+use homecore_types::ErrorId;
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+use super::cache::Trees;
+use super::store::{ACCOUNT_ROOT, AUDIT_ROOT};
+use super::tree::Tree;
+use super::{STREAM_DEPTH_MAX, system};
+use crate::actor::Actor;
+use crate::error::{InvalidParameters, Refusal};
+use crate::fields::{Fields, Null};
+use crate::indexes::{self, STREAM_DELETED};
+use crate::number::seconds;
+use crate::permission::{Level, Parents, Rights};
+use crate::reply::{ObjectWriter, Reply};
+
+/// Tombstones read at once.
+const DELETIONS_PAGE: usize = 1_000;
+
+/// Parameters of `streams.get`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StreamsGet {
+    /// List the children of this one.
+    pub parent_id: Option<String>,
+    /// List this one.
+    pub id: Option<String>,
+    /// With those in the trash.
+    pub all: bool,
+    /// Also list streams deleted after this time, in seconds.
+    pub include_deletions_since: Option<f64>,
+}
+
+/// Why streams were not listed.
+#[derive(Debug, Error)]
+pub enum StreamsGetError {
+    /// See [`InvalidParameters`].
+    #[error(transparent)]
+    Parameters(#[from] InvalidParameters),
+    /// Two ways to name the part at once.
+    #[error("\"parentId\" and \"id\" cannot be given together")]
+    Both,
+    /// The access may not see it.
+    #[error("The given token's access permissions do not allow this operation.")]
+    Forbidden,
+    /// There is no such stream, or it is in the trash and those were not asked for.
+    #[error("Unknown referenced stream \"{id}\"")]
+    Unknown {
+        /// The parameter that names it.
+        param: &'static str,
+        /// As given.
+        id: String,
+    },
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal for StreamsGetError {
+    fn id(&self) -> ErrorId {
+        match self {
+            Self::Parameters(invalid) => invalid.id(),
+            Self::Both => ErrorId::InvalidRequestStructure,
+            Self::Forbidden => ErrorId::Forbidden,
+            Self::Unknown { .. } => ErrorId::UnknownReferencedResource,
+            Self::Store(error) => error.id(),
+        }
+    }
+
+    fn data(&self) -> Option<Value> {
+        match self {
+            Self::Parameters(invalid) => invalid.data(),
+            Self::Unknown { param, id } => Some(json!({ *param: id })),
+            Self::Both | Self::Forbidden | Self::Store(_) => None,
+        }
+    }
+
+    fn client_message(&self) -> String {
+        match self {
+            Self::Store(error) => error.client_message(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl StreamsGet {
+    /// Reads the parameters.
+    ///
+    /// # Errors
+    /// Of their form.
+    pub fn parse(params: &Value) -> Result<Self, StreamsGetError> {
+        let mut fields = Fields::lenient(params, &[])?;
+        let read = Self {
+            parent_id: fields.text("parentId", Null::Absent).map(str::to_owned),
+            id: fields.text("id", Null::Absent).map(str::to_owned),
+            all: fields.choice("state", &["default", "all"]) == Some("all"),
+            include_deletions_since: fields.float("includeDeletionsSince"),
+        };
+        fields.finish()?;
+        if read.parent_id.is_some() && read.id.is_some() {
+            return Err(StreamsGetError::Both);
+        }
+        Ok(read)
+    }
+}
+
+/// Answers `streams.get`.
+///
+/// # Errors
+/// See [`StreamsGetError`].
+pub fn get(
+    view: &dyn View,
+    trees: &mut dyn Trees,
+    actor: &Actor,
+    params: &Value,
+) -> Result<Reply, StreamsGetError> {
+    let params = StreamsGet::parse(params)?;
+    let tree = trees.current(view)?;
+    let streams = list(&tree, actor, &params)?;
+    let mut reply = ObjectWriter::new();
+    reply.member("streams", &streams);
+    if let Some(since) = params.include_deletions_since {
+        let deletions = deletions(view, since)?;
+        reply.array("streamDeletions", deletions.iter().map(Vec::as_slice));
+    }
+    Ok(reply.finish())
+}
+
+/// The listed streams as a JSON array.
+fn list(tree: &Tree, actor: &Actor, params: &StreamsGet) -> Result<Vec<u8>, StreamsGetError> {
+    let rights = actor.access.rights();
+    let mut out = Listing {
+        tree,
+        rights,
+        all: params.all,
+        text: vec![b'['],
+    };
+    match (&params.parent_id, &params.id) {
+        (Some(parent), _) => {
+            out.check("parentId", parent)?;
+            for id in out.children(parent) {
+                out.write(&id, Some(parent), 0);
+            }
+        }
+        (None, Some(id)) => {
+            out.check("id", id)?;
+            out.write_root(id);
+        }
+        (None, None) => {
+            for id in roots(tree, rights) {
+                out.write_root(&id);
+            }
+        }
+    }
+    out.text.push(b']');
+    Ok(out.text)
+}
+
+/// Where the trees begin that an access sees. A stream with an entry of its own begins one unless
+/// its parent is visible too, for then it is shown below it.
+fn roots(tree: &Tree, rights: &Rights) -> Vec<String> {
+    let mut roots: Vec<String> = Vec::new();
+    if *rights == Rights::Personal {
+        roots.push(AUDIT_ROOT.to_owned());
+    }
+    if rights.star().is_some_and(Level::lists) {
+        roots.extend(tree.local_roots().into_iter().map(str::to_owned));
+    }
+    if *rights == Rights::Personal {
+        roots.push(ACCOUNT_ROOT.to_owned());
+    }
+    for (id, level) in rights.named() {
+        let hidden_above = tree
+            .parent_of(id)
+            .is_none_or(|parent| !rights.allows(tree, parent, Level::lists));
+        let known = id != "*" && tree.contains(id);
+        if known && level.lists() && hidden_above && !roots.iter().any(|root| root == id) {
+            roots.push(id.to_owned());
+        }
+    }
+    roots
+}
+
+struct Listing<'a> {
+    tree: &'a Tree,
+    rights: &'a Rights,
+    all: bool,
+    text: Vec<u8>,
+}
+
+impl Listing<'_> {
+    /// Whether a stream that was named may be listed and is there.
+    fn check(&self, param: &'static str, id: &str) -> Result<(), StreamsGetError> {
+        if !self.rights.allows(self.tree, id, Level::lists) {
+            return Err(StreamsGetError::Forbidden);
+        }
+        if !self.tree.contains(id) || (!self.all && self.tree.is_trashed(id)) {
+            return Err(StreamsGetError::Unknown {
+                param,
+                id: id.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn write_root(&mut self, id: &str) {
+        let parent = self
+            .tree
+            .parent_of(id)
+            .filter(|parent| self.rights.allows(self.tree, parent, Level::lists))
+            .map(str::to_owned);
+        self.write(id, parent.as_deref(), 0);
+    }
+
+    /// Children that are listed below a stream: those that are visible and, unless all were asked
+    /// for, not in the trash.
+    fn children(&self, id: &str) -> Vec<String> {
+        let stored = self.tree.children_of(id).map(|child| child.to_string());
+        let system = system::children_of(id).into_iter().map(str::to_owned);
+        stored
+            .chain(system)
+            .filter(|child| self.rights.allows(self.tree, child, Level::lists))
+            .collect()
+    }
+
+    /// Writes a stream with everything visible below it. The nesting is bounded on creation.
+    fn write(&mut self, id: &str, parent: Option<&str>, depth: usize) {
+        let stored = self.tree.get(id);
+        if depth > STREAM_DEPTH_MAX || (!self.all && stored.is_some_and(|stream| stream.trashed)) {
+            return;
+        }
+        let head: Option<Map<String, Value>> = match stored {
+            Some(stream) => Some(stream.to_wire(id, parent)),
+            None => system::to_wire(id, parent),
+        };
+        let Some(head) = head else { return };
+        if self.text.last() == Some(&b'}') {
+            self.text.push(b',');
+        }
+        let head = Value::Object(head).to_string();
+        self.text
+            .extend_from_slice(head.strip_suffix('}').unwrap_or(&head).as_bytes());
+        self.text.extend_from_slice(b",\"children\":[");
+        // The children of the audit log are found by id only.
+        if id != AUDIT_ROOT {
+            for child in self.children(id) {
+                // Hidden account fields are listed by naming their parent only.
+                if system::account_stream(&child).is_none_or(|stream| stream.shown) {
+                    self.write(&child, Some(id), depth + 1);
+                }
+            }
+        }
+        self.text.extend_from_slice(b"]}");
+    }
+}
+
+/// Tombstones of streams, newest first.
+fn deletions(view: &dyn View, since: f64) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut found = Vec::new();
+    let mut scan = indexes::range(STREAM_DELETED, &[], since, f64::INFINITY, true);
+    scan.limit = DELETIONS_PAGE;
+    loop {
+        let page = view.scan(&scan)?;
+        for (_, document) in &page {
+            let deleted = document.written_at;
+            if deleted.as_seconds() > since {
+                let item = json!({ "id": document.id, "deleted": seconds(deleted) });
+                found.push(item.to_string().into_bytes());
+            }
+        }
+        match page.last() {
+            Some((key, last)) if page.len() == scan.limit => {
+                scan.after = Some((key.clone(), last.id.clone()));
+            }
+            _ => return Ok(found),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,226 @@
+//! Accounts on this core, from the platform's side: creating a reserved one, and cleaning up after
+//! a crash in between.
+//!
+//! Before a folder is made, a file named after the user is put into `pending/`; after the commit it
+//! is removed. At start each file left there is looked up on the platform: committed accounts stay,
+//! others' folders go. A folder without such a file is never touched.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use homecore_kernel::Kernel;
+use homecore_kernel::account::NewAccount as KernelAccount;
+use homecore_kernel::ports::Unavailable;
+use homecore_raft::command::{Command, Rejection};
+use homecore_raft::WriteError;
+use homecore_store::StoreError;
+use homecore_types::{Email, ErrorId, Secret, UserId, Username};
+use thiserror::Error;
+
+use crate::cluster::{Cluster, CommandError};
+use crate::rpc::files::{self, DataDir};
+
+/// What makes a reserved account real.
+#[derive(Clone, Debug)]
+pub(crate) struct NewAccount {
+    /// The reservation to commit.
+    pub(crate) reservation: String,
+    /// Its user.
+    pub(crate) user: UserId,
+    /// The name.
+    pub(crate) username: Username,
+    /// In clear, to be hashed here.
+    pub(crate) password: Secret,
+    /// Names the first access.
+    pub(crate) app: String,
+    /// ISO code.
+    pub(crate) language: String,
+    /// Account fields (`email`, `invitationToken`, `referer`, …).
+    pub(crate) fields: BTreeMap<String, String>,
+}
+
+/// Why an account was not created.
+#[derive(Clone, Debug, Error)]
+pub(crate) enum CreateError {
+    /// It cannot be.
+    #[error("{message}")]
+    Refused {
+        /// As the wire has it.
+        id: ErrorId,
+        /// Why.
+        message: String,
+    },
+    /// Try again; nothing is left behind.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// This core's accounts.
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    kernel: Kernel,
+    cluster: Arc<Cluster>,
+    data: DataDir,
+}
+
+/// "Try again", with why.
+pub(crate) fn unavailable(reason: impl Into<String>) -> Unavailable {
+    Unavailable { reason: reason.into(), retry_after: Duration::from_secs(1) }
+}
+
+impl Accounts {
+    /// Over the kernel and the platform.
+    pub(crate) fn new(kernel: Kernel, cluster: Arc<Cluster>, data: DataDir) -> Self {
+        Self { kernel, cluster, data }
+    }
+
+    /// Creates a reserved account and commits its reservation: the token of its first access.
+    pub(crate) async fn create(&self, account: NewAccount) -> Result<Secret, CreateError> {
+        let (user, reservation) = (account.user.clone(), account.reservation.clone());
+        let account = account_of(account).map_err(|error| CreateError::Refused {
+            id: ErrorId::InvalidParametersFormat,
+            message: error.to_string(),
+        })?;
+        self.mark(&user).await?;
+        let created = self.kernel.create_account(&user, account).await;
+        let token = match created {
+            Ok(token) => token,
+            Err(error) => {
+                self.discard(&user).await;
+                self.release(reservation).await;
+                return Err(CreateError::Refused {
+                    id: error.id(),
+                    message: error.message().to_owned(),
+                });
+            }
+        };
+        self.commit(&user, reservation).await?;
+        self.unmark(&user).await;
+        Ok(token)
+    }
+
+    async fn commit(&self, user: &UserId, reservation: String) -> Result<(), CreateError> {
+        let commit = Command::CommitUser { reservation, at: self.cluster.clock.now() };
+        match self.cluster.done(commit, "CommitUser").await {
+            Ok(()) => Ok(()),
+            Err(CommandError::Rejected(rejection)) => {
+                // Nobody can commit it any more, so nobody will miss the folder.
+                self.discard(user).await;
+                Err(unavailable(match rejection {
+                    Rejection::ReservationGone => {
+                        "the registration took too long; register again".to_owned()
+                    }
+                    other => other.to_string(),
+                })
+                .into())
+            }
+            // The commit may yet happen: the folder stays, and `pending/` remembers it.
+            Err(CommandError::Write(WriteError::Unknown { .. })) => Err(unavailable(
+                "it is not known whether the registration took effect; try to log in",
+            )
+            .into()),
+            Err(error) => Err(unavailable(crate::telemetry::chain(&error)).into()),
+        }
+    }
+
+    async fn release(&self, reservation: String) {
+        let release = Command::ReleaseUser { reservation };
+        if let Err(error) = self.cluster.done(release, "ReleaseUser").await {
+            tracing::warn!(
+                error = %crate::telemetry::chain(&error),
+                "a reservation could not be released; it will expire"
+            );
+        }
+    }
+
+    /// Settles what a crash left between a folder and its commit. Called until nothing is left.
+    pub(crate) async fn settle(&self) -> Result<(), Unavailable> {
+        let pending = self.data.pending();
+        let names = tokio::task::spawn_blocking(move || pending_names(&pending))
+            .await
+            .map_err(|error| unavailable(error.to_string()))?
+            .map_err(|error| unavailable(error.to_string()))?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.cluster.platform.current().await.map_err(|e| unavailable(e.to_string()))?;
+        for user in names {
+            let known = self
+                .cluster
+                .platform
+                .find_user_by_id(&user)
+                .await
+                .map_err(|error| unavailable(error.to_string()))?;
+            match known {
+                Some(record) if record.reservation.is_none() => self.unmark(&user).await,
+                // Still held: its creation may be going on right now, or it will expire.
+                Some(_) => {}
+                None => {
+                    tracing::info!(%user, "removing what an interrupted registration left");
+                    self.discard(&user).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn mark(&self, user: &UserId) -> Result<(), CreateError> {
+        let path = self.data.pending().join(user.as_str());
+        on_disk(move || files::write(&path, b""))
+            .await
+            .map_err(|reason| unavailable(format!("this core cannot write: {reason}")).into())
+    }
+
+    async fn unmark(&self, user: &UserId) {
+        let path = self.data.pending().join(user.as_str());
+        if let Err(error) = on_disk(move || files::remove(&path)).await {
+            tracing::warn!(%user, error, "cannot remove a mark; it is looked at again at the next start");
+        }
+    }
+
+    /// Removes a folder that no commit can make a user of, and its mark.
+    async fn discard(&self, user: &UserId) {
+        match self.kernel.users().remove(user).await {
+            Ok(()) | Err(StoreError::UnknownUser { .. }) => self.unmark(user).await,
+            Err(error) => {
+                tracing::warn!(%user, %error, "cannot remove an unfinished account; tried again at the next start");
+            }
+        }
+    }
+}
+
+async fn on_disk(
+    work: impl FnOnce() -> Result<(), files::FileError> + Send + 'static,
+) -> Result<(), String> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(crate::telemetry::chain(&error)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn pending_names(directory: &std::path::Path) -> std::io::Result<Vec<UserId>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        if let Some(user) = name.to_str().and_then(|name| UserId::parse(name).ok()) {
+            names.push(user);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn account_of(account: NewAccount) -> Result<KernelAccount, homecore_types::IdError> {
+    let mut fields = account.fields;
+    Ok(KernelAccount {
+        username: account.username,
+        password: account.password,
+        email: Email::parse(fields.remove("email").unwrap_or_default())?,
+        language: account.language,
+        app: account.app,
+        invitation: fields.remove("invitationToken"),
+        referer: fields.remove("referer"),
+    })
+}

@@ -1,0 +1,169 @@
+//! The list of protocols that this binary speaks, and what each is given. A new protocol is a crate
+//! under `capabilities/`, a workspace member, and a line in [`list`].
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use arc_swap::ArcSwapOption;
+use homecore_capability_pryv::{Addressing, Pryv, Service, Settings, SettingsSource};
+use homecore_http::{Capability, Context, Limits, RateLimits, Site, SiteFacts};
+use homecore_kernel::trust::TrustedApps;
+use homecore_kernel::{Kernel, ports};
+use homecore_raft::directory::Directory;
+use url::Url;
+
+use crate::cluster::Cluster;
+use crate::config::Config;
+
+/// Every protocol of this binary.
+pub(crate) fn list(
+    config: &Config,
+    cluster: &Arc<Cluster>,
+    _kernel: Kernel,
+    platform: Arc<dyn ports::Platform>,
+) -> anyhow::Result<Vec<Arc<dyn Capability>>> {
+    let settings = Arc::new(LiveSettings::new(config, Arc::clone(cluster))?);
+    let pryv = Pryv::new(platform, settings, Arc::clone(&cluster.entropy));
+    Ok(vec![Arc::new(pryv)])
+}
+
+/// The kernel's settings.
+pub(crate) fn kernel_settings(config: &Config) -> anyhow::Result<homecore_kernel::Settings> {
+    Ok(homecore_kernel::Settings {
+        session_max_age: config.auth.session_max_age,
+        trusted_apps: TrustedApps::parse(&config.auth.trusted_apps).context("auth.trusted_apps")?,
+    })
+}
+
+/// What every protocol shares.
+pub(crate) fn context(
+    config: &Config,
+    cluster: &Arc<Cluster>,
+    directory: Arc<dyn ports::Directory>,
+) -> Context {
+    let site = Arc::new(LiveSite {
+        cluster: Arc::clone(cluster),
+        domain: config.dns.domain.clone(),
+        serial: config.service.serial.clone(),
+        static_labels: config.dns.statics.keys().cloned().collect(),
+        built: ArcSwapOption::empty(),
+    });
+    let limits =
+        Limits { forwarded_hops: usize::from(config.http.trust_forwarded), ..Limits::default() };
+    let rates = if config.http.rate_limits {
+        RateLimits::new(Arc::clone(&cluster.clock), RateLimits::default_rules())
+    } else {
+        RateLimits::disabled(Arc::clone(&cluster.clock))
+    };
+    Context::new(site, directory, Arc::clone(&cluster.clock), limits, rates)
+}
+
+/// The platform's names, rebuilt when cores or records changed.
+#[derive(Debug)]
+struct LiveSite {
+    cluster: Arc<Cluster>,
+    domain: Option<String>,
+    serial: String,
+    static_labels: std::collections::BTreeSet<String>,
+    built: ArcSwapOption<(u64, Arc<SiteFacts>)>,
+}
+
+impl Site for LiveSite {
+    fn facts(&self) -> Arc<SiteFacts> {
+        let directory = self.cluster.directory();
+        let generation = directory.dns_generation();
+        if let Some(built) = &*self.built.load()
+            && built.0 == generation
+        {
+            return Arc::clone(&built.1);
+        }
+        let mut static_labels = self.static_labels.clone();
+        static_labels.extend(directory.dns().map(|(label, _)| label.to_owned()));
+        let facts = Arc::new(SiteFacts {
+            domain: self.domain.clone(),
+            core: self.cluster.core.to_string(),
+            cores: directory.cores().map(|core| core.id.to_string()).collect(),
+            static_labels,
+            serial: self.serial.clone(),
+        });
+        self.built.store(Some(Arc::new((generation, Arc::clone(&facts)))));
+        facts
+    }
+}
+
+/// The Pryv API's settings: the file's, with what the platform is the authority of.
+#[derive(Debug)]
+struct LiveSettings {
+    cluster: Arc<Cluster>,
+    base: Settings,
+    built: ArcSwapOption<(u64, Arc<Settings>)>,
+}
+
+impl LiveSettings {
+    fn new(config: &Config, cluster: Arc<Cluster>) -> anyhow::Result<Self> {
+        Ok(Self { cluster, base: base_settings(config)?, built: ArcSwapOption::empty() })
+    }
+
+    fn build(&self, directory: &Directory) -> Settings {
+        let mut settings = self.base.clone();
+        match self.cluster.secrets() {
+            Ok(secrets) => settings.admin_key = Some(secrets.admin_access_key),
+            Err(error) => tracing::debug!(%error, "no administrators' key yet"),
+        }
+        settings.hosting_regions = directory
+            .config()
+            .and_then(|config| config.sections.get("hostings"))
+            .and_then(|json| serde_json::from_str::<serde_json::Value>(json).ok())
+            .and_then(|tree| tree.get("regions")?.as_object().cloned());
+        settings
+    }
+}
+
+impl SettingsSource for LiveSettings {
+    fn settings(&self) -> Arc<Settings> {
+        let directory = self.cluster.directory();
+        let version = directory.config().map_or(0, |config| config.version);
+        if let Some(built) = &*self.built.load()
+            && built.0 == version
+            && built.1.admin_key.is_some()
+        {
+            return Arc::clone(&built.1);
+        }
+        let settings = Arc::new(self.build(&directory));
+        self.built.store(Some(Arc::new((version, Arc::clone(&settings)))));
+        settings
+    }
+}
+
+fn base_settings(config: &Config) -> anyhow::Result<Settings> {
+    let derived = config
+        .dns
+        .domain
+        .as_ref()
+        .map(|domain| format!("https://{}.{domain}/", config.core.id));
+    // A core with a URL of its own is addressed by it, whatever names the zone has besides.
+    let addressing = match &config.dns.domain {
+        Some(domain) if derived.as_ref() == Some(&config.core.url) => {
+            Addressing::Domain { domain: domain.clone() }
+        }
+        _ => Addressing::Path { public_url: Url::parse(&config.core.url).context("core.url")? },
+    };
+    Ok(Settings {
+        service: Service {
+            serial: config.service.serial.clone(),
+            name: config.service.name.clone(),
+            home: config.service.home.clone(),
+            support: config.service.support.clone(),
+            terms: config.service.terms.clone(),
+            event_types: config.service.event_types.clone(),
+            ..Service::default()
+        },
+        addressing,
+        single_core: false,
+        hosting_regions: None,
+        apps: Vec::new(),
+        admin_key: None,
+        default_auth_url: config.auth.default_auth_url.clone(),
+        trusted_auth_urls: config.auth.trusted_auth_urls.clone(),
+    })
+}

@@ -1,0 +1,151 @@
+//! The command line. Each command is a file; this one is the table of them.
+//!
+//! Answers go to standard output (one JSON line with `--json`), everything else to standard error.
+//! Exit codes: 0 done, 1 not done (one sentence says why), 2 wrong usage.
+
+mod check_config;
+mod client;
+mod demo;
+mod healthcheck;
+mod init;
+mod join;
+mod operate;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::config::{Config, LoadError, Sources, default_path, load};
+
+/// A personal-data platform that runs as a cluster of cores.
+#[derive(Debug, Parser)]
+#[command(name = "homecore", version, max_term_width = 100, after_help = "Try it: homecore demo")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a whole cluster on this machine, with two users and a real recording, to try things
+    #[command(after_help = "Example: homecore demo --cores 3 --dir ./my-cluster")]
+    Demo(demo::DemoArgs),
+    /// Write a commented configuration, asking for what is not given
+    #[command(after_help = "Example: homecore init --core-id core-a --domain example.com --ip 192.0.2.1 --yes")]
+    Init(init::InitArgs),
+    /// Run this machine's core
+    #[command(after_help = "Example: homecore serve --config /etc/homecore/homecore.toml --set log.level=debug")]
+    Serve(serve::ServeArgs),
+    /// Print the line that makes a new machine a core of this cluster
+    #[command(after_help = "Example: homecore invite --id core-b --ttl 2h")]
+    Invite(operate::InviteArgs),
+    /// Become a core of a cluster, then serve
+    #[command(after_help = "Example: homecore join hc1.… --url https://core-b.example.com/ --rpc-listen 0.0.0.0:4002 --rpc-advertise core-b.example.com:4002")]
+    Join(join::JoinArgs),
+    /// Show the cores: role, state, applied index and lag, users
+    #[command(after_help = "Example: homecore status --json")]
+    Status(operate::PlainArgs),
+    /// Remove a core from the cluster for good
+    #[command(after_help = "Example: homecore remove core-b")]
+    Remove(operate::RemoveArgs),
+    /// List and revoke join tokens
+    #[command(subcommand, after_help = "Example: homecore tokens list")]
+    Tokens(operate::TokensCommand),
+    /// Hand leadership over before this core stops
+    #[command(after_help = "Example: homecore drain")]
+    Drain(operate::PlainArgs),
+    /// Report every problem of a configuration at once
+    #[command(after_help = "Example: homecore check-config --config homecore.toml")]
+    CheckConfig(check_config::CheckConfigArgs),
+    /// Ask a running core whether it may take traffic; for containers
+    #[command(after_help = "Example: homecore healthcheck --url http://127.0.0.1:3000")]
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print completions for a shell
+    #[command(after_help = "Example: homecore completions bash > /etc/bash_completion.d/homecore")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which configuration a command works with.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// Configuration file [default: $HOMECORE_CONFIG, ./homecore.toml, /etc/homecore/homecore.toml]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Override a key; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// The file that is meant.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(default_path)
+    }
+
+    /// The whole configuration.
+    pub(crate) fn load(&self) -> Result<Config, LoadError> {
+        load(&Sources { file: self.path(), set: self.set.clone() })
+    }
+}
+
+/// Runs the command line.
+pub(crate) fn main() -> ExitCode {
+    // Two providers of cryptography, or none, make TLS panic at run time: there is this one. An
+    // error only says that one is installed already.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::debug!("the TLS provider was installed before");
+    }
+    let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(args),
+        Command::Init(args) => init::run(args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Invite(args) => operate::invite(args),
+        Command::Join(args) => join::run(args),
+        Command::Status(args) => operate::status(&args),
+        Command::Remove(args) => operate::remove(args),
+        Command::Tokens(command) => operate::tokens(command),
+        Command::Drain(args) => operate::drain(&args),
+        Command::CheckConfig(args) => check_config::run(&args),
+        Command::Healthcheck(args) => healthcheck::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "homecore", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("homecore: {}", crate::telemetry::chain(error.as_ref())));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line for people, on standard error.
+#[expect(clippy::print_stderr, reason = "the command line talks to people here")]
+pub(crate) fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// A command's answer, on standard output.
+pub(crate) fn answer(text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        // Whoever read it has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// A small runtime for commands that only ask a core something.
+pub(crate) fn block_on<T>(
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}

@@ -1,0 +1,43 @@
+//! `homecore check-config`: every problem at once.
+
+use anyhow::bail;
+use clap::Args;
+use serde_json::json;
+
+use super::{ConfigArgs, answer, say};
+use crate::config::LoadError;
+
+/// `homecore check-config`.
+#[derive(Debug, Args)]
+pub(super) struct CheckConfigArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads the configuration as `serve` would.
+pub(super) fn run(args: &CheckConfigArgs) -> anyhow::Result<()> {
+    let Some(path) = args.config.path() else {
+        bail!("no configuration: give --config FILE (homecore init writes one)");
+    };
+    let shown = path.display();
+    match args.config.load() {
+        Ok(config) if args.json => {
+            answer(&json!({"ok": true, "file": shown.to_string(), "core": config.core.id.as_str()}).to_string())
+        }
+        Ok(config) => answer(&format!("{shown} is in order: {} at {}", config.core.id, config.core.url)),
+        Err(LoadError::Problems(problems)) => {
+            if args.json {
+                answer(&json!({"ok": false, "file": shown.to_string(), "problems": problems}).to_string())?;
+            } else {
+                for problem in &problems {
+                    say(&problem.to_string());
+                }
+            }
+            bail!("{shown} has {} problem{}", problems.len(), if problems.len() == 1 { "" } else { "s" })
+        }
+        Err(other) => Err(other.into()),
+    }
+}

@@ -1,0 +1,196 @@
+//! `homecore join`: a new machine becomes a core, then serves.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use homecore_raft::identity;
+use homecore_types::{CoreId, Secret};
+
+use super::{answer, block_on, say, serve};
+use crate::config::{Answers, Config, Sources, default_path, load, parse_host_port, render};
+use crate::rpc::files::{self, DataDir};
+use crate::rpc::join::{Credential, JoinError, join};
+use crate::rpc::token::JoinToken;
+use crate::telemetry;
+
+/// With a shared secret, cores that start at the same time wait this long for each other.
+const SEEDS_PATIENCE: Duration = Duration::from_secs(300);
+
+/// `homecore join`.
+#[derive(Debug, Args)]
+pub(super) struct JoinArgs {
+    /// As `homecore invite` printed it
+    token: Option<String>,
+    /// Join with a secret that the cluster was given too, instead of a token
+    #[arg(long, value_name = "FILE", conflicts_with = "token", requires = "seed")]
+    secret_file: Option<PathBuf>,
+    /// With --secret-file: a core of the cluster; may be repeated
+    #[arg(long, value_name = "HOST:PORT")]
+    seed: Vec<String>,
+    /// With --secret-file: the name of this core
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// Configuration file; written if there is none
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override a key; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where this core keeps everything
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/homecore")]
+    data: String,
+    /// Where apps reach this core [default: https://ID.DOMAIN/ of the cluster]
+    #[arg(long)]
+    url: Option<String>,
+    /// An IPv4 address of this core for the zone; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    ip: Vec<std::net::Ipv4Addr>,
+    /// Where the API listens
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:3000")]
+    http_listen: String,
+    /// Where other cores connect
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4002")]
+    rpc_listen: String,
+    /// The host:port at which other cores reach it [default: as --rpc-listen]
+    #[arg(long, value_name = "HOST:PORT")]
+    rpc_advertise: Option<String>,
+    /// The platform's domain, where it has one
+    #[arg(long)]
+    domain: Option<String>,
+    /// Answer DNS here; may be repeated
+    #[arg(long, value_name = "ADDR:PORT")]
+    dns_listen: Vec<String>,
+    /// Only become a member; do not serve
+    #[arg(long)]
+    no_serve: bool,
+    /// End when the process that started this one ends
+    #[arg(long, hide = true)]
+    with_parent: bool,
+}
+
+/// Joins, then serves.
+pub(super) fn run(args: JoinArgs) -> anyhow::Result<()> {
+    if args.with_parent {
+        serve::end_with_parent()?;
+    }
+    let credential = credential(&args)?;
+    let core = match (&credential, &args.id) {
+        (Credential::Token(token), None) => token.core.clone(),
+        (Credential::Token(token), Some(id)) => {
+            ensure!(token.core.as_str() == id, "the token is for {}, not for {id}", token.core);
+            token.core.clone()
+        }
+        (Credential::Shared { .. }, Some(id)) => {
+            CoreId::parse(id.clone()).with_context(|| format!("--id {id:?}"))?
+        }
+        (Credential::Shared { .. }, None) => bail!("--id is needed with --secret-file"),
+    };
+    let path = args
+        .config
+        .clone()
+        .or_else(default_path)
+        .unwrap_or_else(|| PathBuf::from("homecore.toml"));
+    if !path.try_exists()? {
+        write_config(&path, &args, &core)?;
+    }
+    let config = load(&Sources { file: Some(path.clone()), set: args.set.clone() })?;
+    ensure!(
+        config.core.id == core,
+        "{} is the configuration of {}, but this is to become {core}",
+        path.display(),
+        config.core.id
+    );
+    telemetry::start(&config.log)?;
+    become_member(&config, &credential)?;
+    if args.no_serve {
+        return answer(&format!(
+            "{core} is a member. Start it: homecore serve --config {}",
+            path.display()
+        ));
+    }
+    serve::serve(config)
+}
+
+fn credential(args: &JoinArgs) -> anyhow::Result<Credential> {
+    match (&args.token, &args.secret_file) {
+        (Some(token), None) => Ok(Credential::Token(JoinToken::parse(token)?)),
+        (None, Some(file)) => {
+            let secret = files::read_text(file)?
+                .with_context(|| format!("there is no file {}", file.display()))?;
+            ensure!(secret.trim().len() >= 16, "{} holds fewer than 16 characters", file.display());
+            for seed in &args.seed {
+                parse_host_port(seed.clone()).map_err(|error| anyhow::anyhow!("--seed: {error}"))?;
+            }
+            Ok(Credential::Shared { secret: Secret::new(secret.trim()), seeds: args.seed.clone() })
+        }
+        _ => bail!("give the token that `homecore invite --id NAME` printed on a core of the cluster"),
+    }
+}
+
+fn write_config(path: &Path, args: &JoinArgs, core: &CoreId) -> anyhow::Result<()> {
+    let url = match (&args.url, &args.domain) {
+        (Some(url), _) => Some(url.clone()),
+        (None, Some(_)) => None,
+        (None, None) => Some(format!("http://{}/", args.http_listen)),
+    };
+    let answers = Answers {
+        core_id: core.to_string(),
+        data: args.data.clone(),
+        url,
+        ipv4: args.ip.iter().map(ToString::to_string).collect(),
+        http_listen: args.http_listen.clone(),
+        rpc_listen: args.rpc_listen.clone(),
+        rpc_advertise: args.rpc_advertise.clone(),
+        dns_listen: args.dns_listen.clone(),
+        domain: args.domain.clone(),
+        join_secret_file: args.secret_file.as_ref().map(|f| f.display().to_string()),
+        ..Answers::default()
+    };
+    files::write(path, render(&answers).as_bytes())?;
+    say(&format!("{} is written", path.display()));
+    Ok(())
+}
+
+fn become_member(config: &Config, credential: &Credential) -> anyhow::Result<()> {
+    let data = DataDir::open(&config.core.data)?;
+    let _lock = files::take_lock(&data)?;
+    if let Some(member) = identity::load(&data.platform())? {
+        ensure!(
+            member.core == config.core.id,
+            "{} holds the data of {}, not of {}",
+            data.root().display(),
+            member.core,
+            config.core.id
+        );
+        tracing::info!(core = %member.core, "this machine is a member already");
+        return Ok(());
+    }
+    block_on(async {
+        let patience = match credential {
+            Credential::Token(_) => Duration::ZERO,
+            Credential::Shared { .. } => SEEDS_PATIENCE,
+        };
+        let patient = async {
+            loop {
+                match join(&data, &config.core.id, &config.addresses(), credential).await {
+                    Err(JoinError::Unreachable { attempts }) if !patience.is_zero() => {
+                        tracing::info!(attempts, "no core answered yet; trying again");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                    result => break result,
+                }
+            }
+        };
+        let identity = if patience.is_zero() {
+            patient.await?
+        } else {
+            tokio::time::timeout(patience, patient)
+                .await
+                .context("no core of the cluster answered within five minutes")??
+        };
+        tracing::info!(core = %identity.core, node = %identity.node, "joined");
+        Ok(())
+    })
+}

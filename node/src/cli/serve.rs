@@ -1,0 +1,68 @@
+//! `homecore serve`: runs this machine's core until it is told to stop.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use super::ConfigArgs;
+use crate::config::Config;
+use crate::{telemetry, wiring};
+
+/// A clean stop may take this long; then the process ends all the same.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// `homecore serve`.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// End when the process that started this one ends
+    #[arg(long, hide = true)]
+    with_parent: bool,
+}
+
+/// Runs a core.
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
+    if args.with_parent {
+        end_with_parent()?;
+    }
+    let config = args.config.load()?;
+    telemetry::start(&config.log)?;
+    serve(config)
+}
+
+/// Asks the kernel to end this process when its parent ends, however that happens.
+pub(super) fn end_with_parent() -> anyhow::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+        .context("cannot follow the parent process")
+}
+
+/// Runs a core with a configuration.
+pub(super) fn serve(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("homecore")
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(async {
+        let running = wiring::start(config).await?;
+        let why = running.wait_for_end(stop_signal()).await;
+        running.stop(STOP_TIMEOUT).await;
+        why
+    });
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    result
+}
+
+/// Completes at SIGINT or SIGTERM.
+pub(super) async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,432 @@
+//! Configuration: built-in defaults, then the file, then the environment, then `--set`. Typed;
+//! every problem is reported at once, each with its key.
+//!
+//! Three classes of keys: *bootstrap* (needed before the platform store opens), *per core*, and
+//! *platform-wide*: of the last the platform store is the authority, the file only seeds it when
+//! the cluster is founded, and a difference is logged as `[platform-drift]`.
+
+mod layers;
+mod reader;
+mod template;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use homecore_raft::records::CoreAddresses;
+use homecore_types::{CoreId, Secret};
+
+pub(crate) use layers::{LoadError, Sources, default_path, load};
+pub(crate) use reader::Problem;
+pub(crate) use template::{Answers, render};
+
+/// Everything that configures one core.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// This core.
+    pub(crate) core: CoreConfig,
+    /// HTTP listener.
+    pub(crate) http: HttpConfig,
+    /// Other cores.
+    pub(crate) cluster: ClusterConfig,
+    /// Names.
+    pub(crate) dns: DnsConfig,
+    /// Logins and administrators.
+    pub(crate) auth: AuthConfig,
+    /// What service info says.
+    pub(crate) service: ServiceConfig,
+    /// Platform-wide sections as JSON texts: seeds of the platform store.
+    pub(crate) platform: BTreeMap<String, String>,
+    /// Logs.
+    pub(crate) log: Logging,
+}
+
+/// `[core]`.
+#[derive(Clone, Debug)]
+pub(crate) struct CoreConfig {
+    pub(crate) id: CoreId,
+    pub(crate) data: PathBuf,
+    pub(crate) url: String,
+    pub(crate) ipv4: Vec<Ipv4Addr>,
+    pub(crate) ipv6: Vec<Ipv6Addr>,
+    pub(crate) cname: Option<String>,
+    pub(crate) hosting: Option<String>,
+}
+
+/// `[http]`.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpConfig {
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) trust_forwarded: bool,
+    pub(crate) rate_limits: bool,
+}
+
+/// `[cluster]`.
+#[derive(Clone, Debug)]
+pub(crate) struct ClusterConfig {
+    pub(crate) found: bool,
+    pub(crate) listen: SocketAddr,
+    pub(crate) advertise: String,
+    pub(crate) engine: homecore_raft::engine::EngineKind,
+    pub(crate) join_secret: Option<Secret>,
+    pub(crate) dead_after: Duration,
+}
+
+/// `[dns]`.
+#[derive(Clone, Debug)]
+pub(crate) struct DnsConfig {
+    pub(crate) active: bool,
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) domain: Option<String>,
+    pub(crate) ttl_s: u32,
+    pub(crate) ns: Vec<String>,
+    pub(crate) admin: Option<String>,
+    pub(crate) root: RecordsConfig,
+    pub(crate) statics: BTreeMap<String, RecordsConfig>,
+    pub(crate) rrl_per_second: u32,
+}
+
+/// Records of one name in the file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RecordsConfig {
+    pub(crate) a: Vec<Ipv4Addr>,
+    pub(crate) aaaa: Vec<Ipv6Addr>,
+    pub(crate) cname: Option<String>,
+    pub(crate) txt: Vec<String>,
+    pub(crate) mx: Vec<(u16, String)>,
+    pub(crate) caa: Vec<(u8, String, String)>,
+}
+
+/// `[auth]`.
+#[derive(Clone, Debug)]
+pub(crate) struct AuthConfig {
+    /// Only the founder's counts: the platform store keeps it, sealed.
+    pub(crate) admin_access_key: Option<Secret>,
+    pub(crate) session_max_age: Duration,
+    pub(crate) trusted_apps: String,
+    pub(crate) default_auth_url: Option<String>,
+    pub(crate) trusted_auth_urls: Vec<String>,
+}
+
+/// `[service]`.
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceConfig {
+    pub(crate) name: String,
+    pub(crate) serial: String,
+    pub(crate) home: String,
+    pub(crate) support: String,
+    pub(crate) terms: String,
+    pub(crate) event_types: String,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug)]
+pub(crate) struct Logging {
+    pub(crate) format: LogFormat,
+    pub(crate) level: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Config {
+    /// Where this core says it can be reached.
+    pub(crate) fn addresses(&self) -> CoreAddresses {
+        CoreAddresses {
+            rpc: self.cluster.advertise.clone(),
+            url: self.core.url.clone(),
+            ipv4: self.core.ipv4.clone(),
+            ipv6: self.core.ipv6.clone(),
+            cname: self.core.cname.clone(),
+            hosting: self.core.hosting.clone(),
+        }
+    }
+}
+
+/// Reads a merged table. All problems, or the configuration.
+fn read(table: toml::Table) -> Result<Config, Vec<Problem>> {
+    let mut root = reader::Reader::new(table);
+    let dns = read_dns(&mut root);
+    let core = read_core(&mut root, dns.domain.as_deref());
+    let cluster = read_cluster(&mut root);
+    let config = Config {
+        http: read_http(&mut root),
+        auth: read_auth(&mut root),
+        service: read_service(&mut root),
+        platform: read_platform(&mut root),
+        log: read_log(&mut root),
+        core,
+        cluster,
+        dns,
+    };
+    if config.dns.active && config.dns.domain.is_none() {
+        root.problem("dns.domain", "is needed where dns.active is true");
+    }
+    root.finish()?;
+    Ok(config)
+}
+
+fn read_core(root: &mut reader::Reader, domain: Option<&str>) -> CoreConfig {
+    let mut section = root.section("core");
+    let id: CoreId = section.required("id", CoreId::parse).unwrap_or_else(placeholder_core);
+    let data = section.text("data").unwrap_or_else(|| "/var/lib/homecore".to_owned());
+    if data.is_empty() {
+        section.problem("data", "must not be empty");
+    }
+    let url = match (section.parsed("url", parse_url), domain) {
+        (Some(url), _) => url,
+        (None, Some(domain)) => format!("https://{id}.{domain}/"),
+        (None, None) => {
+            if !section.mentions("url") {
+                section.problem("url", "is needed where dns.domain is not set: the address at which apps reach this core, such as https://core-a.example.com/");
+            }
+            String::new()
+        }
+    };
+    CoreConfig {
+        id,
+        data: PathBuf::from(data),
+        url,
+        ipv4: section.list("ipv4", parse_ip),
+        ipv6: section.list("ipv6", parse_ip),
+        cname: section.text("cname"),
+        hosting: section.text("hosting"),
+    }
+}
+
+fn read_http(root: &mut reader::Reader) -> HttpConfig {
+    let mut section = root.section("http");
+    let listen = if section.mentions("listen") {
+        section.list("listen", parse_socket)
+    } else {
+        vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 3000))]
+    };
+    HttpConfig {
+        listen,
+        trust_forwarded: section.boolean("trust_forwarded").unwrap_or(false),
+        rate_limits: section.boolean("rate_limits").unwrap_or(true),
+    }
+}
+
+fn read_cluster(root: &mut reader::Reader) -> ClusterConfig {
+    let mut section = root.section("cluster");
+    let listen = section
+        .parsed("listen", parse_socket)
+        .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 4002)));
+    let advertise = section.parsed("advertise", parse_host_port).unwrap_or_else(|| listen.to_string());
+    if listen.ip().is_unspecified() && !section.mentions("advertise") {
+        section.problem("advertise", "is needed where cluster.listen is 0.0.0.0 or [::]: the host:port at which other cores reach this one");
+    }
+    let secret_file = section.text("join_secret_file");
+    let join_secret = secret_file.and_then(|path| match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim().len() >= 16 => Some(Secret::new(text.trim())),
+        Ok(_) => {
+            section.problem("join_secret_file", "holds fewer than 16 characters; make one with `openssl rand -hex 32`");
+            None
+        }
+        Err(error) => {
+            section.problem("join_secret_file", &format!("cannot be read: {path}: {error}"));
+            None
+        }
+    });
+    let engine = section.parsed("engine", parse_engine).unwrap_or(homecore_raft::engine::EngineKind::Sled);
+    ClusterConfig {
+        found: section.boolean("found").unwrap_or(false),
+        listen,
+        advertise,
+        engine,
+        join_secret,
+        dead_after: Duration::from_secs(u64::from(section.number("dead_after_s", 5, 86_400).unwrap_or(60))),
+    }
+}
+
+fn read_dns(root: &mut reader::Reader) -> DnsConfig {
+    let mut section = root.section("dns");
+    let listen = if section.mentions("listen") {
+        section.list("listen", parse_socket)
+    } else {
+        vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5353))]
+    };
+    let config = DnsConfig {
+        active: section.boolean("active").unwrap_or(false),
+        listen,
+        domain: section.parsed("domain", parse_domain),
+        ttl_s: section.number("ttl_s", 1, 604_800).unwrap_or(300),
+        ns: section.list("ns", parse_domain),
+        admin: section.text("admin"),
+        root: section.table("root").map(read_records).unwrap_or_default(),
+        statics: section.tables("static", read_records).into_iter().collect(),
+        rrl_per_second: section.number("rrl_per_second", 0, 1_000_000).unwrap_or(200),
+    };
+    config
+}
+
+fn read_records(mut section: reader::Section<'_>) -> RecordsConfig {
+    RecordsConfig {
+        a: section.list("a", parse_ip),
+        aaaa: section.list("aaaa", parse_ip),
+        cname: section.parsed("cname", parse_domain),
+        txt: section.list("txt", |text: String| Ok::<_, String>(text)),
+        mx: section.list("mx", parse_mx),
+        caa: section.list("caa", parse_caa),
+    }
+}
+
+fn read_auth(root: &mut reader::Reader) -> AuthConfig {
+    let mut section = root.section("auth");
+    let in_file = section.text("admin_access_key_file").and_then(|path| {
+        std::fs::read_to_string(&path)
+            .map_err(|error| section.problem("admin_access_key_file", &format!("cannot be read: {path}: {error}")))
+            .ok()
+    });
+    let key = section.text("admin_access_key").or(in_file).map(|key| key.trim().to_owned());
+    if key.as_ref().is_some_and(|key| key.len() < 16) {
+        section.problem("admin_access_key", "must have at least 16 characters");
+    }
+    AuthConfig {
+        admin_access_key: key.map(Secret::new),
+        session_max_age: Duration::from_secs(u64::from(
+            section.number("session_max_age_s", 60, 315_360_000).unwrap_or(14 * 24 * 3_600),
+        )),
+        trusted_apps: section.text("trusted_apps").unwrap_or_else(|| "*@*".to_owned()),
+        default_auth_url: section.parsed("default_auth_url", parse_page),
+        trusted_auth_urls: section.list("trusted_auth_urls", parse_page),
+    }
+}
+
+fn read_service(root: &mut reader::Reader) -> ServiceConfig {
+    let mut section = root.section("service");
+    let mut text = |key: &str, default: &str| section.text(key).unwrap_or_else(|| default.to_owned());
+    ServiceConfig {
+        name: text("name", "homecore"),
+        serial: text("serial", "2026112201"),
+        home: text("home", "https://example.com/"),
+        support: text("support", "https://example.com/support"),
+        terms: text("terms", "https://example.com/terms"),
+        event_types: text("event_types", "https://pryv.github.io/event-types/flat.json"),
+    }
+}
+
+/// Sections that are the same on every core: kept as JSON, seeded at founding.
+fn read_platform(root: &mut reader::Reader) -> BTreeMap<String, String> {
+    let mut sections = BTreeMap::new();
+    if let Some(hostings) = root.json("hostings") {
+        sections.insert("hostings".to_owned(), hostings);
+    }
+    if let Some(tokens) = root.json("invitation_tokens") {
+        sections.insert("invitationTokens".to_owned(), tokens);
+    }
+    sections
+}
+
+fn read_log(root: &mut reader::Reader) -> Logging {
+    let mut section = root.section("log");
+    Logging {
+        format: section
+            .parsed("format", |text: String| match text.as_str() {
+                "auto" => Ok(LogFormat::Auto),
+                "json" => Ok(LogFormat::Json),
+                "text" => Ok(LogFormat::Text),
+                _ => Err("must be auto, json or text"),
+            })
+            .unwrap_or(LogFormat::Auto),
+        level: section
+            .parsed("level", |text: String| {
+                if ["error", "warn", "info", "debug", "trace"].contains(&text.as_str()) {
+                    Ok(text)
+                } else {
+                    Err("must be error, warn, info, debug or trace")
+                }
+            })
+            .unwrap_or_else(|| "info".to_owned()),
+    }
+}
+
+/// Stands in for an id that was reported as a problem already.
+#[expect(clippy::expect_used, reason = "a constant of ours")]
+fn placeholder_core() -> CoreId {
+    CoreId::parse("unset").expect("a valid constant")
+}
+
+fn parse_ip<T: std::str::FromStr + Into<IpAddr>>(text: String) -> Result<T, String> {
+    text.parse().map_err(|_form| format!("{text:?} is not an IP address of this family"))
+}
+
+fn parse_socket(text: String) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_form| format!("{text:?} is not an address and port such as 0.0.0.0:3000 or [::]:3000"))
+}
+
+/// A host and a port.
+pub(crate) fn parse_host_port(text: String) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text),
+        _ => Err(format!("{text:?} is not host:port")),
+    }
+}
+
+fn parse_engine(text: String) -> Result<homecore_raft::engine::EngineKind, &'static str> {
+    match text.as_str() {
+        "sled" => Ok(homecore_raft::engine::EngineKind::Sled),
+        "redb" => Ok(homecore_raft::engine::EngineKind::Redb),
+        _ => Err("must be sled or redb"),
+    }
+}
+
+/// The base URL of a core, made to end in `/`.
+pub(crate) fn parse_url(text: String) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match rest {
+        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#', '@', ' ']) => {
+            Ok(if text.ends_with('/') { text } else { format!("{text}/") })
+        }
+        _ => Err(format!("{text:?} is not an http(s) URL without user, query and fragment")),
+    }
+}
+
+fn parse_page(text: String) -> Result<String, String> {
+    if text.starts_with("https://") || text.starts_with("http://") {
+        Ok(text)
+    } else {
+        Err(format!("{text:?} is not an http(s) URL"))
+    }
+}
+
+/// A domain name, without the final dot.
+pub(crate) fn parse_domain(text: String) -> Result<String, String> {
+    let name = text.trim_end_matches('.').to_lowercase();
+    let good = name.len() <= 253
+        && !name.is_empty()
+        && name.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+        });
+    if good { Ok(name) } else { Err(format!("{text:?} is not a domain name")) }
+}
+
+fn parse_mx(text: String) -> Result<(u16, String), String> {
+    let (priority, host) = text.split_once(' ').unwrap_or(("10", &text));
+    let priority = priority.parse().map_err(|_form| format!("{text:?} is not \"priority host\""))?;
+    Ok((priority, parse_domain(host.to_owned())?))
+}
+
+fn parse_caa(text: String) -> Result<(u8, String, String), String> {
+    let mut parts = text.splitn(3, ' ');
+    match (parts.next().and_then(|flags| flags.parse().ok()), parts.next(), parts.next()) {
+        (Some(flags), Some(tag), Some(value)) => {
+            Ok((flags, tag.to_owned(), value.trim_matches('"').to_owned()))
+        }
+        _ => Err(format!("{text:?} is not \"flags tag value\"")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! Configuration: precedence, and every problem at once with its key.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::layers::{LoadError, merge};
+use super::{Answers, Config, render};
+
+fn load(text: &str, environment: &[(&str, &str)], set: &[&str]) -> Result<Config, LoadError> {
+    let environment: BTreeMap<String, String> =
+        environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let set: Vec<String> = set.iter().map(|s| (*s).to_owned()).collect();
+    merge(Some((Path::new("test.toml"), text.to_owned())), &environment, &set)
+}
+
+fn keys(result: Result<Config, LoadError>) -> Vec<String> {
+    match result {
+        Err(LoadError::Problems(problems)) => problems.into_iter().map(|p| p.key).collect(),
+        Err(other) => panic!("{other}"),
+        Ok(_) => Vec::new(),
+    }
+}
+
+const MINIMAL: &str = "[core]\nid = \"core-a\"\nurl = \"http://127.0.0.1:3000\"\n";
+
+#[test]
+fn defaults_are_complete() {
+    let config = load(MINIMAL, &[], &[]).unwrap();
+    assert_eq!(config.core.url, "http://127.0.0.1:3000/");
+    assert_eq!(config.http.listen[0].to_string(), "127.0.0.1:3000");
+    assert_eq!(config.cluster.advertise, "127.0.0.1:4002");
+    assert!(!config.dns.active && !config.cluster.found);
+}
+
+#[test]
+fn flags_beat_the_environment_and_that_the_file() {
+    let file = format!("{MINIMAL}[dns]\nttl_s = 1\n");
+    let environment = [("HOMECORE__DNS__TTL_S", "2"), ("HOMECORE__HTTP__LISTEN", "0.0.0.0:80")];
+    let config = load(&file, &environment, &[]).unwrap();
+    assert_eq!((config.dns.ttl_s, config.http.listen[0].port()), (2, 80));
+    assert_eq!(load(&file, &environment, &["dns.ttl_s=3"]).unwrap().dns.ttl_s, 3);
+}
+
+#[test]
+fn every_problem_is_named_at_once() {
+    let file = "[core]\nid = \"Core A\"\nipv4 = [\"1.2.3\"]\nurl = \"ftp://x\"\n[htpp]\nlisten = 3\n\
+                [http]\nlisen = []\nlisten = [\"nowhere\"]\n[dns]\nactive = true\nttl_s = 0\n\
+                [auth]\nadmin_access_key = \"short\"\n[log]\nlevel = \"loud\"\nformat = 3\n";
+    let found = keys(load(file, &[("HOMECORE__X__Y", "1")], &["nonsense"]));
+    for key in [
+        "--set", "core.id", "core.ipv4", "core.url", "htpp", "http.lisen", "http.listen",
+        "dns.domain", "dns.ttl_s", "auth.admin_access_key", "log.level", "log.format", "x",
+    ] {
+        assert!(found.iter().any(|k| k == key), "{key} is missing in {found:?}");
+    }
+}
+
+#[test]
+fn a_near_miss_is_suggested() {
+    let Err(LoadError::Problems(problems)) = load(&format!("{MINIMAL}[http]\nlisen = []\n"), &[], &[])
+    else {
+        panic!("accepted")
+    };
+    assert!(problems[0].message.contains("did you mean http.listen"), "{problems:?}");
+}
+
+#[test]
+fn what_listens_everywhere_must_say_where_it_is() {
+    let file = format!("{MINIMAL}[cluster]\nlisten = \"0.0.0.0:4002\"\n");
+    assert_eq!(keys(load(&file, &[], &[])), ["cluster.advertise"]);
+}
+
+#[test]
+fn the_rendered_file_reads_back() {
+    let answers = Answers {
+        core_id: "core-a".to_owned(),
+        data: "/tmp/with \"quotes\"".to_owned(),
+        domain: Some("example.com".to_owned()),
+        ipv4: vec!["192.0.2.1".to_owned()],
+        http_listen: "127.0.0.1:3000".to_owned(),
+        rpc_listen: "127.0.0.1:4002".to_owned(),
+        dns_listen: vec!["127.0.0.1:5353".to_owned()],
+        found: true,
+        admin_access_key: Some("0123456789abcdef".to_owned()),
+        ..Answers::default()
+    };
+    let config = load(&render(&answers), &[], &[]).unwrap();
+    assert_eq!(config.core.url, "https://core-a.example.com/");
+    assert_eq!(config.core.data.to_str(), Some("/tmp/with \"quotes\""));
+    assert!(config.cluster.found && config.dns.active);
+}
+
+#[test]
+fn static_records_and_platform_sections() {
+    let file = format!(
+        "{MINIMAL}[dns.static.www]\ncname = \"x.example.net\"\n[dns.root]\nmx = [\"5 m.example.net\"]\n\
+         caa = [\"0 issue letsencrypt.org\"]\n[hostings.regions.eu]\nname = \"Europe\"\n"
+    );
+    let config = load(&file, &[], &["invitation_tokens=[\"enjoy\"]"]).unwrap();
+    assert_eq!(config.dns.statics["www"].cname.as_deref(), Some("x.example.net"));
+    assert_eq!(config.dns.root.mx, [(5, "m.example.net".to_owned())]);
+    assert_eq!(config.platform["invitationTokens"], "[\"enjoy\"]");
+    assert!(config.platform["hostings"].contains("Europe"));
+    let wrong = format!("{MINIMAL}[dns.static.www]\ncnam = \"x\"\n");
+    assert_eq!(keys(load(&wrong, &[], &[])), ["dns.static.www.cnam"]);
+}

@@ -1,0 +1,15 @@
+//! What this core says to other cores and to its operator: the cluster's certificates, the gRPC
+//! listener with mutual TLS, joining, and the local socket.
+
+pub(crate) mod admin;
+pub(crate) mod enrolment;
+pub(crate) mod files;
+pub(crate) mod join;
+pub(crate) mod membership;
+pub(crate) mod peers;
+pub(crate) mod pki;
+pub(crate) mod secrets;
+pub(crate) mod server;
+pub(crate) mod tls;
+pub(crate) mod token;
+pub(crate) mod users;

@@ -1,0 +1,200 @@
+//! A core's own files: who it is, its key and certificate, the cluster key. Written whole, synced
+//! and renamed, readable by their owner only.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// A file could not be read or written.
+#[derive(Debug, Error)]
+#[error("cannot {doing} {}", path.display())]
+pub(crate) struct FileError {
+    doing: &'static str,
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Where a core keeps what.
+#[derive(Clone, Debug)]
+pub(crate) struct DataDir {
+    root: PathBuf,
+}
+
+impl DataDir {
+    /// Opens or makes a data directory.
+    pub(crate) fn open(root: &Path) -> Result<Self, FileError> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(root)
+            .map_err(|source| error("make the data directory", root, source))?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// The directory of a core that runs, or will be opened by another process.
+    pub(crate) fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The directory itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The platform store's directory, `identity.json` included.
+    pub(crate) fn platform(&self) -> PathBuf {
+        self.root.join("platform")
+    }
+
+    /// The journal of users' writes.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.root.join("journal.sqlite")
+    }
+
+    /// Where operators' commands come in.
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        self.root.join("admin.sock")
+    }
+
+    /// Accounts being created here, one file each: what a crash may have left half done.
+    pub(crate) fn pending(&self) -> PathBuf {
+        self.root.join("pending")
+    }
+
+    /// This core's private key (PEM).
+    pub(crate) fn node_key(&self) -> PathBuf {
+        self.root.join("node.key")
+    }
+
+    /// This core's certificate chain, leaf first (concatenated DER behind lengths).
+    pub(crate) fn node_certificate(&self) -> PathBuf {
+        self.root.join("node.crt")
+    }
+
+    /// The node ids of the members at the time of joining (JSON).
+    pub(crate) fn first_members(&self) -> PathBuf {
+        self.root.join("members.json")
+    }
+
+    /// The cluster's symmetric key.
+    pub(crate) fn cluster_key(&self) -> PathBuf {
+        self.root.join("cluster.key")
+    }
+
+    /// Held while a process uses the directory.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+}
+
+/// Reads a file; none if there is none.
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(error("read", path, source)),
+    }
+}
+
+/// Reads a text file; none if there is none.
+pub(crate) fn read_text(path: &Path) -> Result<Option<String>, FileError> {
+    let Some(bytes) = read(path)? else { return Ok(None) };
+    String::from_utf8(bytes).map(Some).map_err(|_utf8| {
+        error("read", path, io::Error::new(io::ErrorKind::InvalidData, "it is not text"))
+    })
+}
+
+/// Writes a file whole: afterwards it has the new content or, after a crash, the old one.
+pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    let directory = path.parent().unwrap_or_else(|| Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = directory.join(format!(".{name}.new"));
+    let attempt = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        File::open(directory)?.sync_all()
+    };
+    attempt().map_err(|source| error("write", path, source))
+}
+
+/// Removes a file; none is fine.
+pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(error("remove", path, source)),
+    }
+}
+
+/// Takes the directory for this process; dropped with it.
+pub(crate) fn take_lock(data: &DataDir) -> Result<File, FileError> {
+    let path = data.lock();
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|source| error("open", &path, source))?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
+        |errno| {
+            let source = if errno == rustix::io::Errno::WOULDBLOCK {
+                io::Error::new(io::ErrorKind::WouldBlock, "another process runs this core")
+            } else {
+                io::Error::from(errno)
+            };
+            error("lock", &path, source)
+        },
+    )?;
+    Ok(file)
+}
+
+/// Several byte strings in one file, each behind its length (big-endian, 4 bytes).
+pub(crate) fn join_blocks(blocks: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for block in blocks {
+        out.extend_from_slice(&u32::try_from(block.len()).unwrap_or(u32::MAX).to_be_bytes());
+        out.extend_from_slice(block);
+    }
+    out
+}
+
+/// Reads what [`join_blocks`] wrote; none if it is something else.
+pub(crate) fn split_blocks(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut blocks = Vec::new();
+    while !bytes.is_empty() {
+        let (length, rest) = bytes.split_at_checked(4)?;
+        let length = usize::try_from(u32::from_be_bytes(length.try_into().ok()?)).ok()?;
+        let (block, rest) = rest.split_at_checked(length)?;
+        blocks.push(block.to_vec());
+        bytes = rest;
+    }
+    Some(blocks)
+}
+
+fn error(doing: &'static str, path: &Path, source: io::Error) -> FileError {
+    FileError { doing, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_come_back() {
+        let blocks = vec![b"leaf".to_vec(), Vec::new(), b"ca".to_vec()];
+        assert_eq!(split_blocks(&join_blocks(&blocks)), Some(blocks));
+        assert_eq!(split_blocks(&[0, 0, 0, 9, 1]), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! The gRPC listener: mutual TLS, bounded, every call checked against the present membership.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use homecore_proto::membership::enrolment_server::EnrolmentServer;
+use homecore_proto::membership::membership_server::MembershipServer;
+use homecore_proto::platform::users_server::UsersServer;
+use homecore_raft::{PlatformService, RaftService};
+use homecore_types::NodeId;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::{Request, Status};
+
+use super::enrolment::Enrolment;
+use super::membership::Membership;
+use super::pki;
+use super::users::Users;
+use crate::cluster::Cluster;
+use crate::tasks::Tasks;
+
+/// Connections that other cores (and strangers) may hold open.
+const CONNECTIONS_MAX: usize = 512;
+/// A caller must finish its handshake within this time.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Concurrent calls of one connection.
+const STREAMS_MAX: u32 = 256;
+
+/// What is served to other cores.
+#[derive(Debug)]
+pub(crate) struct Services {
+    /// This core.
+    pub(crate) cluster: Arc<Cluster>,
+    /// Joining.
+    pub(crate) enrolment: Enrolment,
+    /// Looking after members.
+    pub(crate) membership: Membership,
+    /// Creating reserved accounts.
+    pub(crate) users: Users,
+}
+
+/// Serves until `stop`. The listener is bound already, so that a port in use is known early.
+pub(crate) fn spawn(
+    tasks: &Tasks,
+    listener: TcpListener,
+    services: Services,
+    stop: CancellationToken,
+) -> Result<(), super::tls::TlsError> {
+    let acceptor = TlsAcceptor::from(services.cluster.identity.server_config()?);
+    let (sender, receiver) = mpsc::channel(64);
+    tasks.spawn("rpc-accept", accept(listener, acceptor, sender, stop.clone()));
+    let members = MembersOnly { cluster: Arc::clone(&services.cluster) };
+    let platform = &services.cluster.platform;
+    let router = tonic::transport::Server::builder()
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_keepalive_interval(Some(Duration::from_secs(5)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+        .add_service(InterceptedService::new(
+            RaftService::server(platform.clone()),
+            members.clone(),
+        ))
+        .add_service(InterceptedService::new(
+            PlatformService::server(platform.clone()),
+            members.clone(),
+        ))
+        .add_service(InterceptedService::new(
+            UsersServer::new(services.users).max_decoding_message_size(64 * 1024),
+            members.clone(),
+        ))
+        .add_service(InterceptedService::new(
+            MembershipServer::new(services.membership).max_decoding_message_size(64 * 1024),
+            members,
+        ))
+        .add_service(EnrolmentServer::new(services.enrolment).max_decoding_message_size(64 * 1024));
+    let incoming = ReceiverStream::new(receiver).map(Ok::<_, std::io::Error>);
+    tasks.spawn("rpc-serve", async move {
+        let stopped = stop.clone();
+        if let Err(error) = router.serve_with_incoming_shutdown(incoming, stopped.cancelled_owned()).await
+        {
+            tracing::error!(error = %crate::telemetry::chain(&error), "the core-to-core listener failed");
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    sender: mpsc::Sender<TlsStream<TcpStream>>,
+    stop: CancellationToken,
+) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut handshakes = tokio::task::JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        while handshakes.try_join_next().is_some() {}
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a core's connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            tracing::warn!(%peer, "too many handshakes at once; a connection was dropped");
+            continue;
+        };
+        let (acceptor, sender) = (acceptor.clone(), sender.clone());
+        handshakes.spawn(async move {
+            let _slot = slot;
+            shake_hands(stream, peer, acceptor, sender).await;
+        });
+    }
+}
+
+async fn shake_hands(
+    stream: TcpStream,
+    peer: SocketAddr,
+    acceptor: TlsAcceptor,
+    sender: mpsc::Sender<TlsStream<TcpStream>>,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+    }
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            if sender.send(stream).await.is_err() {
+                tracing::debug!(%peer, "stopping; a new connection was dropped");
+            }
+        }
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "a caller was refused by TLS"),
+        Err(_elapsed) => tracing::debug!(%peer, "a caller did not finish its handshake"),
+    }
+}
+
+/// Lets through only callers whose certificate names a present member, and tells the service which.
+#[derive(Clone, Debug)]
+pub(crate) struct MembersOnly {
+    cluster: Arc<Cluster>,
+}
+
+/// The member that calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller(pub(crate) NodeId);
+
+impl Interceptor for MembersOnly {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let certificates = request
+            .peer_certs()
+            .ok_or_else(|| Status::unauthenticated("a core's certificate is needed here"))?;
+        let leaf = certificates
+            .first()
+            .ok_or_else(|| Status::unauthenticated("a core's certificate is needed here"))?;
+        let (node, cluster) =
+            pki::node_of(leaf).map_err(|error| Status::unauthenticated(error.to_string()))?;
+        if cluster != self.cluster.identity.cluster().as_str() {
+            return Err(Status::permission_denied("the certificate is of another cluster"));
+        }
+        if !self.cluster.is_member(node) {
+            return Err(Status::permission_denied(format!(
+                "node {node} is not a member of this cluster (any more)"
+            )));
+        }
+        request.extensions_mut().insert(Caller(node));
+        Ok(request)
+    }
+}

@@ -1,0 +1,269 @@
+//! One core, put together: files, platform store, users' data, names, listeners; in the order in
+//! which each needs the one before, and stopped in the reverse.
+
+mod founding;
+mod health;
+mod lookafter;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use homecore_engine_sqlite::{SqliteEngine, SqliteJournal, SqliteOptions};
+use homecore_http::{App, Server};
+use homecore_kernel::Kernel;
+use homecore_raft::{Handle, Options as PlatformOptions, Timings};
+use homecore_types::{Clock, Entropy, SystemClock, SystemEntropy};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::Accounts;
+use crate::adapters::directory::PlatformDirectory;
+use crate::adapters::names::ZoneKeeper;
+use crate::adapters::platform::PlatformAdapter;
+use crate::capabilities;
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::rpc;
+use crate::rpc::enrolment::Enrolment;
+use crate::rpc::files::{self, DataDir};
+use crate::rpc::membership::Membership;
+use crate::rpc::peers::Peers;
+use crate::tasks::Tasks;
+
+/// Platform entries between snapshots.
+const SNAPSHOT_EVERY: u64 = 10_000;
+
+/// A core that serves.
+#[derive(Debug)]
+pub(crate) struct Running {
+    tasks: Tasks,
+    cluster: Arc<Cluster>,
+    users: homecore_store::Users,
+    http_stop: CancellationToken,
+    socket: std::path::PathBuf,
+    _lock: std::fs::File,
+}
+
+/// Starts a core; when this returns, its listeners are bound and answer.
+pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let data = DataDir::open(&config.core.data)?;
+    let lock = files::take_lock(&data)?;
+    // Before anything else: a port in use must be known before files change.
+    let rpc_listener = bind(config.cluster.listen, "cluster.listen").await?;
+    let mut http_listeners = Vec::new();
+    for address in &config.http.listen {
+        http_listeners.push(bind(*address, "http.listen").await?);
+    }
+    let who = founding::identify(&config, &data, &*clock, &*entropy)?;
+    let tasks = Tasks::default();
+    let peers = Peers::new(who.identity.clone());
+    let platform = Handle::start(PlatformOptions {
+        dir: data.platform(),
+        engine: config.cluster.engine,
+        identity: who.member.clone(),
+        timings: Timings::default(),
+        dead_after: config.cluster.dead_after,
+        snapshot_every: SNAPSHOT_EVERY,
+        clock: Arc::clone(&clock),
+        peers: Arc::new(peers.clone()),
+    })
+    .await
+    .context("the platform store cannot be opened")?;
+    let cluster = Arc::new(Cluster {
+        platform,
+        identity: who.identity,
+        core: config.core.id.clone(),
+        key: who.key,
+        peers,
+        first_members: who.first_members,
+        addresses: config.addresses(),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+    });
+    if let Some(founding) = who.founding {
+        cluster.platform.found(founding).await.context("the cluster cannot be founded")?;
+        founding::founded(&data)?;
+    }
+    let users = open_users(&data, &clock).await?;
+    let kernel = Kernel::new(
+        users.clone(),
+        Arc::clone(&clock),
+        Arc::clone(&entropy),
+        capabilities::kernel_settings(&config)?,
+    )
+    .context("cannot start the threads that hash passwords")?;
+    let pending = DataDir::open(&data.pending())?;
+    drop(pending);
+    let accounts =
+        Arc::new(Accounts::new(kernel.clone(), Arc::clone(&cluster), data.clone()));
+    serve_cores(&tasks, rpc_listener, &config, &cluster, &accounts)?;
+    serve_operator(&tasks, &data, &cluster)?;
+    if config.dns.active {
+        serve_names(&tasks, &config, &cluster).await?;
+    }
+    let http_stop = CancellationToken::new();
+    let health = health::CoreHealth::new(Arc::clone(&cluster), users.clone());
+    let context = capabilities::context(
+        &config,
+        &cluster,
+        Arc::new(PlatformDirectory::new(Arc::clone(&cluster))),
+    );
+    let platform = Arc::new(PlatformAdapter::new(Arc::clone(&cluster), Arc::clone(&accounts)));
+    let list = capabilities::list(&config, &cluster, kernel, platform)?;
+    let app = App::new(Arc::new(context), &list, Arc::new(health))?;
+    let serving = Server::new(app).serve(http_listeners, http_stop.clone());
+    tasks.spawn("http-serve", async move {
+        if let Err(error) = serving.await {
+            tracing::warn!(%error, "the HTTP listener ended");
+        }
+    });
+    lookafter::spawn(&tasks, &config, &cluster, &accounts, &data);
+    tracing::info!(
+        core = %config.core.id,
+        url = config.core.url,
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    let socket = data.admin_socket();
+    Ok(Running { tasks, cluster, users, http_stop, socket, _lock: lock })
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{key}: cannot listen on {address}; is something else using it?"))
+}
+
+async fn open_users(
+    data: &DataDir,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<homecore_store::Users> {
+    let (root, journal, clock) = (data.root().to_owned(), data.journal(), Arc::clone(clock));
+    tokio::task::spawn_blocking(move || {
+        let engine = Arc::new(SqliteEngine::open(&root, SqliteOptions::default())?);
+        let journal = Arc::new(SqliteJournal::open(&journal)?);
+        homecore_store::Users::start(engine, journal, clock, homecore_store::users::Options::default())
+    })
+    .await?
+    .context("users' data cannot be opened")
+}
+
+fn serve_cores(
+    tasks: &Tasks,
+    listener: TcpListener,
+    config: &Config,
+    cluster: &Arc<Cluster>,
+    accounts: &Arc<Accounts>,
+) -> anyhow::Result<()> {
+    let platform_config = serde_json::json!({
+        "domain": config.dns.domain, "sections": config.platform,
+    });
+    let services = rpc::server::Services {
+        cluster: Arc::clone(cluster),
+        enrolment: Enrolment::new(
+            Arc::clone(cluster),
+            config.cluster.join_secret.clone(),
+            platform_config.to_string(),
+        ),
+        membership: Membership::new(Arc::clone(cluster)),
+        users: rpc::users::Users::new(Arc::clone(accounts)),
+    };
+    Ok(rpc::server::spawn(tasks, listener, services, tasks.stop_signal())?)
+}
+
+fn serve_operator(tasks: &Tasks, data: &DataDir, cluster: &Arc<Cluster>) -> anyhow::Result<()> {
+    let path = data.admin_socket();
+    // The lock is ours, so a socket that is there belongs to a process that is gone.
+    files::remove(&path)?;
+    let socket = UnixListener::bind(&path)
+        .with_context(|| format!("cannot listen on {} (a path of at most 107 bytes)", path.display()))?;
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .with_context(|| format!("cannot protect {}", path.display()))?;
+    rpc::admin::spawn(tasks, socket, Arc::clone(cluster));
+    Ok(())
+}
+
+async fn serve_names(
+    tasks: &Tasks,
+    config: &Config,
+    cluster: &Arc<Cluster>,
+) -> anyhow::Result<()> {
+    let Some(domain) = config.dns.domain.clone() else {
+        bail!("dns.domain is needed where dns.active is true");
+    };
+    let keeper = ZoneKeeper::new(Arc::clone(cluster), config.dns.clone(), domain)?;
+    let options = homecore_dns::Options {
+        udp: config.dns.listen.clone(),
+        tcp: config.dns.listen.clone(),
+        rate_limit: (config.dns.rrl_per_second > 0).then(|| homecore_dns::RateLimit {
+            per_second: config.dns.rrl_per_second,
+            ..homecore_dns::RateLimit::default()
+        }),
+        ..homecore_dns::Options::default()
+    };
+    let server = homecore_dns::Server::bind(&options, keeper.zone())?;
+    let stop = tasks.stop_signal();
+    tasks.spawn("zone", keeper.run(stop.clone()));
+    tasks.spawn("dns-serve", async move {
+        if let Err(error) = server.serve(stop.clone()).await {
+            tracing::error!(%error, "the DNS server failed; this core stops");
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// Completes with the reason when the platform store cannot go on.
+async fn fatal(cluster: &Cluster) -> String {
+    let mut fatal = cluster.platform.fatal();
+    loop {
+        if let Some(reason) = fatal.borrow_and_update().clone() {
+            return reason;
+        }
+        if fatal.changed().await.is_err() {
+            return "it ended".to_owned();
+        }
+    }
+}
+
+impl Running {
+    /// Returns when the core is told to stop, or cannot go on.
+    pub(crate) async fn wait_for_end(
+        &self,
+        told: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<()> {
+        let stop = self.tasks.stop_signal();
+        tokio::select! {
+            told = told => told,
+            () = stop.cancelled() => bail!("a part of this core failed; the log says which"),
+            reason = fatal(&self.cluster) => bail!("the platform store failed: {reason}"),
+        }
+    }
+
+    /// Stops cleanly: requests end, leadership is handed over, everything is on disk.
+    pub(crate) async fn stop(self, deadline: Duration) {
+        tracing::info!(core = %self.cluster.core, "stopping");
+        self.http_stop.cancel();
+        let stopping = async {
+            if self.cluster.platform.hand_over().await {
+                tracing::debug!("leadership was handed over");
+            }
+            self.users.shutdown().await;
+            self.cluster.platform.shutdown().await;
+        };
+        if tokio::time::timeout(deadline, stopping).await.is_err() {
+            tracing::warn!("a clean stop took too long; the next start recovers");
+        }
+        if !self.tasks.finish(Duration::from_secs(5)).await {
+            tracing::warn!("some tasks did not end in time");
+        }
+        if let Err(error) = files::remove(&self.socket) {
+            tracing::debug!(%error, "the socket stays");
+        }
+        tracing::info!(core = %self.cluster.core, "stopped");
+    }
+}

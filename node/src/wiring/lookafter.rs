@@ -1,0 +1,186 @@
+//! What a core does on its own: says where it is, renews its certificate, settles what a crash left,
+//! and notices when its file differs from the platform.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use homecore_proto::membership::RenewRequest;
+use homecore_proto::membership::membership_client::MembershipClient;
+use homecore_raft::command::{Command, Rejection};
+use homecore_raft::records::CoreState;
+use rustls::pki_types::CertificateDer;
+use tokio_util::sync::CancellationToken;
+
+use crate::accounts::Accounts;
+use crate::cluster::{Cluster, CommandError};
+use crate::config::Config;
+use crate::rpc::files::{self, DataDir};
+use crate::rpc::pki;
+use crate::tasks::Tasks;
+
+/// Between attempts at something that the platform could not do yet.
+const RETRY: Duration = Duration::from_millis(500);
+/// How often a certificate's age is looked at.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3_600);
+/// How often left-overs of interrupted registrations are looked for.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(120);
+
+/// Starts the tasks.
+pub(super) fn spawn(
+    tasks: &Tasks,
+    config: &Config,
+    cluster: &Arc<Cluster>,
+    accounts: &Arc<Accounts>,
+    data: &DataDir,
+) {
+    let stop = tasks.stop_signal();
+    tasks.spawn("announce", announce(Arc::clone(cluster), stop.clone()));
+    tasks.spawn("settle", settle(Arc::clone(accounts), stop.clone()));
+    tasks.spawn("renew", renew(Arc::clone(cluster), data.clone(), stop.clone()));
+    tasks.spawn("drift", drift(Arc::clone(cluster), config.clone(), stop));
+}
+
+/// Waits; false when the core stops meanwhile.
+async fn wait(stop: &CancellationToken, span: Duration) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = tokio::time::sleep(span) => true,
+    }
+}
+
+/// Tells the platform where this core is, once it differs from what the platform knows; and notices
+/// being removed.
+async fn announce(cluster: Arc<Cluster>, stop: CancellationToken) {
+    let mut applied = cluster.platform.watch_applied();
+    loop {
+        let record = cluster.own_record();
+        let known = record.as_ref().is_some_and(|core| {
+            core.state == CoreState::Serving && core.addresses == cluster.addresses
+        });
+        if !known && cluster.directory().cluster().is_some() {
+            let announce = Command::AnnounceCore {
+                core: cluster.core.clone(),
+                node: cluster.identity.node(),
+                addresses: cluster.addresses.clone(),
+                at: cluster.clock.now(),
+            };
+            match cluster.done(announce, "AnnounceCore").await {
+                Ok(()) => tracing::info!(core = %cluster.core, "announced to the platform"),
+                Err(CommandError::Rejected(Rejection::UnknownCore { .. })) => {
+                    tracing::error!(core = %cluster.core, "this core was removed from the platform; it stops");
+                    stop.cancel();
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(error = %crate::telemetry::chain(&error), "not announced yet");
+                    if !wait(&stop, RETRY).await {
+                        return;
+                    }
+                    continue;
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = applied.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn settle(accounts: Arc<Accounts>, stop: CancellationToken) {
+    loop {
+        let pause = match accounts.settle().await {
+            Ok(()) => SETTLE_INTERVAL,
+            Err(unavailable) => unavailable.retry_after,
+        };
+        if !wait(&stop, pause).await {
+            return;
+        }
+    }
+}
+
+/// Renews this core's certificate when two thirds of its life are over.
+async fn renew(cluster: Arc<Cluster>, data: DataDir, stop: CancellationToken) {
+    loop {
+        let pause = match renew_if_due(&cluster, &data).await {
+            Ok(false) => CERTIFICATE_INTERVAL,
+            Ok(true) => {
+                tracing::info!(core = %cluster.core, "this core's certificate was renewed");
+                CERTIFICATE_INTERVAL
+            }
+            Err(error) => {
+                tracing::warn!(error = %crate::telemetry::chain(error.as_ref()), "this core's certificate could not be renewed; trying again");
+                Duration::from_secs(60)
+            }
+        };
+        if !wait(&stop, pause).await {
+            return;
+        }
+    }
+}
+
+async fn renew_if_due(cluster: &Cluster, data: &DataDir) -> anyhow::Result<bool> {
+    let Some(leaf) = cluster.identity.leaf() else { return Ok(false) };
+    let left = pki::expiry(&leaf)?.since(cluster.clock.now());
+    if left > pki::CERTIFICATE_LIFE / 3 {
+        return Ok(false);
+    }
+    let request = cluster.identity.signing_request()?;
+    let chain: Vec<CertificateDer<'static>> =
+        match cluster.sign(&request, cluster.identity.node()) {
+            Ok(chain) => chain,
+            // Any member can sign; this one may lack the secrets for a moment.
+            Err(error) => match ask_for_certificate(cluster, request).await? {
+                Some(chain) => chain,
+                None => return Err(error.into()),
+            },
+        };
+    let blocks: Vec<Vec<u8>> = chain.iter().map(|c| c.to_vec()).collect();
+    files::write(&data.node_certificate(), &files::join_blocks(&blocks))?;
+    cluster.identity.replace(chain)?;
+    Ok(true)
+}
+
+async fn ask_for_certificate(
+    cluster: &Cluster,
+    request: Vec<u8>,
+) -> anyhow::Result<Option<Vec<CertificateDer<'static>>>> {
+    for core in cluster.directory().cores().filter(|core| core.id != cluster.core) {
+        let channel = cluster.peers.open(core.node, &core.addresses.rpc)?;
+        let renew = RenewRequest { signing_request: request.clone().into() };
+        let mut client = MembershipClient::new(channel);
+        let asked = client.renew_certificate(renew);
+        if let Ok(Ok(reply)) = tokio::time::timeout(Duration::from_secs(5), asked).await {
+            let chain = reply.into_inner().certificate_chain;
+            return Ok(Some(chain.into_iter().map(|c| CertificateDer::from(c.to_vec())).collect()));
+        }
+    }
+    Ok(None)
+}
+
+/// Logs where the file says something else than the platform, which wins.
+async fn drift(cluster: Arc<Cluster>, config: Config, stop: CancellationToken) {
+    let mut applied = cluster.platform.watch_applied();
+    loop {
+        if let Some(platform) = cluster.directory().config() {
+            if platform.domain != config.dns.domain {
+                tracing::warn!(
+                    key = "dns.domain",
+                    platform = platform.domain,
+                    file = config.dns.domain,
+                    "[platform-drift] the file differs from the platform, which wins"
+                );
+            }
+            for (key, value) in &config.platform {
+                if platform.sections.get(key) != Some(value) {
+                    tracing::warn!(key, "[platform-drift] the file differs from the platform, which wins");
+                }
+            }
+            return;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = applied.changed() => if changed.is_err() { return },
+        }
+    }
+}

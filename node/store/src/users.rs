@@ -1,0 +1,279 @@
+//! Every user of a core: opens and closes their databases, runs their writes through the journal
+//! and their reads on snapshots.
+//!
+//! ```text
+//!  write ──► shard thread (user's hash) ──► works run, in order, in the user's open transaction
+//!                │  one group: all that is queued            │ commits of all users of the group
+//!                ▼                                           ▼
+//!            answers ◄── users' databases commit ◄── one journal append (one disk sync)
+//!  read  ──► reader threads ──► snapshot of the user's database
+//! ```
+//!
+//! One thread owns a user's database for writing, so a user's writes never contend and never
+//! interleave; many users share a disk sync because shards append to the journal at once and the
+//! journal groups the appends. A write is answered when the journal has it on disk **and** readers
+//! see it.
+//!
+//! This type is deliberately not generic over the engine: the kernel, and every facade on it, is
+//! compiled once.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use homecore_types::{Clock, UserId, limits};
+use tokio::sync::broadcast;
+
+use crate::document::Seq;
+use crate::engine::{Engine, View};
+use crate::error::StoreError;
+use crate::journal::{Journal, Position};
+
+mod checkpoint;
+mod group;
+mod handles;
+mod outstanding;
+mod readers;
+mod recovery;
+mod shard;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod work;
+mod writer;
+
+pub use writer::Writer;
+
+use shared::Shared;
+
+/// How much of the machine the store takes.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads that write; a user belongs to one of them.
+    pub writers: usize,
+    /// Threads that read.
+    pub readers: usize,
+    /// Users whose databases are open at once; each may take one handle for writing and two for
+    /// reading.
+    pub open_users_max: usize,
+    /// A user's handles are closed when unused for this long.
+    pub idle: Duration,
+    /// Bytes in the journal that start a checkpoint.
+    pub checkpoint_bytes: u64,
+    /// Time after which a checkpoint is made even if little was written.
+    pub checkpoint_interval: Duration,
+    /// Requests that may wait at one writer thread.
+    pub writer_queue_max: usize,
+    /// Requests that may wait for a reader thread.
+    pub reader_queue_max: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, NonZero::get);
+        let threads = (2 * cores).clamp(4, 16);
+        Self {
+            writers: threads,
+            readers: threads,
+            open_users_max: limits::OPEN_USERS_MAX,
+            idle: limits::USER_IDLE,
+            checkpoint_bytes: 64 * 1024 * 1024,
+            checkpoint_interval: Duration::from_secs(60),
+            writer_queue_max: limits::WRITER_QUEUE_MAX,
+            reader_queue_max: limits::READER_QUEUE_MAX,
+        }
+    }
+}
+
+/// Something of a user changed: the wake-up of the change feed. What changed is read from the
+/// user's data ([`View::changes`]); a receiver that lagged has lost wake-ups, not changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Whose.
+    pub user: UserId,
+    /// The last change so far.
+    pub seq: Seq,
+}
+
+/// What the store is doing, for metrics and health.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Databases open for writing.
+    pub open_writers: usize,
+    /// Handles open for reading.
+    pub open_readers: usize,
+    /// Writes waiting, of all shards.
+    pub queued_writes: usize,
+    /// Reads waiting.
+    pub queued_reads: usize,
+    /// Users whose database failed to take what the journal holds, and that are refused until it
+    /// does.
+    pub behind: usize,
+    /// Groups of writes that were committed with one journal append each.
+    pub groups: u64,
+    /// Writes in those groups.
+    pub writes: u64,
+    /// The journal's last position.
+    pub journal_last: Position,
+    /// Bytes in the journal; none if it cannot tell.
+    pub journal_bytes: Option<u64>,
+    /// What the journal has forgotten because the users' files hold it.
+    pub checkpointed: Position,
+    /// Why writing stopped, if it did.
+    pub poisoned: Option<String>,
+}
+
+/// All users of a core. Cloning is cheap and gives another handle on the same.
+#[derive(Clone)]
+pub struct Users {
+    inner: Arc<shared::Inner>,
+}
+
+impl std::fmt::Debug for Users {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Users").field("engine", &self.inner.shared.engine).finish_non_exhaustive()
+    }
+}
+
+impl Users {
+    /// Brings every user's database up to the journal, then starts the threads. Blocks; it is
+    /// called before serving.
+    ///
+    /// A user whose database cannot be brought up is refused until it can, and the journal keeps
+    /// what it lacks; the others are served.
+    ///
+    /// # Errors
+    /// Of reading the journal, or if a thread cannot be started.
+    pub fn start(
+        engine: Arc<dyn Engine>,
+        journal: Arc<dyn Journal>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared::new(engine, journal, clock, options));
+        recovery::recover_all(&shared)?;
+        checkpoint::run_once(&shared)?;
+        Ok(Self { inner: Arc::new(shared::Inner::start(shared)?) })
+    }
+
+    /// Makes a user with what `work` writes. When this returns `Ok(Ok(_))` the user is on disk
+    /// with it; in every other case there is no such user here.
+    ///
+    /// # Errors
+    /// [`StoreError::UserExists`]; if `work` succeeded without writing; or as [`Users::write`].
+    pub async fn create<R, E>(
+        &self,
+        user: &UserId,
+        work: impl FnOnce(&mut Writer<'_>) -> Result<R, E> + Send + 'static,
+    ) -> Result<Result<R, E>, StoreError>
+    where
+        R: Send + 'static,
+        E: Send + 'static,
+    {
+        let (job, answer) = work::write_job(work);
+        self.inner.send(user, shard::Request::Create { user: user.clone(), job })?;
+        answer.await.map_err(|_gone| StoreError::Stopped)?
+    }
+
+    /// Runs `work` on the user's present state. Returns when the journal has what it wrote on disk
+    /// and readers see it. It runs on a store thread and may block on reading the user's data, on
+    /// nothing else.
+    ///
+    /// Once queued it is done even if the caller goes away.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownUser`], [`StoreError::Busy`], [`StoreError::Stopped`],
+    /// [`StoreError::Poisoned`]: not done. [`StoreError::Engine`]: the message says whether it may
+    /// have been done.
+    pub async fn write<R: Send + 'static>(
+        &self,
+        user: &UserId,
+        work: impl FnOnce(&mut Writer<'_>) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let (job, answer) = work::write_job(|writer: &mut Writer<'_>| {
+            Ok::<R, std::convert::Infallible>(work(writer))
+        });
+        self.inner.send(user, shard::Request::Write { user: user.clone(), job })?;
+        match answer.await.map_err(|_gone| StoreError::Stopped)?? {
+            Ok(result) => Ok(result),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Runs `work` on one consistent snapshot of the user's data. Never waits for a writer. It
+    /// runs on a store thread; keep it short.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownUser`], [`StoreError::Busy`], [`StoreError::Stopped`], or of the
+    /// engine.
+    pub async fn read<R: Send + 'static>(
+        &self,
+        user: &UserId,
+        work: impl FnOnce(&dyn View) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
+        self.inner.catch_up(user).await?;
+        let (job, answer) = work::read_job(work);
+        self.inner.readers.send(readers::Request::Read { user: user.clone(), job })?;
+        answer.await.map_err(|_gone| StoreError::Stopped)?
+    }
+
+    /// Removes a user and everything of theirs for good. When this returns it is gone from disk.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownUser`], [`StoreError::Busy`], [`StoreError::Stopped`], or of the disk.
+    pub async fn remove(&self, user: &UserId) -> Result<(), StoreError> {
+        let (answer, done) = tokio::sync::oneshot::channel();
+        self.inner.send(user, shard::Request::Remove { user: user.clone(), answer })?;
+        done.await.map_err(|_gone| StoreError::Stopped)?
+    }
+
+    /// Whether the user has data here.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], [`StoreError::Stopped`], or of the disk.
+    pub async fn contains(&self, user: &UserId) -> Result<bool, StoreError> {
+        match self.read(user, |_| ()).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::UnknownUser { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Every user that has data here, in the order of ids.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], [`StoreError::Stopped`], or of the disk.
+    pub async fn list(&self) -> Result<Vec<UserId>, StoreError> {
+        let (answer, listed) = tokio::sync::oneshot::channel();
+        self.inner.readers.send(readers::Request::List { answer })?;
+        listed.await.map_err(|_gone| StoreError::Stopped)?
+    }
+
+    /// Wake-ups, sent after a change is on disk and visible; in order for each user.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.inner.shared.changes.subscribe()
+    }
+
+    /// What the store is doing.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.stats()
+    }
+
+    /// Makes the users' files durable and forgets what the journal no longer needs, now. It goes
+    /// on by itself otherwise.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], [`StoreError::Stopped`], or of the disk.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        let done = self.inner.checkpoints.ask()?;
+        done.await.map_err(|_gone| StoreError::Stopped)?
+    }
+
+    /// Refuses new requests, finishes those that are queued, makes everything durable in the
+    /// users' files and closes them. A second call returns when the first is through.
+    pub async fn shutdown(&self) {
+        self.inner.shutdown().await;
+    }
+}

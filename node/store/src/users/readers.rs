@@ -1,0 +1,261 @@
+//! Reader threads: one queue for all, and the handles that wait for their next use.
+//!
+//! Reads of different users, and of the same user, run side by side. Between uses a user's handles
+//! are kept, at most [`READERS_PER_USER_MAX`] of them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use homecore_types::UserId;
+use tokio::sync::oneshot;
+
+use super::handles::Handles;
+use super::shared::{Ended, Shared, spawn};
+use super::work::ReadJob;
+use crate::document::Seq;
+use crate::engine::Reader;
+use crate::error::StoreError;
+
+/// Handles of one user that are kept between uses.
+const READERS_PER_USER_MAX: usize = 2;
+/// Users whose idle handles are closed at once.
+const CLOSED_AT_ONCE_MAX: usize = 8;
+
+/// What a reader thread is asked to do.
+pub(super) enum Request {
+    Read { user: UserId, job: Box<dyn ReadJob> },
+    List { answer: oneshot::Sender<Result<Vec<UserId>, StoreError>> },
+}
+
+/// The queue and the handles.
+#[derive(Debug)]
+pub(super) struct Readers {
+    shared: Arc<Shared>,
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    handles: Mutex<Kept>,
+    open: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Queue {
+    requests: VecDeque<Request>,
+    closed: bool,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue")
+            .field("waiting", &self.requests.len())
+            .field("closed", &self.closed)
+            .finish()
+    }
+}
+
+#[derive(Debug)]
+struct Kept {
+    handles: Handles<Vec<Box<dyn Reader>>>,
+    /// Grows when handles are forgotten: one taken out before must not come back.
+    epoch: u64,
+}
+
+/// Starts the threads.
+pub(super) fn start(shared: &Arc<Shared>) -> Result<(Arc<Readers>, Vec<Ended>), StoreError> {
+    let readers = Arc::new(Readers {
+        shared: Arc::clone(shared),
+        queue: Mutex::default(),
+        filled: Condvar::new(),
+        handles: Mutex::new(Kept {
+            handles: Handles::new(shared.options.open_users_max),
+            epoch: 0,
+        }),
+        open: AtomicUsize::new(0),
+    });
+    let mut threads = Vec::new();
+    for number in 0..shared.options.readers.max(1) {
+        let readers = Arc::clone(&readers);
+        threads.push(spawn(&format!("store-read-{number}"), move || readers.run())?);
+    }
+    Ok((readers, threads))
+}
+
+impl Readers {
+    /// Queues a request.
+    pub(super) fn send(&self, request: Request) -> Result<(), StoreError> {
+        let mut queue = self.queue();
+        if queue.closed {
+            return Err(StoreError::Stopped);
+        }
+        if queue.requests.len() >= self.shared.options.reader_queue_max {
+            return Err(StoreError::Busy { what: "the queue of the readers" });
+        }
+        queue.requests.push_back(request);
+        drop(queue);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Refuses new requests; the threads end when the queue is empty.
+    pub(super) fn close(&self) {
+        self.queue().closed = true;
+        self.filled.notify_all();
+    }
+
+    /// Closes a user's handles, and keeps those that are in use from being used again.
+    pub(super) fn forget(&self, user: &UserId) {
+        let mut kept = self.kept();
+        kept.epoch += 1;
+        let closing = kept.handles.take(user);
+        drop(kept);
+        self.discard(closing.unwrap_or_default());
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queue().requests.len()
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    fn run(&self) {
+        let tick = (self.shared.options.idle / 4)
+            .clamp(Duration::from_millis(50), Duration::from_secs(30));
+        loop {
+            match self.next(tick) {
+                Next::Request(Request::Read { user, job }) => self.read(&user, job),
+                Next::Request(Request::List { answer }) => {
+                    if answer.send(self.list()).is_err() {
+                        tracing::debug!("nobody waits for the list of users");
+                    }
+                }
+                Next::Tick => {}
+                Next::Closed => break,
+            }
+            let idle = self.shared.options.idle;
+            let closing = self.kept().handles.take_idle(idle, CLOSED_AT_ONCE_MAX);
+            self.discard(closing.into_iter().flatten().collect());
+        }
+        let closing = self.kept().handles.take_all();
+        self.discard(closing.into_iter().flatten().collect());
+    }
+
+    fn next(&self, tick: Duration) -> Next {
+        let queue = self.queue();
+        let waited = self.filled.wait_timeout_while(queue, tick, |queue| {
+            queue.requests.is_empty() && !queue.closed
+        });
+        let (mut queue, _timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        match queue.requests.pop_front() {
+            Some(request) => Next::Request(request),
+            None if queue.closed => Next::Closed,
+            None => Next::Tick,
+        }
+    }
+
+    fn read(&self, user: &UserId, mut job: Box<dyn ReadJob>) {
+        if !job.is_wanted() {
+            return;
+        }
+        let (mut reader, epoch) = match self.take(user) {
+            Ok(taken) => taken,
+            Err(error) => return job.answer(Err(error)),
+        };
+        let mut sound = true;
+        let outcome = reader.snapshot(&mut |view| {
+            sound = job.run(view);
+            Ok(())
+        });
+        // A handle that failed, or that a panic left in the middle, is not trusted again.
+        if outcome.is_ok() && sound {
+            self.put(user, reader, epoch);
+        } else {
+            self.discard(vec![reader]);
+        }
+        job.answer(outcome);
+    }
+
+    /// A handle of the user: one that waits, or a new one.
+    fn take(&self, user: &UserId) -> Result<(Box<dyn Reader>, u64), StoreError> {
+        let mut kept = self.kept();
+        let epoch = kept.epoch;
+        if let Some(mut waiting) = kept.handles.take(user) {
+            let reader = waiting.pop();
+            if !waiting.is_empty() {
+                // Not above the bound: this user's place was just taken out.
+                drop(kept.handles.put(user.clone(), waiting));
+            }
+            if let Some(reader) = reader {
+                return Ok((reader, epoch));
+            }
+        }
+        drop(kept);
+        let mut reader = self.shared.engine.open_reader(user)?;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        // A user that is just being made, or was left over when making it failed, is none.
+        let mut last = Seq(0);
+        let looked = reader.snapshot(&mut |view| {
+            last = view.last_seq()?;
+            Ok(())
+        });
+        match looked {
+            Ok(()) if last > Seq(0) => Ok((reader, epoch)),
+            Ok(()) => {
+                self.discard(vec![reader]);
+                Err(StoreError::UnknownUser { user: user.clone() })
+            }
+            Err(error) => {
+                self.discard(vec![reader]);
+                Err(error)
+            }
+        }
+    }
+
+    /// A handle after use.
+    fn put(&self, user: &UserId, reader: Box<dyn Reader>, epoch: u64) {
+        let mut kept = self.kept();
+        let mut closing = Vec::new();
+        if kept.epoch == epoch {
+            let mut waiting = kept.handles.take(user).unwrap_or_default();
+            if waiting.len() < READERS_PER_USER_MAX {
+                waiting.push(reader);
+            } else {
+                closing.push(reader);
+            }
+            closing.extend(kept.handles.put(user.clone(), waiting).into_iter().flatten());
+        } else {
+            closing.push(reader);
+        }
+        drop(kept);
+        self.discard(closing);
+    }
+
+    /// Closes handles. Never under a lock: closing may write to the disk.
+    fn discard(&self, readers: Vec<Box<dyn Reader>>) {
+        self.open.fetch_sub(readers.len(), Ordering::Relaxed);
+        drop(readers);
+    }
+
+    fn list(&self) -> Result<Vec<UserId>, StoreError> {
+        let mut users = self.shared.engine.users()?;
+        let unfinished = self.shared.unfinished();
+        users.retain(|user| !unfinished.contains(user));
+        Ok(users)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Next {
+    Request(Request),
+    Tick,
+    Closed,
+}

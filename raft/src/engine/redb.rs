@@ -1,0 +1,193 @@
+//! redb 4: one file, one table per key space, crash-safe.
+//!
+//! A commit is not synced by itself: after a crash redb opens with the whole state of the last synced
+//! commit, and the log replays the rest. Every [`COMMITS_PER_SYNC`]th commit is synced, because redb
+//! frees no page before that.
+
+use std::fmt;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+
+use ::redb::{Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
+
+use super::{Batch, Engine, EngineError, Pair, collect};
+use crate::files;
+use crate::keys::Space;
+
+type Bytes = &'static [u8];
+
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Commits that share one sync.
+const COMMITS_PER_SYNC: u32 = 64;
+const FILE: &str = "state.redb";
+
+/// An open redb database.
+pub struct Redb {
+    path: PathBuf,
+    db: Database,
+    /// Tables as of the last commit, at the position of their space's number. None only while a
+    /// commit runs: a reader would keep its pages from being freed.
+    tables: Vec<ReadOnlyTable<Bytes, Bytes>>,
+    unsynced: u32,
+}
+
+impl fmt::Debug for Redb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redb")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+fn because<E: Into<::redb::Error>>(doing: &'static str) -> impl FnOnce(E) -> EngineError {
+    move |source| EngineError::Redb {
+        doing,
+        source: Box::new(source.into()),
+    }
+}
+
+fn definition(space: Space) -> TableDefinition<'static, Bytes, Bytes> {
+    TableDefinition::new(space.name())
+}
+
+impl Redb {
+    /// Opens or creates the database of a folder.
+    ///
+    /// # Errors
+    /// When redb cannot read what is there, or another process holds it.
+    pub fn open(dir: &Path) -> Result<Self, EngineError> {
+        let path = dir.join(FILE);
+        let db = Builder::new()
+            .set_cache_size(CACHE_BYTES)
+            .create(&path)
+            .map_err(because("open its database"))?;
+        let mut redb = Self {
+            path,
+            db,
+            tables: Vec::new(),
+            unsynced: 0,
+        };
+        // A read transaction cannot create tables: make sure that all are there.
+        redb.write(Durability::Immediate, |_| Ok(()))?;
+        files::sync_dir(dir)?;
+        Ok(redb)
+    }
+
+    fn table(&self, space: Space) -> Result<&ReadOnlyTable<Bytes, Bytes>, EngineError> {
+        self.tables
+            .get(usize::from(space.number()))
+            .ok_or(EngineError::Closed)
+    }
+
+    fn write(
+        &mut self,
+        durability: Durability,
+        change: impl FnOnce(&::redb::WriteTransaction) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        self.tables.clear();
+        let mut transaction = self
+            .db
+            .begin_write()
+            .map_err(because("begin a transaction"))?;
+        transaction
+            .set_durability(durability)
+            .map_err(because("set the durability"))?;
+        change(&transaction)?;
+        for space in Space::ALL {
+            transaction
+                .open_table(definition(space))
+                .map_err(because("open a table"))?;
+        }
+        transaction.commit().map_err(because("commit"))?;
+        let reader = self.db.begin_read().map_err(because("begin to read"))?;
+        self.tables = Space::ALL
+            .iter()
+            .map(|space| {
+                reader
+                    .open_table(definition(*space))
+                    .map_err(because("open a table"))
+            })
+            .collect::<Result<_, _>>()?;
+        self.unsynced = match durability {
+            Durability::Immediate => 0,
+            _ => self.unsynced.saturating_add(1),
+        };
+        Ok(())
+    }
+}
+
+impl Engine for Redb {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        let value = self.table(space)?.get(key).map_err(because("read a key"))?;
+        Ok(value.map(|value| value.value().to_vec()))
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Pair>, EngineError> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let items = self
+            .table(space)?
+            .range::<&[u8]>((start, Bound::Unbounded))
+            .map_err(because("scan a table"))?;
+        let items = items
+            .map(|item| item.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())));
+        collect(items, limit).map_err(because("scan a table"))
+    }
+
+    fn commit(&mut self, batch: Batch) -> Result<(), EngineError> {
+        let sync = self.unsynced.saturating_add(1) >= COMMITS_PER_SYNC;
+        let durability = if sync {
+            Durability::Immediate
+        } else {
+            Durability::None
+        };
+        self.write(durability, |transaction| {
+            for (space, changes) in batch.iter() {
+                let mut table = transaction
+                    .open_table(definition(space))
+                    .map_err(because("open a table"))?;
+                for (key, value) in changes {
+                    match value {
+                        Some(value) => table.insert(key.as_slice(), value.as_slice()),
+                        None => table.remove(key.as_slice()),
+                    }
+                    .map_err(because("change a key"))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn sync(&mut self) -> Result<(), EngineError> {
+        self.write(Durability::Immediate, |_| Ok(()))
+    }
+
+    fn clear(&mut self) -> Result<(), EngineError> {
+        self.write(Durability::Immediate, |transaction| {
+            for space in Space::ALL {
+                transaction
+                    .delete_table(definition(space))
+                    .map_err(because("empty a table"))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn close(mut self: Box<Self>) -> Result<(), EngineError> {
+        self.sync()
+    }
+
+    fn crash_safe(&self) -> bool {
+        true
+    }
+
+    fn size_bytes(&self) -> Result<u64, EngineError> {
+        let metadata = std::fs::metadata(&self.path)
+            .map_err(files::because("tell the size of", &self.path))?;
+        Ok(metadata.len())
+    }
+}

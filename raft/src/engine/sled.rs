@@ -1,0 +1,141 @@
+//! sled 0.34: one tree per key space.
+//!
+//! sled does not fsync on Linux, a batch is not atomic over a power cut, and after one it may open
+//! empty without a word (adr/0001). So it is not crash-safe in the sense of the trait: its owner
+//! trusts it only after [`Engine::close`], which fsyncs every file itself. Nothing is flushed in
+//! between; the log and the snapshots hold the truth.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::{Batch, Engine, EngineError, Pair, collect};
+use crate::files;
+use crate::keys::Space;
+
+/// Page cache. sled takes several times as much memory as it is told; small is enough, because
+/// routing never reads the engine.
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// An open sled database.
+pub struct Sled {
+    dir: PathBuf,
+    db: ::sled::Db,
+    /// One tree a space, at the position of its number.
+    trees: Vec<::sled::Tree>,
+}
+
+impl fmt::Debug for Sled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sled")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+fn because(doing: &'static str) -> impl FnOnce(::sled::Error) -> EngineError {
+    move |source| EngineError::Sled { doing, source }
+}
+
+impl Sled {
+    /// Opens or creates a database in a folder.
+    ///
+    /// # Errors
+    /// When sled cannot read what is there, or another process holds it.
+    pub fn open(dir: &Path) -> Result<Self, EngineError> {
+        let db = ::sled::Config::new()
+            .path(dir)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(None)
+            .print_profile_on_drop(false)
+            .open()
+            .map_err(because("open its database"))?;
+        let trees = Space::ALL
+            .iter()
+            .map(|space| db.open_tree(space.name()).map_err(because("open a tree")))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            db,
+            trees,
+        })
+    }
+
+    fn tree(&self, space: Space) -> Result<&::sled::Tree, EngineError> {
+        self.trees
+            .get(usize::from(space.number()))
+            .ok_or(EngineError::Closed)
+    }
+}
+
+impl Engine for Sled {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        let value = self.tree(space)?.get(key).map_err(because("read a key"))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Pair>, EngineError> {
+        let tree = self.tree(space)?;
+        let items = match after {
+            None => tree.iter(),
+            Some(after) => tree
+                .range::<&[u8], _>((std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded)),
+        };
+        collect(
+            items.map(|item| item.map(|(key, value)| (key.to_vec(), value.to_vec()))),
+            limit,
+        )
+        .map_err(because("scan a tree"))
+    }
+
+    fn commit(&mut self, batch: Batch) -> Result<(), EngineError> {
+        // Tree by tree: the owner is the only reader, and after a crash none of it is trusted. A
+        // transaction over trees would read every old value first.
+        for (space, changes) in batch.changes {
+            let mut tree_batch = ::sled::Batch::default();
+            for (key, value) in changes {
+                match value {
+                    Some(value) => tree_batch.insert(key, value),
+                    None => tree_batch.remove(key),
+                }
+            }
+            self.tree(space)?
+                .apply_batch(tree_batch)
+                .map_err(because("apply a batch"))?;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), EngineError> {
+        self.db.flush().map_err(because("flush"))?;
+        Ok(files::sync_tree(&self.dir)?)
+    }
+
+    fn clear(&mut self) -> Result<(), EngineError> {
+        for tree in &self.trees {
+            tree.clear().map_err(because("empty a tree"))?;
+        }
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<(), EngineError> {
+        let Self { dir, db, trees } = *self;
+        db.flush().map_err(because("flush"))?;
+        drop(trees);
+        // The last handle writes sled's own snapshot of its page table on drop: sync after it.
+        drop(db);
+        Ok(files::sync_tree(&dir)?)
+    }
+
+    fn crash_safe(&self) -> bool {
+        false
+    }
+
+    fn size_bytes(&self) -> Result<u64, EngineError> {
+        self.db.size_on_disk().map_err(because("tell its size"))
+    }
+}

@@ -1,0 +1,217 @@
+//! The platform store of one core, as the rest of homecore sees it: nothing of openraft shows.
+//!
+//! ```text
+//! write ──► leader? propose : forward once ──► log ──► machine ──► Directory
+//! current ─► read index of the leader ──► wait until applied here ──► Directory
+//! ```
+
+mod errors;
+mod lead;
+mod options;
+mod queries;
+mod read;
+mod start;
+mod status;
+mod write;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use homecore_types::limits::{COMMANDS_IN_FLIGHT_MAX, RPC_MESSAGE_BYTES_MAX};
+use homecore_types::{Clock, Millis, NodeId};
+use openraft::async_runtime::WatchReceiver as _;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::directory::{Directory, View};
+use crate::identity::Identity;
+use crate::log::LogStore;
+use crate::network::{Links, PeerError};
+use crate::records::CoreState;
+use crate::state_machine::Raft;
+use crate::state_machine::worker::Worker;
+use crate::types::{Member, Metrics};
+
+pub use errors::{FoundError, ReadError, StartError, WriteError};
+pub use lead::PeerLiveness;
+pub(crate) use lead::{LIVE_WITHIN, peers};
+pub use options::{Options, Timings};
+pub use status::{Role, Status};
+
+/// The platform store of one core. Clones are cheap and reach the same store.
+#[derive(Clone)]
+pub struct Handle {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    identity: Identity,
+    raft: Raft,
+    log: LogStore,
+    worker: Worker,
+    machine_thread: Mutex<Option<JoinHandle<()>>>,
+    snapshots: PathBuf,
+    view: View,
+    applied: watch::Receiver<u64>,
+    links: Links,
+    clock: Arc<dyn Clock>,
+    dead_after: std::time::Duration,
+    /// Writes of this core's own callers.
+    writes: Semaphore,
+    /// Proposals at this core while it leads, forwarded ones included.
+    proposals: Semaphore,
+    reads: mpsc::Sender<read::Waiting>,
+    fatal: watch::Receiver<Option<String>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    _lock: start::DirLock,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("core", &self.inner.identity.core)
+            .field("node", &self.inner.identity.node)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How one try at the leader ended.
+#[derive(Debug)]
+pub(crate) enum Attempt<T> {
+    /// It worked.
+    Done(T),
+    /// The core asked does not lead; it did nothing.
+    NotLeader { leader: Option<u64> },
+    /// It certainly did not happen, and may be tried again.
+    Refused { reason: String },
+    /// It may or may not happen.
+    Unknown { reason: String },
+    /// The other side runs a release that does not understand.
+    Incompatible { reason: String },
+    /// This core's store was stopped.
+    Stopped,
+}
+
+impl Handle {
+    /// Who this core is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    /// The platform as this core knows it now. No lock, no disk, and possibly behind.
+    #[must_use]
+    pub fn directory(&self) -> Arc<Directory> {
+        self.inner.view.load_full()
+    }
+
+    /// Where the newest directory is found; it stays the same for the life of this store.
+    #[must_use]
+    pub fn view(&self) -> View {
+        Arc::clone(&self.inner.view)
+    }
+
+    /// The index of the last log entry applied here. The directory is never older than it.
+    #[must_use]
+    pub fn watch_applied(&self) -> watch::Receiver<u64> {
+        self.inner.applied.clone()
+    }
+
+    /// Why this core can take no part any more, once it cannot: the process should end then.
+    #[must_use]
+    pub fn fatal(&self) -> watch::Receiver<Option<String>> {
+        self.inner.fatal.clone()
+    }
+
+    /// Whether a node may speak to this one: a core that was not removed, or one that the consensus
+    /// configuration still holds while the directory does not know it yet.
+    #[must_use]
+    pub fn is_member(&self, node: NodeId) -> bool {
+        match self.inner.view.load().core_by_node(node) {
+            Some(core) => core.state != CoreState::Removed,
+            None => self.inner.member(node.0).is_some(),
+        }
+    }
+
+    pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
+        Self { inner }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.inner.raft
+    }
+
+    pub(crate) fn snapshot_dir(&self) -> PathBuf {
+        self.inner.snapshots.clone()
+    }
+}
+
+impl Inner {
+    /// openraft's state now. Cloned at once: a guard held would stop openraft.
+    pub(crate) fn metrics(&self) -> Metrics {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    pub(crate) fn node(&self) -> u64 {
+        self.identity.node.0
+    }
+
+    pub(crate) fn dead_after(&self) -> std::time::Duration {
+        self.dead_after
+    }
+
+    /// The time that goes into commands made here.
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    /// Closes channels to nodes that are no members any more.
+    pub(crate) fn retain_links(&self) {
+        let directory = self.view.load();
+        self.links.retain(|node| {
+            let known = directory.core_by_node(NodeId(node));
+            known.is_none_or(|core| core.state != CoreState::Removed)
+        });
+    }
+
+    /// A node of the consensus configuration.
+    fn member(&self, node: u64) -> Option<Member> {
+        self.raft
+            .metrics()
+            .borrow_watched()
+            .membership_config
+            .get_node(&node)
+            .cloned()
+    }
+
+    fn platform(
+        &self,
+        node: u64,
+    ) -> Result<
+        homecore_proto::platform::platform_client::PlatformClient<tonic::transport::Channel>,
+        PeerError,
+    > {
+        let channel = self.links.channel(node, self.member(node).as_ref())?;
+        Ok(
+            homecore_proto::platform::platform_client::PlatformClient::new(channel)
+                .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX),
+        )
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.stop.is_cancelled() || self.fatal.borrow().is_some()
+    }
+}
+
+fn semaphore() -> Semaphore {
+    Semaphore::new(COMMANDS_IN_FLIGHT_MAX)
+}

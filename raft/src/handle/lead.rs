@@ -1,0 +1,187 @@
+//! What the leader knows of the others, and handing leadership over.
+
+use std::time::Duration;
+
+use homecore_proto::platform::{LivenessRequest, Peer, liveness_reply};
+use homecore_types::limits::PLATFORM_READ_TIMEOUT;
+use homecore_types::{CoreId, NodeId};
+use openraft::{Instant as _, ServerState};
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::Request;
+
+use crate::handle::read::deadline;
+use crate::handle::{Handle, Inner, ReadError};
+use crate::records::CoreState;
+use crate::types::Metrics;
+
+/// A core that the leader heard from within this time lives.
+pub(crate) const LIVE_WITHIN: Duration = Duration::from_secs(3);
+/// How long handing over may take.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often to look whether it happened.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// A core as the leader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerLiveness {
+    /// Which.
+    pub node: NodeId,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Since when it was not heard; none if it never was.
+    pub silent: Option<Duration>,
+    /// The last log index that it is known to hold.
+    pub matched: Option<u64>,
+}
+
+impl PeerLiveness {
+    /// Whether it was heard from lately.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.silent.is_some_and(|silent| silent <= LIVE_WITHIN)
+    }
+}
+
+impl Handle {
+    /// How the cores look from the leader, asked of it from any core.
+    ///
+    /// # Errors
+    /// Without a leader that answers.
+    pub async fn liveness(&self) -> Result<Vec<PeerLiveness>, ReadError> {
+        let until = deadline(PLATFORM_READ_TIMEOUT);
+        let mut reason = "no core leads the platform".to_owned();
+        loop {
+            if self.inner.has_stopped() {
+                return Err(ReadError::Stopped);
+            }
+            if let Some(peers) = self.liveness_here() {
+                return Ok(peers);
+            }
+            if let Some(leader) = self.inner.metrics().current_leader {
+                match self.inner.liveness_at(leader, until).await {
+                    Ok(Some(peers)) => return Ok(peers),
+                    Ok(None) => {}
+                    Err(why) => reason = why,
+                }
+            }
+            if Instant::now() >= until {
+                return Err(ReadError::Unavailable { reason });
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// How the cores look, if this core leads.
+    pub(crate) fn liveness_here(&self) -> Option<Vec<PeerLiveness>> {
+        let metrics = self.inner.metrics();
+        (metrics.state == ServerState::Leader).then(|| peers(&metrics))
+    }
+
+    /// Makes the voter that is furthest the leader, if this core leads and another voter lives.
+    /// True if another core leads when this returns.
+    pub async fn hand_over(&self) -> bool {
+        let inner = &self.inner;
+        let metrics = inner.metrics();
+        if metrics.state != ServerState::Leader {
+            return metrics
+                .current_leader
+                .is_some_and(|leader| leader != inner.node());
+        }
+        let next = peers(&metrics)
+            .into_iter()
+            .filter(|peer| peer.voter && peer.node.0 != inner.node() && peer.is_live())
+            .max_by_key(|peer| peer.matched);
+        let Some(next) = next else { return false };
+        if let Err(error) = inner.raft.trigger().transfer_leader(next.node.0).await {
+            tracing::warn!(%error, peer = %next.node, "cannot hand leadership over");
+            return false;
+        }
+        let until = deadline(HAND_OVER_TIMEOUT);
+        while Instant::now() < until {
+            let leader = inner.metrics().current_leader;
+            if leader.is_some_and(|leader| leader != inner.node()) {
+                return true;
+            }
+            sleep(LOOK).await;
+        }
+        false
+    }
+}
+
+impl Inner {
+    /// Cores that the leader, which this one is, may place users on now.
+    pub(super) fn live_cores(&self) -> Vec<CoreId> {
+        let directory = self.view.load();
+        let metrics = self.metrics();
+        peers(&metrics)
+            .iter()
+            .filter(|peer| peer.node.0 == self.node() || peer.is_live())
+            .filter_map(|peer| directory.core_by_node(peer.node))
+            .filter(|core| core.state != CoreState::Removed)
+            .map(|core| core.id.clone())
+            .collect()
+    }
+
+    async fn liveness_at(
+        &self,
+        leader: u64,
+        until: Instant,
+    ) -> Result<Option<Vec<PeerLiveness>>, String> {
+        let mut client = self
+            .platform(leader)
+            .map_err(|error| crate::report(&error))?;
+        let mut request = Request::new(LivenessRequest {});
+        request.set_timeout(until.saturating_duration_since(Instant::now()));
+        let reply = timeout_at(until, client.liveness(request))
+            .await
+            .map_err(|_| "the leader did not answer in time".to_owned())?
+            .map_err(|status| status.message().to_owned())?;
+        Ok(match reply.into_inner().result {
+            Some(liveness_reply::Result::Liveness(liveness)) => {
+                Some(liveness.peers.iter().map(received).collect())
+            }
+            Some(liveness_reply::Result::NotLeader(_)) | None => None,
+        })
+    }
+}
+
+fn received(peer: &Peer) -> PeerLiveness {
+    PeerLiveness {
+        node: NodeId(peer.node),
+        voter: peer.voter,
+        silent: peer.silent_ms.map(Duration::from_millis),
+        matched: peer.matched,
+    }
+}
+
+/// Every node of the configuration, as the leader's metrics show it.
+pub(crate) fn peers(metrics: &Metrics) -> Vec<PeerLiveness> {
+    let membership = &metrics.membership_config;
+    let voters: Vec<u64> = membership.voter_ids().collect();
+    let peer = |node: u64| {
+        let heard = metrics
+            .heartbeat
+            .as_ref()
+            .and_then(|heard| heard.get(&node).copied().flatten());
+        let matched = metrics
+            .replication
+            .as_ref()
+            .and_then(|held| held.get(&node).copied().flatten());
+        let this = node == metrics.id;
+        PeerLiveness {
+            node: NodeId(node),
+            voter: voters.contains(&node),
+            silent: if this {
+                Some(Duration::ZERO)
+            } else {
+                heard.map(|heard| heard.elapsed())
+            },
+            matched: if this {
+                metrics.last_log_index
+            } else {
+                matched.map(|id| id.index)
+            },
+        }
+    };
+    membership.nodes().map(|(node, _)| peer(*node)).collect()
+}

@@ -1,0 +1,70 @@
+//! The founding, and the configuration of the whole platform.
+
+use homecore_types::CoreId;
+
+use super::Outcome;
+use super::transaction::Transaction;
+use crate::command::{Founding, Rejection, Response};
+use crate::keys::{self, Config};
+use crate::records::{Core, CoreState, PlatformConfig};
+
+/// Writes what a cluster starts from. The founding itself is kept whole, to tell a repetition from
+/// another cluster's founding.
+pub(super) fn found(transaction: &mut Transaction<'_>, founding: Founding) -> Outcome {
+    if let Some(before) = transaction.directory().founding() {
+        return if **before == founding {
+            Ok(Response::Done)
+        } else {
+            Err(Rejection::AlreadyFounded.into())
+        };
+    }
+    transaction.put_core(first_core(&founding));
+    transaction.put::<Config>(&(), &founding.config)?;
+    transaction.put::<keys::Founding>(&(), &founding)?;
+    let generation = transaction.index();
+    let directory = transaction.directory_mut();
+    directory.set_config(founding.config.clone(), generation);
+    directory.set_founding(founding);
+    Ok(Response::Done)
+}
+
+/// The founder serves at once: nobody else could say so for it.
+fn first_core(founding: &Founding) -> Core {
+    let id: CoreId = founding.core.clone();
+    Core {
+        id,
+        node: founding.node,
+        addresses: founding.addresses.clone(),
+        key: String::new(),
+        state: CoreState::Serving,
+        available: true,
+        users: 0,
+        joined_at: founding.at,
+        removed_at: None,
+    }
+}
+
+/// Replaces the configuration, if nobody else has meanwhile. The version counts on whatever the
+/// command says.
+pub(super) fn put(
+    transaction: &mut Transaction<'_>,
+    config: PlatformConfig,
+    base_version: u64,
+) -> Outcome {
+    let config = PlatformConfig {
+        version: base_version.saturating_add(1),
+        ..config
+    };
+    let present = transaction.directory().config();
+    if present.is_some_and(|present| **present == config) {
+        return Ok(Response::Done);
+    }
+    let current = present.map_or(0, |present| present.version);
+    if current != base_version {
+        return Err(Rejection::StaleVersion { current }.into());
+    }
+    transaction.put::<Config>(&(), &config)?;
+    let generation = transaction.index();
+    transaction.directory_mut().set_config(config, generation);
+    Ok(Response::Done)
+}

@@ -1,0 +1,10 @@
+//! What each command does, what the machine's files survive, and that every engine, grouping and
+//! restart comes to the same state.
+
+mod cores;
+mod fixture;
+mod platform;
+mod random;
+mod snapshots;
+mod storage;
+mod users;

@@ -1,0 +1,618 @@
+//! Registration: one owner for every name, one answer for every attempt.
+
+use super::fixture::*;
+use crate::command::{Command, Rejection, ReserveUser, Response};
+use crate::machine::{Machine, sweep::SWEEP_MAX};
+use homecore_types::{Millis, UserId};
+
+fn reserved(core: &str, name: &str) -> Response {
+    Response::Reserved {
+        core: core_id(core),
+        user: user_id(name),
+    }
+}
+
+fn conflict(fields: &[(&str, &str)]) -> Rejection {
+    let own = |(field, value): &(&str, &str)| ((*field).to_owned(), (*value).to_owned());
+    Rejection::Conflict {
+        fields: fields.iter().map(own).collect(),
+    }
+}
+
+fn users_on(machine: &Machine, core: &str) -> u64 {
+    machine.directory().core(&core_id(core)).unwrap().users
+}
+
+#[test]
+fn a_reservation_becomes_a_user() {
+    let mut bench = Bench::founded();
+    assert_eq!(
+        bench.run(Command::ReserveUser(reserve("alice"))),
+        reserved("core-a", "alice")
+    );
+    assert!(!bench.view.load().user("alice").unwrap().active);
+    assert_eq!(bench.view.load().counts().reservations, 1);
+    bench.done(commit("r-alice"));
+
+    let seen = bench.view.load_full();
+    let entry = seen.user("alice").unwrap();
+    assert!(entry.active);
+    assert_eq!(
+        (entry.id, entry.core),
+        (user_id("alice"), core_id("core-a"))
+    );
+    assert_eq!((seen.counts().users, seen.counts().reservations), (1, 0));
+    assert_eq!(seen.applied_index(), Some(bench.index));
+    assert_eq!(users_on(&bench.machine, "core-a"), 1);
+
+    let user = bench.machine.user_by_name("alice").unwrap().unwrap();
+    assert_eq!(user.reservation, None);
+    assert_eq!(user.created_at, Millis(10));
+    assert_eq!(
+        bench.machine.user_by_id(&user_id("alice")).unwrap(),
+        Some(user.clone())
+    );
+    assert_eq!(
+        bench.machine.owner_of("email", "alice@test.org").unwrap(),
+        Some(user.clone())
+    );
+    assert_eq!(
+        bench.machine.owner_of("email", "alice@test.or").unwrap(),
+        None
+    );
+    assert_eq!(bench.machine.users(None, None, 10).unwrap(), [user]);
+}
+
+#[test]
+fn a_repeated_reservation_is_answered_as_the_first_time() {
+    let mut bench = Bench::founded();
+    let first = bench.run(Command::ReserveUser(reserve("alice")));
+    let again = ReserveUser {
+        user: user_id("other"),
+        ..reserve("alice")
+    };
+    assert_eq!(bench.run(Command::ReserveUser(again.clone())), first);
+    bench.done(commit("r-alice"));
+    bench.done(commit("r-alice"));
+    assert_eq!(bench.run(Command::ReserveUser(again)), first);
+    assert_eq!(users_on(&bench.machine, "core-a"), 1);
+    assert_eq!(bench.machine.user_by_id(&user_id("other")).unwrap(), None);
+}
+
+#[test]
+fn every_conflict_is_told_at_once_and_nothing_is_written() {
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    bench.add_user("bobby");
+    let before = bench.machine.state_hash().unwrap();
+    let mut asked = reserve("alice");
+    asked.reservation = "r-2".to_owned();
+    asked.user = user_id("fresh");
+    asked.unique = [("email", "bobby@test.org"), ("phone", "free")]
+        .map(|(field, value)| (field.to_owned(), value.to_owned()))
+        .into();
+    assert_eq!(
+        bench.rejected(Command::ReserveUser(asked)),
+        conflict(&[("email", "bobby@test.org"), ("username", "alice")])
+    );
+    assert_eq!(bench.machine.state_hash().unwrap(), before);
+    assert_eq!(bench.machine.owner_of("phone", "free").unwrap(), None);
+}
+
+#[test]
+fn a_value_of_one_field_is_free_in_another() {
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    let mut asked = reserve("bobby");
+    asked.unique = [("alias".to_owned(), "alice@test.org".to_owned())].into();
+    assert_eq!(
+        bench.run(Command::ReserveUser(asked)),
+        reserved("core-a", "bobby")
+    );
+}
+
+#[test]
+fn names_of_others_cannot_be_taken() {
+    let mut bench = Bench::founded();
+    bench.add_core("core-b", None);
+    bench.add_core("core-c", None);
+    bench.done(remove("core-c", false));
+    bench.done(put_dns("mailer", "x"));
+    bench.run(Command::ReserveUser(reserve("held-one")));
+    for taken in [
+        "core-b", "core-c", "mailer", "system", "register", "held-one",
+    ] {
+        let asked = ReserveUser {
+            reservation: format!("again-{taken}"),
+            user: user_id("fresh"),
+            unique: std::collections::BTreeMap::new(),
+            ..reserve(taken)
+        };
+        assert_eq!(
+            bench.rejected(Command::ReserveUser(asked)),
+            conflict(&[("username", taken)]),
+            "{taken}"
+        );
+    }
+}
+
+#[test]
+fn a_users_id_is_never_overwritten() {
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    let asked = ReserveUser {
+        user: user_id("alice"),
+        ..reserve("bobby")
+    };
+    let Rejection::Conflict { fields } = bench.rejected(Command::ReserveUser(asked)) else {
+        panic!("no conflict")
+    };
+    assert!(fields.contains_key("id"), "{fields:?}");
+}
+
+#[test]
+fn released_names_are_free_and_a_late_repetition_does_not_take_them_again() {
+    let mut bench = Bench::founded();
+    let fresh = bench.machine.state_hash().unwrap();
+    bench.run(Command::ReserveUser(reserve("alice")));
+    bench.done(release("r-alice"));
+    bench.done(release("r-alice"));
+    bench.done(release("never-was"));
+    assert_eq!(users_on(&bench.machine, "core-a"), 0);
+    assert!(bench.view.load().user("alice").is_none());
+    assert_eq!(
+        bench.rejected(Command::ReserveUser(reserve("alice"))),
+        Rejection::ReservationGone
+    );
+    assert_eq!(
+        bench.rejected(commit("r-alice")),
+        Rejection::ReservationGone
+    );
+
+    let other = ReserveUser {
+        reservation: "r-2".to_owned(),
+        ..reserve("alice")
+    };
+    assert_eq!(
+        bench.run(Command::ReserveUser(other)),
+        reserved("core-a", "alice")
+    );
+    bench.done(release("r-2"));
+    bench.done(sweep(1_001));
+    assert_eq!(
+        bench.machine.state_hash().unwrap(),
+        fresh,
+        "nothing is left"
+    );
+}
+
+#[test]
+fn a_committed_reservation_cannot_be_released() {
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    assert_eq!(
+        bench.rejected(release("r-alice")),
+        Rejection::AlreadyCommitted
+    );
+    assert!(bench.view.load().user("alice").unwrap().active);
+}
+
+#[test]
+fn only_a_sweep_ends_a_reservation() {
+    let mut bench = Bench::founded();
+    bench.run(Command::ReserveUser(reserve("alice")));
+    assert_eq!(bench.machine.next_deadline().unwrap(), Some(Millis(1_000)));
+    // Long past the deadline, and still held.
+    let late = ReserveUser {
+        reservation: "r-2".to_owned(),
+        user: user_id("fresh"),
+        at: Millis(9_000),
+        ..reserve("alice")
+    };
+    assert!(matches!(
+        bench.rejected(Command::ReserveUser(late.clone())),
+        Rejection::Conflict { .. }
+    ));
+    bench.done(sweep(1_000));
+    assert!(
+        bench.view.load().user("alice").is_some(),
+        "held up to its deadline"
+    );
+    bench.done(sweep(1_001));
+    assert!(bench.view.load().user("alice").is_none());
+    assert_eq!(users_on(&bench.machine, "core-a"), 0);
+    assert_eq!(
+        bench.machine.owner_of("email", "alice@test.org").unwrap(),
+        None
+    );
+    assert_eq!(
+        bench.rejected(commit("r-alice")),
+        Rejection::ReservationGone
+    );
+    assert!(matches!(
+        bench.run(Command::ReserveUser(late)),
+        Response::Reserved { .. }
+    ));
+}
+
+#[test]
+fn a_commit_after_the_deadline_and_before_the_sweep_counts() {
+    let mut bench = Bench::founded();
+    bench.run(Command::ReserveUser(reserve("alice")));
+    bench.done(Command::CommitUser {
+        reservation: "r-alice".to_owned(),
+        at: Millis(5_000),
+    });
+    bench.done(sweep(6_000));
+    assert!(bench.view.load().user("alice").unwrap().active);
+    bench.done(commit("r-alice"));
+}
+
+#[test]
+fn a_committed_reservation_is_forgotten_a_week_later() {
+    let week = 7 * 24 * 3_600_000;
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    bench.done(sweep(20 + week));
+    bench.done(commit("r-alice"));
+    bench.done(sweep(21 + week));
+    assert_eq!(
+        bench.rejected(commit("r-alice")),
+        Rejection::ReservationGone
+    );
+    assert!(
+        bench.view.load().user("alice").unwrap().active,
+        "the user stays"
+    );
+    assert_eq!(bench.machine.next_deadline().unwrap(), None);
+}
+
+#[test]
+fn a_deleted_user_leaves_its_names_free() {
+    let mut bench = Bench::founded();
+    let alice = bench.add_user("alice");
+    bench.done(Command::DeleteUser {
+        user: alice.clone(),
+    });
+    assert_eq!(users_on(&bench.machine, "core-a"), 0);
+    assert_eq!(
+        bench.machine.owner_of("email", "alice@test.org").unwrap(),
+        None
+    );
+    let unknown = |user: UserId| Rejection::UnknownUser { user };
+    assert_eq!(
+        bench.rejected(Command::DeleteUser {
+            user: alice.clone()
+        }),
+        unknown(alice)
+    );
+    assert_eq!(
+        bench.rejected(commit("r-alice")),
+        Rejection::ReservationGone
+    );
+
+    let again = ReserveUser {
+        reservation: "r-2".to_owned(),
+        ..reserve("alice")
+    };
+    assert_eq!(
+        bench.run(Command::ReserveUser(again)),
+        reserved("core-a", "alice")
+    );
+    // Reserved only: not a user that could be deleted.
+    let user = user_id("alice");
+    assert_eq!(
+        bench.rejected(Command::DeleteUser { user: user.clone() }),
+        unknown(user)
+    );
+}
+
+#[test]
+fn the_emptiest_live_core_is_chosen() {
+    let mut bench = Bench::founded();
+    bench.add_core("core-b", None);
+    bench.add_core("core-c", None);
+    // Ties go by id, then the emptiest.
+    for (name, home) in [
+        ("user-1", "core-a"),
+        ("user-2", "core-b"),
+        ("user-3", "core-c"),
+        ("user-4", "core-a"),
+    ] {
+        assert_eq!(
+            bench.run(Command::ReserveUser(reserve(name))),
+            reserved(home, name)
+        );
+    }
+    let choose = |bench: &mut Bench, name: &str, live: &[&str]| {
+        let live = live.iter().map(|name| core_id(name)).collect();
+        bench.run(Command::ReserveUser(ReserveUser {
+            live,
+            ..reserve(name)
+        }))
+    };
+    assert_eq!(
+        choose(&mut bench, "user-5", &["core-a"]),
+        reserved("core-a", "user-5")
+    );
+    assert_eq!(
+        choose(&mut bench, "user-6", &[]),
+        Response::Rejected(Rejection::NoCore)
+    );
+    assert_eq!(
+        choose(&mut bench, "user-6", &["core-x"]),
+        Response::Rejected(Rejection::NoCore)
+    );
+    bench.done(Command::SetCoreAvailable {
+        core: core_id("core-b"),
+        available: false,
+    });
+    assert_eq!(
+        choose(&mut bench, "user-6", &["core-b", "core-c"]),
+        reserved("core-c", "user-6")
+    );
+    // Given back, the place counts again.
+    bench.done(release("r-user-6"));
+    assert_eq!(users_on(&bench.machine, "core-c"), 1);
+}
+
+#[test]
+fn a_core_that_does_not_serve_yet_gets_nobody() {
+    let mut bench = Bench::founded();
+    bench.done(Command::SetCoreAvailable {
+        core: core_id("core-a"),
+        available: false,
+    });
+    bench.done(put_token("t", "core-b"));
+    let Response::Admitted { node } = bench.run(admit("t", "core-b", "k")) else {
+        panic!()
+    };
+    assert_eq!(
+        bench.rejected(Command::ReserveUser(reserve("alice"))),
+        Rejection::NoCore
+    );
+    bench.done(announce("core-b", node, None));
+    assert_eq!(
+        bench.run(Command::ReserveUser(reserve("alice"))),
+        reserved("core-b", "alice")
+    );
+}
+
+#[test]
+fn hostings_without_a_tree_are_those_of_cores() {
+    let mut bench = Bench::founded();
+    bench.add_core("core-b", Some("swiss"));
+    for (name, hosting, expected) in [
+        ("user-1", Some("swiss"), reserved("core-b", "user-1")),
+        ("user-2", Some("default"), reserved("core-a", "user-2")),
+        ("user-3", Some(""), reserved("core-a", "user-3")),
+        ("user-4", None, reserved("core-b", "user-4")),
+        (
+            "user-5",
+            Some("mars"),
+            Response::Rejected(Rejection::UnknownHosting {
+                hosting: "mars".to_owned(),
+            }),
+        ),
+    ] {
+        let hosting = hosting.map(str::to_owned);
+        let asked = ReserveUser {
+            hosting,
+            ..reserve(name)
+        };
+        assert_eq!(bench.run(Command::ReserveUser(asked)), expected, "{name}");
+    }
+}
+
+#[test]
+fn hostings_of_a_tree_are_known_even_without_a_core() {
+    let mut bench = Bench::founded();
+    put_section(
+        &mut bench,
+        "hostings",
+        r#"{"regions":{"eu":{"zones":{"ch":{"hostings":{"swiss":{}}}}}}}"#,
+    );
+    for (hosting, expected) in [
+        ("swiss", Rejection::NoCore),
+        (
+            "default",
+            Rejection::UnknownHosting {
+                hosting: "default".to_owned(),
+            },
+        ),
+    ] {
+        let asked = ReserveUser {
+            hosting: Some(hosting.to_owned()),
+            ..reserve("alice")
+        };
+        assert_eq!(bench.rejected(Command::ReserveUser(asked)), expected);
+    }
+}
+
+fn invited(name: &str, token: Option<&str>) -> Command {
+    Command::ReserveUser(ReserveUser {
+        invitation: token.map(str::to_owned),
+        ..reserve(name)
+    })
+}
+
+#[test]
+fn an_invitation_is_held_then_used_up() {
+    let mut bench = Bench::founded();
+    assert!(
+        bench.machine.invitation_valid(None).unwrap(),
+        "open without any rows"
+    );
+    bench.done(invite(&["inv-1", "inv-2"]));
+    for token in [None, Some("nonsense"), Some("")] {
+        assert_eq!(
+            bench.rejected(invited("alice", token)),
+            Rejection::InvalidInvitation
+        );
+        assert!(!bench.machine.invitation_valid(token).unwrap());
+    }
+    assert!(bench.machine.invitation_valid(Some("inv-1")).unwrap());
+    assert_eq!(
+        bench.run(invited("alice", Some("inv-1"))),
+        reserved("core-a", "alice")
+    );
+    assert_eq!(
+        bench.rejected(invited("bobby", Some("inv-1"))),
+        Rejection::InvalidInvitation
+    );
+    assert!(!bench.machine.invitation_valid(Some("inv-1")).unwrap());
+
+    bench.done(release("r-alice"));
+    assert_eq!(
+        bench.run(invited("bobby", Some("inv-1"))),
+        reserved("core-a", "bobby")
+    );
+    bench.done(commit("r-bobby"));
+    let row = bench.machine.invitation("inv-1").unwrap().unwrap();
+    assert_eq!(row.invitation.consumed_by.as_deref(), Some("bobby"));
+    assert_eq!(row.invitation.consumed_at, Some(Millis(20)));
+    assert_eq!(row.held_by, None);
+    assert_eq!(
+        bench.rejected(invited("carol", Some("inv-1"))),
+        Rejection::InvalidInvitation
+    );
+    // A swept reservation gives its invitation back too.
+    bench.run(invited("carol", Some("inv-2")));
+    bench.done(sweep(1_001));
+    assert!(bench.machine.invitation_valid(Some("inv-2")).unwrap());
+    // An id that exists stays as it is.
+    bench.done(invite(&["inv-1", "inv-3"]));
+    assert!(!bench.machine.invitation_valid(Some("inv-1")).unwrap());
+    assert_eq!(bench.view.load().counts().invitations, 3);
+    assert_eq!(bench.machine.invitations().unwrap().len(), 3);
+}
+
+#[test]
+fn configured_invitation_tokens_decide_while_there_are_no_rows() {
+    let mut bench = Bench::founded();
+    put_section(&mut bench, "invitationTokens", "[]");
+    assert_eq!(
+        bench.rejected(invited("alice", Some("x"))),
+        Rejection::InvalidInvitation
+    );
+    put_section(&mut bench, "invitationTokens", r#"["seed"]"#);
+    assert_eq!(
+        bench.rejected(invited("alice", None)),
+        Rejection::InvalidInvitation
+    );
+    assert_eq!(
+        bench.run(invited("alice", Some("seed"))),
+        reserved("core-a", "alice")
+    );
+    assert_eq!(
+        bench.run(invited("bobby", Some("seed"))),
+        reserved("core-a", "bobby")
+    );
+    put_section(&mut bench, "invitationTokens", "null");
+    assert_eq!(
+        bench.run(invited("carol", None)),
+        reserved("core-a", "carol")
+    );
+    bench.done(invite(&["row"]));
+    put_section(&mut bench, "invitationTokens", r#"["seed"]"#);
+    assert_eq!(
+        bench.rejected(invited("david", Some("seed"))),
+        Rejection::InvalidInvitation
+    );
+}
+
+#[test]
+fn checks_come_in_order() {
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    bench.done(invite(&["good"]));
+    let asked = ReserveUser {
+        reservation: "r-2".to_owned(),
+        hosting: Some("mars".to_owned()),
+        live: Vec::new(),
+        ..reserve("alice")
+    };
+    assert_eq!(
+        bench.rejected(Command::ReserveUser(asked.clone())),
+        Rejection::InvalidInvitation
+    );
+    let asked = ReserveUser {
+        invitation: Some("good".to_owned()),
+        ..asked
+    };
+    assert!(matches!(
+        bench.rejected(Command::ReserveUser(asked.clone())),
+        Rejection::UnknownHosting { .. }
+    ));
+    let asked = ReserveUser {
+        hosting: None,
+        ..asked
+    };
+    assert!(matches!(
+        bench.rejected(Command::ReserveUser(asked.clone())),
+        Rejection::Conflict { .. }
+    ));
+    let asked = ReserveUser {
+        live: Vec::new(),
+        invitation: asked.invitation,
+        ..reserve("bobby")
+    };
+    assert_eq!(
+        bench.rejected(Command::ReserveUser(asked)),
+        Rejection::NoCore
+    );
+    assert!(
+        bench.machine.invitation_valid(Some("good")).unwrap(),
+        "nothing was held on the way"
+    );
+}
+
+#[test]
+fn commands_of_one_group_see_each_other() {
+    let mut bench = Bench::founded();
+    let other = ReserveUser {
+        reservation: "r-2".to_owned(),
+        user: user_id("fresh"),
+        ..reserve("alice")
+    };
+    let answers = bench.run_all(vec![
+        Command::ReserveUser(reserve("alice")),
+        Command::ReserveUser(other.clone()),
+        release("r-alice"),
+        Command::ReserveUser(other),
+        commit("r-2"),
+        sweep(5_000),
+        Command::ReserveUser(reserve("bobby")),
+        sweep(5_000),
+        commit("r-bobby"),
+    ]);
+    assert!(matches!(
+        answers[1],
+        Response::Rejected(Rejection::Conflict { .. })
+    ));
+    assert_eq!(answers[3], reserved("core-a", "fresh"));
+    assert_eq!(answers[4], Response::Done);
+    assert_eq!(answers[8], Response::Rejected(Rejection::ReservationGone));
+    assert_eq!(
+        bench.view.load().user("alice").unwrap().id,
+        user_id("fresh")
+    );
+    assert_eq!(users_on(&bench.machine, "core-a"), 1);
+}
+
+#[test]
+fn a_sweep_is_bounded_and_the_next_goes_on() {
+    let mut bench = Bench::founded();
+    let count = SWEEP_MAX + 10;
+    let all = (0..count)
+        .map(|n| Command::ReserveUser(reserve(&format!("user-{n}"))))
+        .collect();
+    bench.run_all(all);
+    assert_eq!(bench.view.load().counts().reservations, count as u64);
+    bench.done(sweep(2_000));
+    assert_eq!(bench.view.load().counts().reservations, 10);
+    assert_eq!(bench.machine.next_deadline().unwrap(), Some(Millis(1_000)));
+    bench.done(sweep(2_000));
+    assert_eq!(bench.view.load().counts().reservations, 0);
+    assert_eq!(bench.machine.next_deadline().unwrap(), None);
+}

@@ -1,0 +1,297 @@
+//! Users: reserved with all their names and a home in one step, then committed or given back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use homecore_types::{CoreId, Millis, UserId};
+
+use super::transaction::{Transaction, inconsistent};
+use super::{MachineError, Outcome, Stop, dns, invitations};
+use crate::command::{Rejection, ReserveUser, Response};
+use crate::directory::Directory;
+use crate::keys::{
+    Deadline, DeadlineKind, Deadlines, NameRow, Names, ReservationRow, ReservationState,
+    Reservations, Space, Unique, Users,
+};
+use crate::records::{Core, CoreState, Reservation, User};
+
+/// How long a committed reservation is remembered: a core that crashed between creating an account and
+/// hearing of its commit asks again when it is back.
+const COMMITTED_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// The hosting of a core that names none (spec/platform §3.4).
+const DEFAULT_HOSTING: &str = "default";
+
+fn deadline(reservation: &str, at: Millis) -> Deadline {
+    Deadline {
+        at,
+        kind: DeadlineKind::Reservation,
+        id: reservation.to_owned(),
+    }
+}
+
+pub(super) fn reserve(transaction: &mut Transaction<'_>, asked: ReserveUser) -> Outcome {
+    if let Some(row) = transaction.get::<Reservations>(&asked.reservation)? {
+        return match row.state {
+            ReservationState::Held | ReservationState::Committed => Ok(Response::Reserved {
+                core: row.core,
+                user: row.user,
+            }),
+            ReservationState::Released => Err(Rejection::ReservationGone.into()),
+        };
+    }
+    let invitation = invitations::check(transaction, asked.invitation.as_deref())?;
+    let hosting = asked
+        .hosting
+        .as_deref()
+        .filter(|hosting| !hosting.is_empty());
+    check_hosting(transaction.directory(), hosting)?;
+    check_conflicts(transaction, &asked)?;
+    let core = choose_core(transaction.directory(), hosting, &asked.live)?;
+
+    let invitation = match invitation {
+        Some((id, row)) => {
+            invitations::hold(transaction, &id, row, &asked.reservation)?;
+            Some(id)
+        }
+        None => None,
+    };
+    let user = User {
+        id: asked.user,
+        username: asked.username,
+        core,
+        unique: asked.unique,
+        indexed: asked.indexed,
+        reservation: Some(Reservation {
+            id: asked.reservation,
+            deadline: asked.deadline,
+        }),
+        invitation,
+        created_at: asked.at,
+    };
+    write_reserved(transaction, &user)?;
+    Ok(Response::Reserved {
+        core: user.core,
+        user: user.id,
+    })
+}
+
+fn write_reserved(transaction: &mut Transaction<'_>, user: &User) -> Result<(), MachineError> {
+    transaction.put::<Users>(&user.id, user)?;
+    put_name(transaction, user)?;
+    for (field, value) in &user.unique {
+        transaction.put::<Unique>(&(field.clone(), value.clone()), &user.id)?;
+    }
+    if let Some(reservation) = &user.reservation {
+        let row = ReservationRow {
+            user: user.id.clone(),
+            core: user.core.clone(),
+            state: ReservationState::Held,
+        };
+        transaction.put::<Reservations>(&reservation.id, &row)?;
+        transaction.put::<Deadlines>(&deadline(&reservation.id, reservation.deadline), &())?;
+    }
+    transaction.count_user(&user.core, true);
+    Ok(())
+}
+
+/// Writes whose a name is, from the user as it now is.
+fn put_name(transaction: &mut Transaction<'_>, user: &User) -> Result<(), MachineError> {
+    let row = NameRow {
+        id: user.id.clone(),
+        core: user.core.clone(),
+        active: user.reservation.is_none(),
+    };
+    transaction.put::<Names>(user.username.as_str(), &row)?;
+    transaction
+        .directory_mut()
+        .set_name(user.username.as_str(), &row);
+    Ok(())
+}
+
+fn hosting_of(core: &Core) -> &str {
+    core.addresses
+        .hosting
+        .as_deref()
+        .filter(|own| !own.is_empty())
+        .unwrap_or(DEFAULT_HOSTING)
+}
+
+/// With a tree of hostings in the configuration, only those in it are known; without, those that cores
+/// name, and the default one.
+fn check_hosting(directory: &Directory, hosting: Option<&str>) -> Result<(), Rejection> {
+    let Some(hosting) = hosting else {
+        return Ok(());
+    };
+    let known = match &directory.policy().hostings {
+        Some(hostings) => hostings.contains(hosting),
+        None => {
+            hosting == DEFAULT_HOSTING || directory.cores().any(|core| hosting_of(core) == hosting)
+        }
+    };
+    if known {
+        Ok(())
+    } else {
+        Err(Rejection::UnknownHosting {
+            hosting: hosting.to_owned(),
+        })
+    }
+}
+
+/// Finds everything that someone else holds, so that a person learns it in one go.
+fn check_conflicts(transaction: &Transaction<'_>, asked: &ReserveUser) -> Result<(), Stop> {
+    let mut fields = BTreeMap::new();
+    for (field, value) in &asked.unique {
+        if transaction
+            .get::<Unique>(&(field.clone(), value.clone()))?
+            .is_some()
+        {
+            fields.insert(field.clone(), value.clone());
+        }
+    }
+    let username = asked.username.as_str();
+    if dns::holder(transaction.directory(), username).is_some() {
+        fields.insert("username".to_owned(), username.to_owned());
+    }
+    // Drawn at random, so this is a proposer's defect; but it must not overwrite a user.
+    if transaction.get::<Users>(&asked.user)?.is_some() {
+        fields.insert("id".to_owned(), asked.user.to_string());
+    }
+    if fields.is_empty() {
+        Ok(())
+    } else {
+        Err(Rejection::Conflict { fields }.into())
+    }
+}
+
+/// The core with the fewest users of those that serve, are alive, open and of the hosting asked for.
+/// Of equals the first by id.
+fn choose_core(
+    directory: &Directory,
+    hosting: Option<&str>,
+    live: &[CoreId],
+) -> Result<CoreId, Rejection> {
+    directory
+        .cores()
+        .filter(|core| core.state == CoreState::Serving && core.available)
+        .filter(|core| live.contains(&core.id))
+        .filter(|core| hosting.is_none_or(|hosting| hosting_of(core) == hosting))
+        .min_by_key(|core| core.users)
+        .map(|core| core.id.clone())
+        .ok_or(Rejection::NoCore)
+}
+
+/// Makes a reservation a user. That its deadline has passed does not matter until a sweep says so.
+pub(super) fn commit(transaction: &mut Transaction<'_>, id: &str, at: Millis) -> Outcome {
+    let row = transaction
+        .get::<Reservations>(id)?
+        .ok_or(Rejection::ReservationGone)?;
+    match row.state {
+        ReservationState::Released => return Err(Rejection::ReservationGone.into()),
+        ReservationState::Committed => {
+            // Again. But a user that was deleted meanwhile must not look as if it were there.
+            let present = transaction.get::<Users>(&row.user)?.is_some();
+            return if present {
+                Ok(Response::Done)
+            } else {
+                Err(Rejection::ReservationGone.into())
+            };
+        }
+        ReservationState::Held => {}
+    }
+    let mut user = reserved_user(transaction, &row)?;
+    invitations::consume(transaction, &user, id, at)?;
+    if let Some(reservation) = user.reservation.take() {
+        transaction.delete::<Deadlines>(&deadline(id, reservation.deadline));
+    }
+    transaction.put::<Deadlines>(&deadline(id, at + COMMITTED_KEPT), &())?;
+    transaction.put::<Users>(&user.id, &user)?;
+    put_name(transaction, &user)?;
+    let row = ReservationRow {
+        state: ReservationState::Committed,
+        ..row
+    };
+    transaction.put::<Reservations>(id, &row)?;
+    Ok(Response::Done)
+}
+
+/// Gives a reservation's names back. That it was released is remembered until its deadline, lest the
+/// reservation arrives once more and takes them again.
+pub(super) fn release(transaction: &mut Transaction<'_>, id: &str) -> Outcome {
+    let Some(row) = transaction.get::<Reservations>(id)? else {
+        return Ok(Response::Done);
+    };
+    match row.state {
+        ReservationState::Released => Ok(Response::Done),
+        ReservationState::Committed => Err(Rejection::AlreadyCommitted.into()),
+        ReservationState::Held => {
+            let user = reserved_user(transaction, &row)?;
+            drop_account(transaction, &user)?;
+            Ok(Response::Done)
+        }
+    }
+}
+
+/// Frees every name of a user. One that is only reserved is none yet.
+pub(super) fn delete(transaction: &mut Transaction<'_>, id: UserId) -> Outcome {
+    match transaction.get::<Users>(&id)? {
+        Some(user) if user.reservation.is_none() => {
+            drop_account(transaction, &user)?;
+            Ok(Response::Done)
+        }
+        _ => Err(Rejection::UnknownUser { user: id }.into()),
+    }
+}
+
+/// A deadline of a reservation has passed: held names become free, and what is only remembered is
+/// forgotten.
+pub(super) fn expire(transaction: &mut Transaction<'_>, id: &str) -> Result<(), MachineError> {
+    let Some(row) = transaction.get::<Reservations>(id)? else {
+        return Ok(());
+    };
+    if row.state == ReservationState::Held {
+        let user = reserved_user(transaction, &row)?;
+        drop_account(transaction, &user)?;
+    }
+    transaction.delete::<Reservations>(id);
+    Ok(())
+}
+
+/// Frees everything that a user or a reservation holds.
+pub(super) fn drop_account(
+    transaction: &mut Transaction<'_>,
+    user: &User,
+) -> Result<(), MachineError> {
+    if let Some(reservation) = &user.reservation {
+        invitations::release(transaction, user, &reservation.id)?;
+        let row = ReservationRow {
+            user: user.id.clone(),
+            core: user.core.clone(),
+            state: ReservationState::Released,
+        };
+        transaction.put::<Reservations>(&reservation.id, &row)?;
+    }
+    for (field, value) in &user.unique {
+        transaction.delete::<Unique>(&(field.clone(), value.clone()));
+    }
+    transaction.delete::<Names>(user.username.as_str());
+    transaction.delete::<Users>(&user.id);
+    transaction
+        .directory_mut()
+        .remove_name(user.username.as_str());
+    transaction.count_user(&user.core, false);
+    Ok(())
+}
+
+fn reserved_user(
+    transaction: &Transaction<'_>,
+    row: &ReservationRow,
+) -> Result<User, MachineError> {
+    transaction.get::<Users>(&row.user)?.ok_or_else(|| {
+        inconsistent(
+            Space::Users,
+            row.user.as_str().as_bytes(),
+            "a held reservation without a user",
+        )
+    })
+}

@@ -1,0 +1,158 @@
+//! Who votes.
+//!
+//! Nobody chooses voters by hand: the leader compares the cores in the directory with the consensus
+//! configuration and takes one step at a time towards what [`plan`] wants. Voters are 1, 3 or 5:
+//! an even number survives no more failures than the odd one below it, and with two of them each is
+//! a single point of failure. Three come from one in a single change.
+//!
+//! [`plan`] is pure; [`reconciler`] is the task that runs it.
+
+pub(crate) mod reconciler;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use homecore_types::limits::VOTERS_MAX;
+
+/// How a core looks from the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Since when the leader has not heard from it; zero for the leader.
+    pub silent: Duration,
+    /// Whether it is there and its log is nearly complete.
+    pub ready: bool,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Node id of the leader.
+    pub leader: u64,
+    /// Every core that was not removed, by node id.
+    pub cores: BTreeMap<u64, Standing>,
+    /// The voters of the configuration.
+    pub voters: BTreeSet<u64>,
+    /// Its learners.
+    pub learners: BTreeSet<u64>,
+    /// A voter silent for longer may be replaced.
+    pub dead_after: Duration,
+}
+
+/// The next step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Begins to replicate to a core.
+    AddLearner(u64),
+    /// Makes these the voters; others stay on as learners.
+    SetVoters(BTreeSet<u64>),
+    /// Stops replicating to a core.
+    RemoveLearner(u64),
+}
+
+/// The next step towards a configuration that fits the cores; none if it fits.
+///
+/// ```
+/// # use homecore_raft::membership::{Change, Facts, Standing, plan};
+/// # use std::time::Duration;
+/// let ready = Standing { silent: Duration::ZERO, ready: true };
+/// let facts = Facts {
+///     leader: 1,
+///     cores: [(1, ready), (2, ready), (3, ready)].into(),
+///     voters: [1].into(),
+///     learners: [2, 3].into(),
+///     dead_after: Duration::from_secs(60),
+/// };
+/// assert_eq!(plan(&facts), Some(Change::SetVoters([1, 2, 3].into())));
+/// ```
+#[must_use]
+pub fn plan(facts: &Facts) -> Option<Change> {
+    // Before the founding is applied nothing is known of cores.
+    if facts.cores.is_empty() {
+        return None;
+    }
+    let known = |node: &u64| facts.voters.contains(node) || facts.learners.contains(node);
+    if let Some(node) = facts.cores.keys().find(|node| !known(node)) {
+        return Some(Change::AddLearner(*node));
+    }
+    let voters = choose(facts);
+    if !voters.is_empty() && voters != facts.voters {
+        return Some(Change::SetVoters(voters));
+    }
+    let gone = facts
+        .learners
+        .iter()
+        .find(|node| !facts.cores.contains_key(node));
+    gone.map(|node| Change::RemoveLearner(*node))
+}
+
+/// The voters that there should be; none if no step would be safe.
+fn choose(facts: &Facts) -> BTreeSet<u64> {
+    let alive = |node: &u64| {
+        facts
+            .cores
+            .get(node)
+            .is_some_and(|standing| *node == facts.leader || standing.silent < facts.dead_after)
+    };
+    let ready = |node: &u64| facts.cores.get(node).is_some_and(|standing| standing.ready);
+    let member = |node: &u64| facts.cores.contains_key(node);
+
+    // In the order of preference: the leader, voters that answer, learners that could vote at once,
+    // and last those voters that are dead.
+    let leader = std::iter::once(facts.leader).filter(|node| facts.voters.contains(node));
+    let others = || {
+        facts
+            .voters
+            .iter()
+            .copied()
+            .filter(|node| *node != facts.leader)
+    };
+    let usable: Vec<u64> = leader
+        .filter(member)
+        .chain(others().filter(alive))
+        .chain(facts.learners.iter().copied().filter(ready))
+        .collect();
+    let dead = others().filter(member).filter(|node| !alive(node));
+    let candidates: Vec<u64> = usable.iter().copied().chain(dead).collect();
+
+    let present = facts.voters.iter().filter(|node| member(node)).count();
+    let wanted = wanted(usable.len(), present, facts.cores.len()).min(candidates.len());
+    let odd = if wanted % 2 == 0 {
+        wanted.saturating_sub(1)
+    } else {
+        wanted
+    };
+    let chosen: BTreeSet<u64> = candidates.into_iter().take(odd).collect();
+
+    // A configuration without a live majority could never be left again.
+    let live = chosen.iter().filter(|node| usable.contains(node)).count();
+    if live > chosen.len() / 2 {
+        chosen
+    } else {
+        BTreeSet::new()
+    }
+}
+
+/// How many voters: by the cores that could vote now, but a death alone lowers the number only where
+/// that helps the survivors (five with two dead are worse off than three; three with one dead are
+/// better off than one).
+fn wanted(usable: usize, present_voters: usize, cores: usize) -> usize {
+    let by_usable = voters_for(usable);
+    if present_voters >= 5 && cores >= 5 && usable == 4 {
+        5
+    } else if present_voters >= 3 && cores >= 3 {
+        by_usable.max(3)
+    } else {
+        by_usable
+    }
+}
+
+fn voters_for(cores: usize) -> usize {
+    match cores {
+        0..=2 => 1,
+        3..=4 => 3,
+        _ => VOTERS_MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,262 @@
+//! The machine as openraft drives it.
+//!
+//! The machine itself is synchronous and owned by one thread ([`worker`]); here entries are gathered
+//! into groups, handed over, and their proposers answered. A snapshot is built beside applying, chunk
+//! by chunk ([`builder`]), and is a file from beginning to end ([`SnapshotFile`]): it is never whole
+//! in memory.
+
+mod builder;
+pub(crate) mod worker;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use futures_util::{Stream, StreamExt as _};
+use openraft::alias::SnapshotOf;
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapshot};
+use openraft::{EntryPayload, OptionalSend};
+use tokio::sync::watch;
+
+use crate::keys::Applied;
+use crate::machine::Item;
+use crate::snapshot::{self, Header};
+use crate::types::{self, Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
+pub(crate) use builder::SnapshotBuilder;
+use worker::Worker;
+
+pub(crate) type Raft = openraft::Raft<TypeConfig, StateMachine>;
+
+/// Entries that are applied in one go, at most.
+const GROUP_MAX: usize = 512;
+
+/// A snapshot on disk.
+#[derive(Debug)]
+pub(crate) struct SnapshotFile {
+    path: PathBuf,
+    /// Whether it was received into a place of its own, and goes with this value.
+    temporary: bool,
+}
+
+impl SnapshotFile {
+    /// One that stays where it is.
+    pub(crate) fn kept(path: PathBuf) -> Self {
+        Self {
+            path,
+            temporary: false,
+        }
+    }
+
+    /// One that is removed with this value.
+    pub(crate) fn temporary(path: PathBuf) -> Self {
+        Self {
+            path,
+            temporary: true,
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for SnapshotFile {
+    fn drop(&mut self) {
+        if self.temporary
+            && let Err(error) = std::fs::remove_file(&self.path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove a received snapshot");
+        }
+    }
+}
+
+/// The machine behind openraft's trait.
+#[derive(Debug)]
+pub(crate) struct StateMachine {
+    worker: Worker,
+    dir: PathBuf,
+    applied: watch::Sender<u64>,
+}
+
+impl StateMachine {
+    /// `dir` is where the machine keeps its snapshots; `applied` is told the index of each applied group.
+    pub(crate) fn new(worker: Worker, dir: PathBuf, applied: watch::Sender<u64>) -> Self {
+        Self {
+            worker,
+            dir,
+            applied,
+        }
+    }
+
+    async fn apply_group(&self, group: Vec<Pending>) -> io::Result<()> {
+        let Some(last) = group.last().map(|pending| pending.item.index) else {
+            return Ok(());
+        };
+        let (items, responders): (Vec<_>, Vec<_>) = group
+            .into_iter()
+            .map(|pending| (pending.item, pending.responder))
+            .unzip();
+        let expected = items.len();
+        let responses = self
+            .worker
+            .run(move |machine| machine.apply(items))
+            .await
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
+        if responses.len() != expected {
+            return Err(io::Error::other("the machine did not answer every entry"));
+        }
+        self.applied.send_replace(last);
+        for (responder, response) in responders.into_iter().zip(responses) {
+            if let Some(responder) = responder {
+                responder.send(response);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An entry on its way to the machine, and who waits for its answer.
+struct Pending {
+    item: Item,
+    responder: Option<ApplyResponder<TypeConfig>>,
+}
+
+fn item(entry: Entry) -> io::Result<Item> {
+    let log_id = types::encode(&entry.log_id).map_err(io::Error::other)?;
+    let (command, membership) = match entry.payload {
+        EntryPayload::Blank => (None, None),
+        EntryPayload::Normal(command) => (Some(command), None),
+        EntryPayload::Membership(membership) => {
+            let stored = StoredMembership::new(Some(entry.log_id), membership);
+            (
+                None,
+                Some(types::encode(&stored).map_err(io::Error::other)?),
+            )
+        }
+    };
+    Ok(Item {
+        index: entry.log_id.index,
+        log_id,
+        membership,
+        command,
+    })
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        let (log_id, membership) = self
+            .worker
+            .run(|machine| machine.applied())
+            .await
+            .map_err(io::Error::other)?;
+        decode_state(log_id.as_deref(), membership.as_deref())
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut group = Vec::new();
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = next?;
+            group.push(Pending {
+                item: item(entry)?,
+                responder,
+            });
+            if group.len() >= GROUP_MAX {
+                self.apply_group(std::mem::take(&mut group)).await?;
+            }
+        }
+        self.apply_group(group).await
+    }
+
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
+        let builder = SnapshotBuilder::begin(self.worker.clone(), self.dir.clone()).await;
+        if builder.has_failed() && !force {
+            None
+        } else {
+            Some(builder)
+        }
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        SnapshotBuilder::begin(self.worker.clone(), self.dir.clone()).await
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotFile,
+    ) -> Result<(), io::Error> {
+        let path = snapshot.path().to_path_buf();
+        self.worker
+            .run(move |machine| machine.install(&path))
+            .await
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
+        drop(snapshot);
+        let (installed, _) = self.applied_state().await?;
+        if installed != meta.last_log_id {
+            return Err(io::Error::other(
+                "the installed snapshot is not the one that was announced",
+            ));
+        }
+        self.applied
+            .send_replace(installed.map_or(0, |id| id.index));
+        Ok(())
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<SnapshotOf<TypeConfig, SnapshotFile>>, io::Error> {
+        let dir = self.dir.clone();
+        let newest = self
+            .worker
+            .run(move |_| snapshot::newest(&dir))
+            .await
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)?;
+        newest
+            .map(|(listed, header)| {
+                Ok(Snapshot {
+                    meta: meta(&header)?,
+                    snapshot: SnapshotFile::kept(listed.path),
+                })
+            })
+            .transpose()
+    }
+}
+
+/// What a snapshot's header says, as openraft knows it.
+pub(crate) fn meta(header: &Header) -> io::Result<SnapshotMeta> {
+    let Applied {
+        log_id, membership, ..
+    } = &header.applied;
+    let (last_log_id, last_membership) = decode_state(log_id.as_deref(), membership.as_deref())?;
+    Ok(SnapshotMeta {
+        last_log_id,
+        last_membership,
+    })
+}
+
+fn decode_state(
+    log_id: Option<&[u8]>,
+    membership: Option<&[u8]>,
+) -> io::Result<(Option<LogId>, StoredMembership)> {
+    let log_id = log_id
+        .map(types::decode)
+        .transpose()
+        .map_err(io::Error::other)?;
+    let membership = membership
+        .map(types::decode)
+        .transpose()
+        .map_err(io::Error::other)?;
+    Ok((log_id, membership.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests;
