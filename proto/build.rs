@@ -7,7 +7,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "homecore/membership/v1/membership.proto",
     ];
     let descriptors = protox::compile(files, ["."])?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .compile_fds(descriptors)?;
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

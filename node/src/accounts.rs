@@ -12,8 +12,8 @@ use std::time::Duration;
 use homecore_kernel::Kernel;
 use homecore_kernel::account::NewAccount as KernelAccount;
 use homecore_kernel::ports::Unavailable;
-use homecore_raft::command::{Command, Rejection};
 use homecore_raft::WriteError;
+use homecore_raft::command::{Command, Rejection};
 use homecore_store::StoreError;
 use homecore_types::{Email, ErrorId, Secret, UserId, Username};
 use thiserror::Error;
@@ -66,13 +66,20 @@ pub(crate) struct Accounts {
 
 /// "Try again", with why.
 pub(crate) fn unavailable(reason: impl Into<String>) -> Unavailable {
-    Unavailable { reason: reason.into(), retry_after: Duration::from_secs(1) }
+    Unavailable {
+        reason: reason.into(),
+        retry_after: Duration::from_secs(1),
+    }
 }
 
 impl Accounts {
     /// Over the kernel and the platform.
     pub(crate) fn new(kernel: Kernel, cluster: Arc<Cluster>, data: DataDir) -> Self {
-        Self { kernel, cluster, data }
+        Self {
+            kernel,
+            cluster,
+            data,
+        }
     }
 
     /// Creates a reserved account and commits its reservation: the token of its first access.
@@ -101,7 +108,10 @@ impl Accounts {
     }
 
     async fn commit(&self, user: &UserId, reservation: String) -> Result<(), CreateError> {
-        let commit = Command::CommitUser { reservation, at: self.cluster.clock.now() };
+        let commit = Command::CommitUser {
+            reservation,
+            at: self.cluster.clock.now(),
+        };
         match self.cluster.done(commit, "CommitUser").await {
             Ok(()) => Ok(()),
             Err(CommandError::Rejected(rejection)) => {
@@ -144,7 +154,11 @@ impl Accounts {
         if names.is_empty() {
             return Ok(());
         }
-        self.cluster.platform.current().await.map_err(|e| unavailable(e.to_string()))?;
+        self.cluster
+            .platform
+            .current()
+            .await
+            .map_err(|e| unavailable(e.to_string()))?;
         for user in names {
             let known = self
                 .cluster

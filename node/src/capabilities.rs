@@ -19,11 +19,11 @@ use crate::config::Config;
 pub(crate) fn list(
     config: &Config,
     cluster: &Arc<Cluster>,
-    _kernel: Kernel,
+    kernel: Kernel,
     platform: Arc<dyn ports::Platform>,
 ) -> anyhow::Result<Vec<Arc<dyn Capability>>> {
     let settings = Arc::new(LiveSettings::new(config, Arc::clone(cluster))?);
-    let pryv = Pryv::new(platform, settings, Arc::clone(&cluster.entropy));
+    let pryv = Pryv::new(kernel, platform, settings, Arc::clone(&cluster.entropy));
     Ok(vec![Arc::new(pryv)])
 }
 
@@ -48,8 +48,10 @@ pub(crate) fn context(
         static_labels: config.dns.statics.keys().cloned().collect(),
         built: ArcSwapOption::empty(),
     });
-    let limits =
-        Limits { forwarded_hops: usize::from(config.http.trust_forwarded), ..Limits::default() };
+    let limits = Limits {
+        forwarded_hops: usize::from(config.http.trust_forwarded),
+        ..Limits::default()
+    };
     let rates = if config.http.rate_limits {
         RateLimits::new(Arc::clone(&cluster.clock), RateLimits::default_rules())
     } else {
@@ -86,7 +88,8 @@ impl Site for LiveSite {
             static_labels,
             serial: self.serial.clone(),
         });
-        self.built.store(Some(Arc::new((generation, Arc::clone(&facts)))));
+        self.built
+            .store(Some(Arc::new((generation, Arc::clone(&facts)))));
         facts
     }
 }
@@ -101,7 +104,11 @@ struct LiveSettings {
 
 impl LiveSettings {
     fn new(config: &Config, cluster: Arc<Cluster>) -> anyhow::Result<Self> {
-        Ok(Self { cluster, base: base_settings(config)?, built: ArcSwapOption::empty() })
+        Ok(Self {
+            cluster,
+            base: base_settings(config)?,
+            built: ArcSwapOption::empty(),
+        })
     }
 
     fn build(&self, directory: &Directory) -> Settings {
@@ -130,7 +137,8 @@ impl SettingsSource for LiveSettings {
             return Arc::clone(&built.1);
         }
         let settings = Arc::new(self.build(&directory));
-        self.built.store(Some(Arc::new((version, Arc::clone(&settings)))));
+        self.built
+            .store(Some(Arc::new((version, Arc::clone(&settings)))));
         settings
     }
 }
@@ -143,10 +151,12 @@ fn base_settings(config: &Config) -> anyhow::Result<Settings> {
         .map(|domain| format!("https://{}.{domain}/", config.core.id));
     // A core with a URL of its own is addressed by it, whatever names the zone has besides.
     let addressing = match &config.dns.domain {
-        Some(domain) if derived.as_ref() == Some(&config.core.url) => {
-            Addressing::Domain { domain: domain.clone() }
-        }
-        _ => Addressing::Path { public_url: Url::parse(&config.core.url).context("core.url")? },
+        Some(domain) if derived.as_ref() == Some(&config.core.url) => Addressing::Domain {
+            domain: domain.clone(),
+        },
+        _ => Addressing::Path {
+            public_url: Url::parse(&config.core.url).context("core.url")?,
+        },
     };
     Ok(Settings {
         service: Service {

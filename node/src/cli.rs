@@ -21,7 +21,12 @@ use crate::config::{Config, LoadError, Sources, default_path, load};
 
 /// A personal-data platform that runs as a cluster of cores.
 #[derive(Debug, Parser)]
-#[command(name = "homecore", version, max_term_width = 100, after_help = "Try it: homecore demo")]
+#[command(
+    name = "homecore",
+    version,
+    max_term_width = 100,
+    after_help = "Try it: homecore demo"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,16 +38,22 @@ enum Command {
     #[command(after_help = "Example: homecore demo --cores 3 --dir ./my-cluster")]
     Demo(demo::DemoArgs),
     /// Write a commented configuration, asking for what is not given
-    #[command(after_help = "Example: homecore init --core-id core-a --domain example.com --ip 192.0.2.1 --yes")]
+    #[command(
+        after_help = "Example: homecore init --core-id core-a --domain example.com --ip 192.0.2.1 --yes"
+    )]
     Init(init::InitArgs),
     /// Run this machine's core
-    #[command(after_help = "Example: homecore serve --config /etc/homecore/homecore.toml --set log.level=debug")]
+    #[command(
+        after_help = "Example: homecore serve --config /etc/homecore/homecore.toml --set log.level=debug"
+    )]
     Serve(serve::ServeArgs),
     /// Print the line that makes a new machine a core of this cluster
     #[command(after_help = "Example: homecore invite --id core-b --ttl 2h")]
     Invite(operate::InviteArgs),
     /// Become a core of a cluster, then serve
-    #[command(after_help = "Example: homecore join hc1.… --url https://core-b.example.com/ --rpc-listen 0.0.0.0:4002 --rpc-advertise core-b.example.com:4002")]
+    #[command(
+        after_help = "Example: homecore join hc1.… --url https://core-b.example.com/ --rpc-listen 0.0.0.0:4002 --rpc-advertise core-b.example.com:4002"
+    )]
     Join(join::JoinArgs),
     /// Show the cores: role, state, applied index and lag, users
     #[command(after_help = "Example: homecore status --json")]
@@ -89,7 +100,10 @@ impl ConfigArgs {
 
     /// The whole configuration.
     pub(crate) fn load(&self) -> Result<Config, LoadError> {
-        load(&Sources { file: self.path(), set: self.set.clone() })
+        load(&Sources {
+            file: self.path(),
+            set: self.set.clone(),
+        })
     }
 }
 
@@ -97,7 +111,10 @@ impl ConfigArgs {
 pub(crate) fn main() -> ExitCode {
     // Two providers of cryptography, or none, make TLS panic at run time: there is this one. An
     // error only says that one is installed already.
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
         tracing::debug!("the TLS provider was installed before");
     }
     let result = match Cli::parse().command {
@@ -113,14 +130,22 @@ pub(crate) fn main() -> ExitCode {
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "homecore", &mut std::io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "homecore",
+                &mut std::io::stdout(),
+            );
             Ok(())
         }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("homecore: {}", crate::telemetry::chain(error.as_ref())));
+            say(&format!(
+                "homecore: {}",
+                crate::telemetry::chain(error.as_ref())
+            ));
             ExitCode::FAILURE
         }
     }
@@ -144,8 +169,9 @@ pub(crate) fn answer(text: &str) -> anyhow::Result<()> {
 }
 
 /// A small runtime for commands that only ask a core something.
-pub(crate) fn block_on<T>(
-    work: impl Future<Output = anyhow::Result<T>>,
-) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
 }

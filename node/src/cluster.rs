@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use homecore_raft::command::{Command, Rejection, Response};
 use homecore_raft::directory::Directory;
-use homecore_raft::{Handle, WriteError};
 use homecore_raft::records::{Core, CoreAddresses};
+use homecore_raft::{Handle, WriteError};
 use homecore_types::{Clock, CoreId, Entropy, NodeId};
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;

@@ -177,8 +177,12 @@ fn read(table: toml::Table) -> Result<Config, Vec<Problem>> {
 
 fn read_core(root: &mut reader::Reader, domain: Option<&str>) -> CoreConfig {
     let mut section = root.section("core");
-    let id: CoreId = section.required("id", CoreId::parse).unwrap_or_else(placeholder_core);
-    let data = section.text("data").unwrap_or_else(|| "/var/lib/homecore".to_owned());
+    let id: CoreId = section
+        .required("id", CoreId::parse)
+        .unwrap_or_else(placeholder_core);
+    let data = section
+        .text("data")
+        .unwrap_or_else(|| "/var/lib/homecore".to_owned());
     if data.is_empty() {
         section.problem("data", "must not be empty");
     }
@@ -222,7 +226,9 @@ fn read_cluster(root: &mut reader::Reader) -> ClusterConfig {
     let listen = section
         .parsed("listen", parse_socket)
         .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 4002)));
-    let advertise = section.parsed("advertise", parse_host_port).unwrap_or_else(|| listen.to_string());
+    let advertise = section
+        .parsed("advertise", parse_host_port)
+        .unwrap_or_else(|| listen.to_string());
     if listen.ip().is_unspecified() && !section.mentions("advertise") {
         section.problem("advertise", "is needed where cluster.listen is 0.0.0.0 or [::]: the host:port at which other cores reach this one");
     }
@@ -230,22 +236,32 @@ fn read_cluster(root: &mut reader::Reader) -> ClusterConfig {
     let join_secret = secret_file.and_then(|path| match std::fs::read_to_string(&path) {
         Ok(text) if text.trim().len() >= 16 => Some(Secret::new(text.trim())),
         Ok(_) => {
-            section.problem("join_secret_file", "holds fewer than 16 characters; make one with `openssl rand -hex 32`");
+            section.problem(
+                "join_secret_file",
+                "holds fewer than 16 characters; make one with `openssl rand -hex 32`",
+            );
             None
         }
         Err(error) => {
-            section.problem("join_secret_file", &format!("cannot be read: {path}: {error}"));
+            section.problem(
+                "join_secret_file",
+                &format!("cannot be read: {path}: {error}"),
+            );
             None
         }
     });
-    let engine = section.parsed("engine", parse_engine).unwrap_or(homecore_raft::engine::EngineKind::Sled);
+    let engine = section
+        .parsed("engine", parse_engine)
+        .unwrap_or(homecore_raft::engine::EngineKind::Sled);
     ClusterConfig {
         found: section.boolean("found").unwrap_or(false),
         listen,
         advertise,
         engine,
         join_secret,
-        dead_after: Duration::from_secs(u64::from(section.number("dead_after_s", 5, 86_400).unwrap_or(60))),
+        dead_after: Duration::from_secs(u64::from(
+            section.number("dead_after_s", 5, 86_400).unwrap_or(60),
+        )),
     }
 }
 
@@ -265,7 +281,9 @@ fn read_dns(root: &mut reader::Reader) -> DnsConfig {
         admin: section.text("admin"),
         root: section.table("root").map(read_records).unwrap_or_default(),
         statics: section.tables("static", read_records).into_iter().collect(),
-        rrl_per_second: section.number("rrl_per_second", 0, 1_000_000).unwrap_or(200),
+        rrl_per_second: section
+            .number("rrl_per_second", 0, 1_000_000)
+            .unwrap_or(200),
     };
     config
 }
@@ -285,19 +303,31 @@ fn read_auth(root: &mut reader::Reader) -> AuthConfig {
     let mut section = root.section("auth");
     let in_file = section.text("admin_access_key_file").and_then(|path| {
         std::fs::read_to_string(&path)
-            .map_err(|error| section.problem("admin_access_key_file", &format!("cannot be read: {path}: {error}")))
+            .map_err(|error| {
+                section.problem(
+                    "admin_access_key_file",
+                    &format!("cannot be read: {path}: {error}"),
+                )
+            })
             .ok()
     });
-    let key = section.text("admin_access_key").or(in_file).map(|key| key.trim().to_owned());
+    let key = section
+        .text("admin_access_key")
+        .or(in_file)
+        .map(|key| key.trim().to_owned());
     if key.as_ref().is_some_and(|key| key.len() < 16) {
         section.problem("admin_access_key", "must have at least 16 characters");
     }
     AuthConfig {
         admin_access_key: key.map(Secret::new),
         session_max_age: Duration::from_secs(u64::from(
-            section.number("session_max_age_s", 60, 315_360_000).unwrap_or(14 * 24 * 3_600),
+            section
+                .number("session_max_age_s", 60, 315_360_000)
+                .unwrap_or(14 * 24 * 3_600),
         )),
-        trusted_apps: section.text("trusted_apps").unwrap_or_else(|| "*@*".to_owned()),
+        trusted_apps: section
+            .text("trusted_apps")
+            .unwrap_or_else(|| "*@*".to_owned()),
         default_auth_url: section.parsed("default_auth_url", parse_page),
         trusted_auth_urls: section.list("trusted_auth_urls", parse_page),
     }
@@ -305,14 +335,18 @@ fn read_auth(root: &mut reader::Reader) -> AuthConfig {
 
 fn read_service(root: &mut reader::Reader) -> ServiceConfig {
     let mut section = root.section("service");
-    let mut text = |key: &str, default: &str| section.text(key).unwrap_or_else(|| default.to_owned());
+    let mut text =
+        |key: &str, default: &str| section.text(key).unwrap_or_else(|| default.to_owned());
     ServiceConfig {
         name: text("name", "homecore"),
         serial: text("serial", "2026112201"),
         home: text("home", "https://example.com/"),
         support: text("support", "https://example.com/support"),
         terms: text("terms", "https://example.com/terms"),
-        event_types: text("event_types", "https://pryv.github.io/event-types/flat.json"),
+        event_types: text(
+            "event_types",
+            "https://pryv.github.io/event-types/flat.json",
+        ),
     }
 }
 
@@ -358,11 +392,14 @@ fn placeholder_core() -> CoreId {
 }
 
 fn parse_ip<T: std::str::FromStr + Into<IpAddr>>(text: String) -> Result<T, String> {
-    text.parse().map_err(|_form| format!("{text:?} is not an IP address of this family"))
+    text.parse()
+        .map_err(|_form| format!("{text:?} is not an IP address of this family"))
 }
 
 fn parse_socket(text: String) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_form| format!("{text:?} is not an address and port such as 0.0.0.0:3000 or [::]:3000"))
+    text.parse().map_err(|_form| {
+        format!("{text:?} is not an address and port such as 0.0.0.0:3000 or [::]:3000")
+    })
 }
 
 /// A host and a port.
@@ -383,12 +420,24 @@ fn parse_engine(text: String) -> Result<homecore_raft::engine::EngineKind, &'sta
 
 /// The base URL of a core, made to end in `/`.
 pub(crate) fn parse_url(text: String) -> Result<String, String> {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
     match rest {
-        Some(rest) if !rest.is_empty() && !rest.starts_with('/') && !rest.contains(['?', '#', '@', ' ']) => {
-            Ok(if text.ends_with('/') { text } else { format!("{text}/") })
+        Some(rest)
+            if !rest.is_empty()
+                && !rest.starts_with('/')
+                && !rest.contains(['?', '#', '@', ' ']) =>
+        {
+            Ok(if text.ends_with('/') {
+                text
+            } else {
+                format!("{text}/")
+            })
         }
-        _ => Err(format!("{text:?} is not an http(s) URL without user, query and fragment")),
+        _ => Err(format!(
+            "{text:?} is not an http(s) URL without user, query and fragment"
+        )),
     }
 }
 
@@ -407,20 +456,32 @@ pub(crate) fn parse_domain(text: String) -> Result<String, String> {
         && !name.is_empty()
         && name.split('.').all(|label| {
             (1..=63).contains(&label.len())
-                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
         });
-    if good { Ok(name) } else { Err(format!("{text:?} is not a domain name")) }
+    if good {
+        Ok(name)
+    } else {
+        Err(format!("{text:?} is not a domain name"))
+    }
 }
 
 fn parse_mx(text: String) -> Result<(u16, String), String> {
     let (priority, host) = text.split_once(' ').unwrap_or(("10", &text));
-    let priority = priority.parse().map_err(|_form| format!("{text:?} is not \"priority host\""))?;
+    let priority = priority
+        .parse()
+        .map_err(|_form| format!("{text:?} is not \"priority host\""))?;
     Ok((priority, parse_domain(host.to_owned())?))
 }
 
 fn parse_caa(text: String) -> Result<(u8, String, String), String> {
     let mut parts = text.splitn(3, ' ');
-    match (parts.next().and_then(|flags| flags.parse().ok()), parts.next(), parts.next()) {
+    match (
+        parts.next().and_then(|flags| flags.parse().ok()),
+        parts.next(),
+        parts.next(),
+    ) {
         (Some(flags), Some(tag), Some(value)) => {
             Ok((flags, tag.to_owned(), value.trim_matches('"').to_owned()))
         }

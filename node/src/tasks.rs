@@ -41,6 +41,8 @@ impl Tasks {
     pub(crate) async fn finish(&self, deadline: Duration) -> bool {
         self.stop.cancel();
         self.tracker.close();
-        tokio::time::timeout(deadline, self.tracker.wait()).await.is_ok()
+        tokio::time::timeout(deadline, self.tracker.wait())
+            .await
+            .is_ok()
     }
 }

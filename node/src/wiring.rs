@@ -85,7 +85,11 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         entropy: Arc::clone(&entropy),
     });
     if let Some(founding) = who.founding {
-        cluster.platform.found(founding).await.context("the cluster cannot be founded")?;
+        cluster
+            .platform
+            .found(founding)
+            .await
+            .context("the cluster cannot be founded")?;
         founding::founded(&data)?;
     }
     let users = open_users(&data, &clock).await?;
@@ -98,8 +102,11 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     .context("cannot start the threads that hash passwords")?;
     let pending = DataDir::open(&data.pending())?;
     drop(pending);
-    let accounts =
-        Arc::new(Accounts::new(kernel.clone(), Arc::clone(&cluster), data.clone()));
+    let accounts = Arc::new(Accounts::new(
+        kernel.clone(),
+        Arc::clone(&cluster),
+        data.clone(),
+    ));
     serve_cores(&tasks, rpc_listener, &config, &cluster, &accounts)?;
     serve_operator(&tasks, &data, &cluster)?;
     if config.dns.active {
@@ -112,7 +119,10 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         &cluster,
         Arc::new(PlatformDirectory::new(Arc::clone(&cluster))),
     );
-    let platform = Arc::new(PlatformAdapter::new(Arc::clone(&cluster), Arc::clone(&accounts)));
+    let platform = Arc::new(PlatformAdapter::new(
+        Arc::clone(&cluster),
+        Arc::clone(&accounts),
+    ));
     let list = capabilities::list(&config, &cluster, kernel, platform)?;
     let app = App::new(Arc::new(context), &list, Arc::new(health))?;
     let serving = Server::new(app).serve(http_listeners, http_stop.clone());
@@ -129,7 +139,14 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         "serving"
     );
     let socket = data.admin_socket();
-    Ok(Running { tasks, cluster, users, http_stop, socket, _lock: lock })
+    Ok(Running {
+        tasks,
+        cluster,
+        users,
+        http_stop,
+        socket,
+        _lock: lock,
+    })
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
@@ -146,7 +163,12 @@ async fn open_users(
     tokio::task::spawn_blocking(move || {
         let engine = Arc::new(SqliteEngine::open(&root, SqliteOptions::default())?);
         let journal = Arc::new(SqliteJournal::open(&journal)?);
-        homecore_store::Users::start(engine, journal, clock, homecore_store::users::Options::default())
+        homecore_store::Users::start(
+            engine,
+            journal,
+            clock,
+            homecore_store::users::Options::default(),
+        )
     })
     .await?
     .context("users' data cannot be opened")
@@ -172,26 +194,31 @@ fn serve_cores(
         membership: Membership::new(Arc::clone(cluster)),
         users: rpc::users::Users::new(Arc::clone(accounts)),
     };
-    Ok(rpc::server::spawn(tasks, listener, services, tasks.stop_signal())?)
+    Ok(rpc::server::spawn(
+        tasks,
+        listener,
+        services,
+        tasks.stop_signal(),
+    )?)
 }
 
 fn serve_operator(tasks: &Tasks, data: &DataDir, cluster: &Arc<Cluster>) -> anyhow::Result<()> {
     let path = data.admin_socket();
     // The lock is ours, so a socket that is there belongs to a process that is gone.
     files::remove(&path)?;
-    let socket = UnixListener::bind(&path)
-        .with_context(|| format!("cannot listen on {} (a path of at most 107 bytes)", path.display()))?;
+    let socket = UnixListener::bind(&path).with_context(|| {
+        format!(
+            "cannot listen on {} (a path of at most 107 bytes)",
+            path.display()
+        )
+    })?;
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
         .with_context(|| format!("cannot protect {}", path.display()))?;
     rpc::admin::spawn(tasks, socket, Arc::clone(cluster));
     Ok(())
 }
 
-async fn serve_names(
-    tasks: &Tasks,
-    config: &Config,
-    cluster: &Arc<Cluster>,
-) -> anyhow::Result<()> {
+async fn serve_names(tasks: &Tasks, config: &Config, cluster: &Arc<Cluster>) -> anyhow::Result<()> {
     let Some(domain) = config.dns.domain.clone() else {
         bail!("dns.domain is needed where dns.active is true");
     };

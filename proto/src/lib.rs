@@ -10,6 +10,7 @@
     unreachable_pub,
     unused_qualifications,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     clippy::indexing_slicing,
     clippy::too_many_lines,
     clippy::use_self,
@@ -19,6 +20,8 @@
     clippy::enum_glob_use,
     clippy::uninlined_format_args,
     clippy::large_futures,
+    clippy::expect_used,
+    clippy::panic,
     reason = "generated"
 )]
 mod generated {

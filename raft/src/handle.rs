@@ -67,7 +67,8 @@ pub(crate) struct Inner {
     fatal: watch::Receiver<Option<String>>,
     stop: CancellationToken,
     tasks: TaskTracker,
-    _lock: start::DirLock,
+    /// Given back when the store has stopped, even if handles live on.
+    lock: Mutex<Option<start::DirLock>>,
 }
 
 impl fmt::Debug for Handle {

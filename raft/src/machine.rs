@@ -37,7 +37,7 @@ use crate::keys::{Applied, Meta, Space};
 use crate::snapshot::SnapshotError;
 
 use freeze::Frozen;
-use place::Place;
+use place::{Place, Started, State};
 use transaction::Transaction;
 
 pub use freeze::SnapshotCursor;
@@ -151,10 +151,13 @@ impl Machine {
     /// # Errors
     /// When files cannot be used, no snapshot is whole, or a newer release wrote what is there.
     pub fn open(dir: &Path, engine: EngineKind, view: View) -> Result<Self, MachineError> {
-        let place = Place::open(dir, engine)?;
-        let (place, engine, opened) = place.start()?;
-        let applied = read_applied(engine.as_ref())?;
-        let directory = read::scan_directory(engine.as_ref(), &applied)?;
+        let Started {
+            place,
+            engine,
+            state,
+            opened,
+        } = Place::open(dir, engine)?.start()?;
+        let State { applied, directory } = state;
         view.store(Arc::new(directory.clone()));
         Ok(Self {
             place,

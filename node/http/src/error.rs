@@ -161,6 +161,19 @@ impl From<Unavailable> for ApiError {
     }
 }
 
+impl From<homecore_kernel::Error> for ApiError {
+    fn from(error: homecore_kernel::Error) -> Self {
+        if error.id() == ErrorId::UnexpectedError {
+            return Self::internal(error.cause());
+        }
+        Self {
+            data: error.data().cloned().map(Box::new),
+            retry_after: error.retry_after(),
+            ..Self::new(error.id(), error.message())
+        }
+    }
+}
+
 impl IntoResponse for ApiError {
     /// The form without `meta`, with the error itself aboard for [`crate::App`] to render.
     fn into_response(self) -> Response {

@@ -161,7 +161,6 @@ impl Server {
     ) -> impl Future<Output = ()> + Send + 'static {
         let app = self.app.clone();
         let patience = self.limits.header_read_timeout;
-        let h2c = self.limits.h2c;
         async move {
             let _permit = permit;
             let metrics = Arc::clone(&app.context().metrics);
@@ -178,7 +177,7 @@ impl Server {
                     Ok::<_, std::convert::Infallible>(app.handle(request).await)
                 }
             });
-            let io = TokioIo::new(Greeted::new(stream, h2c.then_some(patience)));
+            let io = TokioIo::new(Greeted::new(stream, patience));
             let connection = builder.serve_connection_with_upgrades(io, service).into_owned();
             if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(error, "a connection ended badly");
@@ -188,8 +187,8 @@ impl Server {
     }
 }
 
-/// A stream that fails when its first bytes do not come in time. While it is undecided whether a
-/// client speaks HTTP/1 or HTTP/2, hyper's own header timeout does not run yet.
+/// A stream that fails when its first bytes do not come in time. hyper-util first looks which version
+/// a client speaks, also where only one is offered, and hyper's own header timeout does not run yet.
 #[derive(Debug)]
 struct Greeted<S> {
     inner: S,
@@ -201,8 +200,8 @@ struct Greeted<S> {
 const PREFACE_BYTES: usize = 24;
 
 impl<S> Greeted<S> {
-    fn new(inner: S, patience: Option<Duration>) -> Self {
-        let deadline = patience.map(|span| Box::pin(tokio::time::sleep(span)));
+    fn new(inner: S, patience: Duration) -> Self {
+        let deadline = Some(Box::pin(tokio::time::sleep(patience)));
         Self { inner, missing: PREFACE_BYTES, deadline }
     }
 }

@@ -52,11 +52,14 @@ impl ListWriter {
     /// # Errors
     /// When it cannot be serialised.
     pub fn item(&mut self, item: &impl Serialize) -> Result<(), serde_json::Error> {
-        if self.items > 0 {
-            self.buffer.put_u8(b',');
-        }
-        self.items += 1;
+        self.separate();
         serde_json::to_writer((&mut self.buffer).writer(), item)
+    }
+
+    /// Adds an item that is compact JSON text already.
+    pub fn text(&mut self, json: &[u8]) {
+        self.separate();
+        self.buffer.put_slice(json);
     }
 
     /// What has been written, once it is worth sending.
@@ -79,6 +82,13 @@ impl ListWriter {
         serde_json::to_writer((&mut self.buffer).writer(), &context.meta())?;
         self.buffer.put_u8(b'}');
         Ok(self.buffer.freeze())
+    }
+
+    fn separate(&mut self) {
+        if self.items > 0 {
+            self.buffer.put_u8(b',');
+        }
+        self.items += 1;
     }
 
     fn key(&mut self, key: &str) {
@@ -131,7 +141,7 @@ mod tests {
         let mut writer = ListWriter::default();
         writer.list("events");
         writer.item(&serde_json::json!({ "id": 1 })).unwrap();
-        writer.item(&serde_json::json!({ "id": 2 })).unwrap();
+        writer.text(br#"{"id":2}"#);
         writer.list("eventDeletions");
         writer.end_list();
         assert_eq!(

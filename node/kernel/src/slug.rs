@@ -38,7 +38,7 @@ fn slug(text: &str) -> String {
     let slug = out.trim_matches('-');
     if slug.is_empty() && had_letters {
         // Nothing of the text can be written in ASCII: an opaque id that depends on it alone.
-        return URL_SAFE_NO_PAD.encode(trimmed);
+        return URL_SAFE_NO_PAD.encode(trimmed).replace('-', "~");
     }
     slug.to_owned()
 }

@@ -16,7 +16,8 @@ pub mod system;
 pub mod tree;
 
 /// Deepest nesting of streams. The contract names no bound; without one a reader's stack would be.
-pub const STREAM_DEPTH_MAX: usize = 100;
+/// A listing nests twice as deep, and common JSON readers stop at 128.
+pub const STREAM_DEPTH_MAX: usize = 50;
 
 /// A stream as it is stored; its id is the document's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

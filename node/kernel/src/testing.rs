@@ -43,7 +43,7 @@ impl Clock for TestClock {
     }
 }
 
-/// Chance from a counter (SplitMix64).
+/// Chance from a counter (`SplitMix64`).
 #[derive(Debug, Default)]
 pub(crate) struct TestEntropy(AtomicU64);
 

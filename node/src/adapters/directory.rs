@@ -25,10 +25,15 @@ impl PlatformDirectory {
         let user = directory.user(username).filter(|user| user.active)?;
         if user.core == self.cluster.core {
             let username = Username::parse(username).ok()?;
-            return Some(Home::Here { user: user.id, username });
+            return Some(Home::Here {
+                user: user.id,
+                username,
+            });
         }
         let core = directory.core(&user.core)?;
-        Some(Home::Elsewhere { core_url: core.addresses.url.clone() })
+        Some(Home::Elsewhere {
+            core_url: core.addresses.url.clone(),
+        })
     }
 }
 
@@ -43,8 +48,12 @@ impl ports::Directory for PlatformDirectory {
         if Username::parse(username).is_err() {
             return Ok(None);
         }
-        let directory =
-            self.cluster.platform.current().await.map_err(super::platform::read_failed)?;
+        let directory = self
+            .cluster
+            .platform
+            .current()
+            .await
+            .map_err(super::platform::read_failed)?;
         Ok(self.look_up(&directory, username))
     }
 }

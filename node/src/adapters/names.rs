@@ -9,8 +9,8 @@ use std::time::Duration;
 use homecore_dns::{
     Caa, CoreFact, Mx, Names, RecordSet, SharedZone, SoaFacts, Zone, ZoneError, ZoneFacts,
 };
-use homecore_raft::directory::Directory;
 use homecore_raft::Handle;
+use homecore_raft::directory::Directory;
 use homecore_raft::records::{CoreState, DnsRecord};
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,11 @@ struct PlatformNames {
 
 impl Names for PlatformNames {
     fn core_of(&self, label: &str) -> Option<Cow<'_, str>> {
-        let user = self.platform.directory().user(label).filter(|user| user.active)?;
+        let user = self
+            .platform
+            .directory()
+            .user(label)
+            .filter(|user| user.active)?;
         Some(Cow::Owned(user.core.to_string()))
     }
 }
@@ -52,11 +56,18 @@ impl ZoneKeeper {
         config: DnsConfig,
         domain: String,
     ) -> Result<Self, ZoneError> {
-        let names: Arc<dyn Names> =
-            Arc::new(PlatformNames { platform: cluster.platform.clone() });
+        let names: Arc<dyn Names> = Arc::new(PlatformNames {
+            platform: cluster.platform.clone(),
+        });
         let facts = facts(&config, &domain, &cluster.directory(), None);
         let zone = Zone::build(&facts, Arc::clone(&names))?;
-        Ok(Self { cluster, config, domain, names, zone: Arc::new(SharedZone::new(zone)) })
+        Ok(Self {
+            cluster,
+            config,
+            domain,
+            names,
+            zone: Arc::new(SharedZone::new(zone)),
+        })
     }
 
     /// What the server answers from.
@@ -95,7 +106,13 @@ impl ZoneKeeper {
     async fn live(&self) -> Option<BTreeSet<u64>> {
         let peers = self.cluster.platform.liveness().await.ok()?;
         let heard = |silent: Option<Duration>| silent.is_some_and(|s| s < SILENT_MAX);
-        Some(peers.into_iter().filter(|p| heard(p.silent)).map(|p| p.node.0).collect())
+        Some(
+            peers
+                .into_iter()
+                .filter(|p| heard(p.silent))
+                .map(|p| p.node.0)
+                .collect(),
+        )
     }
 
     fn publish(&self, directory: &Directory, live: Option<&BTreeSet<u64>>) {
@@ -136,7 +153,11 @@ fn facts(
         .filter(|core| !core.a.is_empty() || !core.aaaa.is_empty())
         .map(|core| format!("{}.{domain}", core.id))
         .collect();
-    let ns = if config.ns.is_empty() { named } else { config.ns.clone() };
+    let ns = if config.ns.is_empty() {
+        named
+    } else {
+        config.ns.clone()
+    };
     let mut soa = SoaFacts::new(domain);
     if let Some(first) = ns.first() {
         soa.primary.clone_from(first);
@@ -152,7 +173,11 @@ fn facts(
         ns,
         apex: configured(&config.root),
         cores,
-        statics: config.statics.iter().map(|(label, r)| (label.clone(), configured(r))).collect(),
+        statics: config
+            .statics
+            .iter()
+            .map(|(label, r)| (label.clone(), configured(r)))
+            .collect(),
         records: directory
             .dns()
             .map(|(label, record)| (label.to_owned(), stored(record)))
@@ -170,7 +195,10 @@ fn configured(records: &RecordsConfig) -> RecordSet {
         mx: records
             .mx
             .iter()
-            .map(|(preference, exchange)| Mx { preference: *preference, exchange: exchange.clone() })
+            .map(|(preference, exchange)| Mx {
+                preference: *preference,
+                exchange: exchange.clone(),
+            })
             .collect(),
         caa: caa(&records.caa),
     }
@@ -190,6 +218,10 @@ fn stored(record: &DnsRecord) -> RecordSet {
 fn caa(records: &[(u8, String, String)]) -> Vec<Caa> {
     records
         .iter()
-        .map(|(flags, tag, value)| Caa { flags: *flags, tag: tag.clone(), value: value.clone() })
+        .map(|(flags, tag, value)| Caa {
+            flags: *flags,
+            tag: tag.clone(),
+            value: value.clone(),
+        })
         .collect()
 }

@@ -13,8 +13,8 @@ use homecore_kernel::ports::{
 use homecore_proto::platform::users_client::UsersClient;
 use homecore_proto::platform::{CreateUserRequest, create_user_reply};
 use homecore_raft::command::{Command, Rejection, ReserveUser, Response};
-use homecore_raft::{ReadError, WriteError};
 use homecore_raft::records::{AccessRequest, Core, CoreState, DnsRecord, Invitation, User};
+use homecore_raft::{ReadError, WriteError};
 use homecore_types::{CoreId, Email, ErrorId, Secret, UserId, Username, entropy, limits};
 
 use crate::accounts::{Accounts, CreateError, NewAccount, unavailable};
@@ -43,15 +43,28 @@ impl PlatformAdapter {
         self.cluster.platform.current().await.map_err(read_failed)
     }
 
-    async fn reserve(&self, registration: &Registration) -> Result<(CoreId, UserId, String), RegisterError> {
+    async fn reserve(
+        &self,
+        registration: &Registration,
+    ) -> Result<(CoreId, UserId, String), RegisterError> {
         let now = self.cluster.clock.now();
         let reservation = entropy::wire_id(&*self.cluster.entropy);
         let mut indexed = BTreeMap::from([
             ("appId".to_owned(), registration.app.clone()),
             ("language".to_owned(), registration.language.clone()),
         ]);
-        indexed.extend(registration.referer.clone().map(|r| ("referer".to_owned(), r)));
-        indexed.extend(registration.invitation.clone().map(|i| ("invitationToken".to_owned(), i)));
+        indexed.extend(
+            registration
+                .referer
+                .clone()
+                .map(|r| ("referer".to_owned(), r)),
+        );
+        indexed.extend(
+            registration
+                .invitation
+                .clone()
+                .map(|i| ("invitationToken".to_owned(), i)),
+        );
         let command = Command::ReserveUser(ReserveUser {
             reservation: reservation.clone(),
             user: UserId::generate(&*self.cluster.entropy),
@@ -77,7 +90,11 @@ impl PlatformAdapter {
         }
     }
 
-    async fn create_elsewhere(&self, core: &Core, account: NewAccount) -> Result<Secret, CreateError> {
+    async fn create_elsewhere(
+        &self,
+        core: &Core,
+        account: NewAccount,
+    ) -> Result<Secret, CreateError> {
         let channel = self
             .cluster
             .peers
@@ -129,11 +146,17 @@ impl Platform for PlatformAdapter {
     async fn register(&self, registration: Registration) -> Result<Registered, RegisterError> {
         let (core, user, reservation) = self.reserve(&registration).await?;
         let home = self.cluster.directory().core(&core).cloned();
-        let core_url = home.as_ref().map(|home| home.addresses.url.clone()).unwrap_or_default();
-        let mut fields =
-            BTreeMap::from([("email".to_owned(), registration.email.to_string())]);
+        let core_url = home
+            .as_ref()
+            .map(|home| home.addresses.url.clone())
+            .unwrap_or_default();
+        let mut fields = BTreeMap::from([("email".to_owned(), registration.email.to_string())]);
         fields.extend(registration.referer.map(|r| ("referer".to_owned(), r)));
-        fields.extend(registration.invitation.map(|i| ("invitationToken".to_owned(), i)));
+        fields.extend(
+            registration
+                .invitation
+                .map(|i| ("invitationToken".to_owned(), i)),
+        );
         let account = NewAccount {
             reservation: reservation.clone(),
             user,
@@ -149,10 +172,14 @@ impl Platform for PlatformAdapter {
             None => Err(unavailable(format!("{core} is not known here yet")).into()),
         };
         match created {
-            Ok(token) => {
-                Ok(Registered { username: registration.username, token, core_url })
+            Ok(token) => Ok(Registered {
+                username: registration.username,
+                token,
+                core_url,
+            }),
+            Err(CreateError::Refused { id, message }) => {
+                Err(RegisterError::Refused { id, message })
             }
-            Err(CreateError::Refused { id, message }) => Err(RegisterError::Refused { id, message }),
             Err(CreateError::Unavailable(why)) => {
                 // Either this frees the names, or the home core's commit came first and the user
                 // exists: the log's order decides, and nobody is left half done.
@@ -170,7 +197,8 @@ impl Platform for PlatformAdapter {
             return Ok(true);
         }
         let directory = self.current().await?;
-        let is_core = CoreId::parse(username.as_str()).is_ok_and(|id| directory.core(&id).is_some());
+        let is_core =
+            CoreId::parse(username.as_str()).is_ok_and(|id| directory.core(&id).is_some());
         let is_record = directory.dns().any(|(label, _)| label == username.as_str());
         Ok(directory.user(username.as_str()).is_some() || is_core || is_record)
     }
@@ -187,15 +215,26 @@ impl Platform for PlatformAdapter {
     }
 
     async fn find_user(&self, username: &str) -> Result<Option<UserInfo>, Unavailable> {
-        let Ok(username) = Username::parse(username) else { return Ok(None) };
+        let Ok(username) = Username::parse(username) else {
+            return Ok(None);
+        };
         self.current().await?;
-        let user =
-            self.cluster.platform.find_user_by_name(username.as_str()).await.map_err(read_failed)?;
-        Ok(user.filter(|user| user.reservation.is_none()).map(user_info))
+        let user = self
+            .cluster
+            .platform
+            .find_user_by_name(username.as_str())
+            .await
+            .map_err(read_failed)?;
+        Ok(user
+            .filter(|user| user.reservation.is_none())
+            .map(user_info))
     }
 
     fn core_url(&self, core: &CoreId) -> Option<String> {
-        self.cluster.directory().core(core).map(|core| core.addresses.url.clone())
+        self.cluster
+            .directory()
+            .core(core)
+            .map(|core| core.addresses.url.clone())
     }
 
     fn this_core(&self) -> CoreInfo {
@@ -212,14 +251,19 @@ impl Platform for PlatformAdapter {
     }
 
     async fn cores(&self) -> Vec<CoreInfo> {
-        let live: Option<BTreeSet<u64>> = self.cluster.platform.liveness().await.ok().map(|peers| {
-            peers
-                .into_iter()
-                .filter(|peer| peer.silent.is_some_and(|silent| silent < LIVE_WITHIN))
-                .map(|peer| peer.node.0)
-                .collect()
-        });
-        self.cluster.directory().cores().map(|core| self.info(&core, live.as_ref())).collect()
+        let live: Option<BTreeSet<u64>> =
+            self.cluster.platform.liveness().await.ok().map(|peers| {
+                peers
+                    .into_iter()
+                    .filter(|peer| peer.silent.is_some_and(|silent| silent < LIVE_WITHIN))
+                    .map(|peer| peer.node.0)
+                    .collect()
+            });
+        self.cluster
+            .directory()
+            .cores()
+            .map(|core| self.info(&core, live.as_ref()))
+            .collect()
     }
 
     async fn users(
@@ -234,14 +278,25 @@ impl Platform for PlatformAdapter {
             .users(core.cloned(), after.map(ToString::to_string), limit)
             .await
             .map_err(read_failed)?;
-        Ok(users.into_iter().filter(|user| user.reservation.is_none()).map(user_info).collect())
+        Ok(users
+            .into_iter()
+            .filter(|user| user.reservation.is_none())
+            .map(user_info)
+            .collect())
     }
 
     async fn invitations(&self) -> Result<Vec<InvitationInfo>, Unavailable> {
         self.current().await?;
-        let invitations = self.cluster.platform.invitations().await.map_err(read_failed)?;
-        let mut list: Vec<InvitationInfo> =
-            invitations.into_iter().map(|(id, row)| invitation_info(id, row.invitation)).collect();
+        let invitations = self
+            .cluster
+            .platform
+            .invitations()
+            .await
+            .map_err(read_failed)?;
+        let mut list: Vec<InvitationInfo> = invitations
+            .into_iter()
+            .map(|(id, row)| invitation_info(id, row.invitation))
+            .collect();
         list.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         Ok(list)
     }
@@ -262,17 +317,25 @@ impl Platform for PlatformAdapter {
                     consumed_at: None,
                     consumed_by: None,
                 };
-                (entropy::lower_alphanumeric(&*self.cluster.entropy, 16), invitation)
+                (
+                    entropy::lower_alphanumeric(&*self.cluster.entropy, 16),
+                    invitation,
+                )
             })
             .collect();
         self.cluster
             .done(
-                Command::CreateInvitations { invitations: invitations.clone() },
+                Command::CreateInvitations {
+                    invitations: invitations.clone(),
+                },
                 "CreateInvitations",
             )
             .await
             .map_err(command_failed)?;
-        Ok(invitations.into_iter().map(|(id, i)| invitation_info(id, i)).collect())
+        Ok(invitations
+            .into_iter()
+            .map(|(id, i)| invitation_info(id, i))
+            .collect())
     }
 
     async fn invitation_valid(&self, token: &str) -> Result<bool, Unavailable> {
@@ -290,25 +353,39 @@ impl Platform for PlatformAdapter {
         state: AccessRequestState,
     ) -> Result<(), AccessRequestError> {
         let request = self.sealed(key, &state)?;
-        let put = Command::PutAccessRequest { id: request_id(key), request };
-        self.cluster.done(put, "PutAccessRequest").await.map_err(request_failed)
+        let put = Command::PutAccessRequest {
+            id: request_id(key),
+            request,
+        };
+        self.cluster
+            .done(put, "PutAccessRequest")
+            .await
+            .map_err(request_failed)
     }
 
     async fn access_request(&self, key: &Secret) -> Result<AccessRequestState, AccessRequestError> {
         let find = || async {
-            self.cluster.platform.access_request(&request_id(key)).await.map_err(read_failed)
+            self.cluster
+                .platform
+                .access_request(&request_id(key))
+                .await
+                .map_err(read_failed)
         };
         let now = self.cluster.clock.now();
         let mut found = find().await?;
-        if found.as_ref().is_none_or(|request| request.status == "NEED_SIGNIN") {
+        if found
+            .as_ref()
+            .is_none_or(|request| request.status == "NEED_SIGNIN")
+        {
             // It may have been opened or answered a moment ago at another core.
             self.current().await?;
             found = find().await?;
         }
-        let request =
-            found.filter(|request| request.deadline > now).ok_or(AccessRequestError::Unknown)?;
-        let payload = open_for_key(key, &request.payload)
-            .map_err(|_seal| AccessRequestError::Unknown)?;
+        let request = found
+            .filter(|request| request.deadline > now)
+            .ok_or(AccessRequestError::Unknown)?;
+        let payload =
+            open_for_key(key, &request.payload).map_err(|_seal| AccessRequestError::Unknown)?;
         Ok(AccessRequestState {
             status: request.status,
             payload: serde_json::from_slice(&payload)
@@ -325,11 +402,22 @@ impl Platform for PlatformAdapter {
         // Sealing draws a nonce, so that the same answer twice has different bytes: compare here.
         let present = self.access_request(key).await?;
         if present.status != "NEED_SIGNIN" {
-            return if present == state { Ok(()) } else { Err(AccessRequestError::AlreadyResolved) };
+            return if present == state {
+                Ok(())
+            } else {
+                Err(AccessRequestError::AlreadyResolved)
+            };
         }
         let at = self.cluster.clock.now();
-        let resolve = Command::ResolveAccessRequest { id: request_id(key), request, at };
-        self.cluster.done(resolve, "ResolveAccessRequest").await.map_err(request_failed)
+        let resolve = Command::ResolveAccessRequest {
+            id: request_id(key),
+            request,
+            at,
+        };
+        self.cluster
+            .done(resolve, "ResolveAccessRequest")
+            .await
+            .map_err(request_failed)
     }
 
     async fn put_records(&self, label: &str, records: Records) -> Result<(), RecordsError> {
@@ -340,13 +428,24 @@ impl Platform for PlatformAdapter {
             txt: records.txt,
             caa: records.caa,
         };
-        let put = Command::PutDnsRecord { label: label.to_owned(), record };
-        self.cluster.done(put, "PutDnsRecord").await.map_err(records_failed)
+        let put = Command::PutDnsRecord {
+            label: label.to_owned(),
+            record,
+        };
+        self.cluster
+            .done(put, "PutDnsRecord")
+            .await
+            .map_err(records_failed)
     }
 
     async fn delete_records(&self, label: &str) -> Result<(), RecordsError> {
-        let delete = Command::DeleteDnsRecord { label: label.to_owned() };
-        self.cluster.done(delete, "DeleteDnsRecord").await.map_err(records_failed)
+        let delete = Command::DeleteDnsRecord {
+            label: label.to_owned(),
+        };
+        self.cluster
+            .done(delete, "DeleteDnsRecord")
+            .await
+            .map_err(records_failed)
     }
 }
 

@@ -24,19 +24,30 @@ pub(super) fn run(args: &CheckConfigArgs) -> anyhow::Result<()> {
     };
     let shown = path.display();
     match args.config.load() {
-        Ok(config) if args.json => {
-            answer(&json!({"ok": true, "file": shown.to_string(), "core": config.core.id.as_str()}).to_string())
-        }
-        Ok(config) => answer(&format!("{shown} is in order: {} at {}", config.core.id, config.core.url)),
+        Ok(config) if args.json => answer(
+            &json!({"ok": true, "file": shown.to_string(), "core": config.core.id.as_str()})
+                .to_string(),
+        ),
+        Ok(config) => answer(&format!(
+            "{shown} is in order: {} at {}",
+            config.core.id, config.core.url
+        )),
         Err(LoadError::Problems(problems)) => {
             if args.json {
-                answer(&json!({"ok": false, "file": shown.to_string(), "problems": problems}).to_string())?;
+                answer(
+                    &json!({"ok": false, "file": shown.to_string(), "problems": problems})
+                        .to_string(),
+                )?;
             } else {
                 for problem in &problems {
                     say(&problem.to_string());
                 }
             }
-            bail!("{shown} has {} problem{}", problems.len(), if problems.len() == 1 { "" } else { "s" })
+            bail!(
+                "{shown} has {} problem{}",
+                problems.len(),
+                if problems.len() == 1 { "" } else { "s" }
+            )
         }
         Err(other) => Err(other.into()),
     }

@@ -60,20 +60,28 @@ impl Home {
         match dir {
             Some(path) => {
                 ensure!(
-                    path.parent().is_none_or(|parent| parent.as_os_str().is_empty() || parent.is_dir()),
+                    path.parent()
+                        .is_none_or(|parent| parent.as_os_str().is_empty() || parent.is_dir()),
                     "--dir: the directory {} does not exist",
                     path.parent().unwrap_or(&path).display()
                 );
                 std::fs::create_dir_all(&path)
                     .with_context(|| format!("--dir: cannot make {}", path.display()))?;
                 let path = path.canonicalize()?;
-                Ok(Self { path, temporary: false })
+                Ok(Self {
+                    path,
+                    temporary: false,
+                })
             }
             None => {
-                let path = std::env::temp_dir().join(format!("homecore-demo-{}", std::process::id()));
+                let path =
+                    std::env::temp_dir().join(format!("homecore-demo-{}", std::process::id()));
                 std::fs::create_dir_all(&path)
                     .with_context(|| format!("cannot make {}", path.display()))?;
-                Ok(Self { path, temporary: true })
+                Ok(Self {
+                    path,
+                    temporary: true,
+                })
             }
         }
     }
@@ -84,7 +92,10 @@ impl Drop for Home {
         if self.temporary
             && let Err(error) = std::fs::remove_dir_all(&self.path)
         {
-            say(&format!("homecore: {} is left behind: {error}", self.path.display()));
+            say(&format!(
+                "homecore: {} is left behind: {error}",
+                self.path.display()
+            ));
         }
     }
 }
@@ -137,7 +148,10 @@ fn plan(args: &DemoArgs, home: &Path) -> anyhow::Result<Vec<Plan>> {
         let letter = char::from(b'a' + u8::try_from(i).unwrap_or(0));
         let (http, dns) = match (args.port.checked_add(i), args.dns_port.checked_add(i)) {
             (Some(http), Some(dns)) => (http, dns),
-            _ => bail!("--port and --dns-port leave no room for {} cores", args.cores),
+            _ => bail!(
+                "--port and --dns-port leave no room for {} cores",
+                args.cores
+            ),
         };
         plans.push(Plan::new(home, &format!("core-{letter}"), http, dns));
     }
@@ -146,7 +160,10 @@ fn plan(args: &DemoArgs, home: &Path) -> anyhow::Result<Vec<Plan>> {
         free_tcp(plan.dns_port, "--dns-port")?;
         let dns = SocketAddr::from((Ipv4Addr::LOCALHOST, plan.dns_port));
         UdpSocket::bind(dns).map(drop).with_context(|| {
-            format!("--dns-port: UDP port {} is in use; give another one", plan.dns_port)
+            format!(
+                "--dns-port: UDP port {} is in use; give another one",
+                plan.dns_port
+            )
         })?;
     }
     Ok(plans)
@@ -167,7 +184,11 @@ async fn bring_up(
     let started = async {
         cores::start_all(plans, cores).await?;
         let key = cores::admin_key(plans)?;
-        let sample = if args.no_sample { None } else { Some(sample::load(plans).await?) };
+        let sample = if args.no_sample {
+            None
+        } else {
+            Some(sample::load(plans).await?)
+        };
         anyhow::Ok((key, sample))
     };
     let (key, sample) = tokio::time::timeout(READY_TIMEOUT, started)
@@ -196,7 +217,11 @@ async fn shown(
     sample: Option<&sample::Sample>,
 ) -> anyhow::Result<String> {
     let roles = cores::status(&cores[..]).await?;
-    let mut rows = vec![["core", "url", "role", "users", "pid"].map(str::to_owned).to_vec()];
+    let mut rows = vec![
+        ["core", "url", "role", "users", "pid"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
     for core in cores {
         let status = roles.iter().find(|status| status.core == core.plan.id);
         rows.push(vec![

@@ -23,8 +23,15 @@ pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
     block_on(async {
         let question = if args.ready { "readyz" } else { "livez" };
         let url = format!("{}/{question}", args.url.trim_end_matches('/'));
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(3)).no_proxy().build()?;
-        let response = client.get(&url).send().await.with_context(|| format!("{url} does not answer"))?;
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(3))
+            .no_proxy()
+            .build()?;
+        let response = client
+            .get(&url)
+            .send()
+            .await
+            .with_context(|| format!("{url} does not answer"))?;
         let status = response.status();
         let body = response.text().await.unwrap_or_default();
         ensure!(status.is_success(), "{url} answers {status}: {body}");

@@ -76,13 +76,28 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
         None => format!("http://{}/", args.http_listen),
     };
     let url = ask(asking, args.url, "Where apps reach this core", &default_url)?;
-    let data = ask(asking, args.data, "Directory for its data", "/var/lib/homecore")?;
+    let data = ask(
+        asking,
+        args.data,
+        "Directory for its data",
+        "/var/lib/homecore",
+    )?;
     let answers = Answers {
         core_id: core_id.clone(),
         data,
         url: Some(url),
-        ipv4: args.ip.iter().filter_map(|ip| only4(*ip)).map(|ip| ip.to_string()).collect(),
-        ipv6: args.ip.iter().filter_map(|ip| only6(*ip)).map(|ip| ip.to_string()).collect(),
+        ipv4: args
+            .ip
+            .iter()
+            .filter_map(|ip| only4(*ip))
+            .map(|ip| ip.to_string())
+            .collect(),
+        ipv6: args
+            .ip
+            .iter()
+            .filter_map(|ip| only6(*ip))
+            .map(|ip| ip.to_string())
+            .collect(),
         hosting: None,
         http_listen: args.http_listen,
         rpc_listen: args.rpc_listen,
@@ -96,7 +111,10 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
     };
     files::write(&path, render(&answers).as_bytes())?;
     // What was written must be what `serve` accepts: anything wrong in the flags shows up here.
-    if let Err(error) = load(&Sources { file: Some(path.clone()), set: Vec::new() }) {
+    if let Err(error) = load(&Sources {
+        file: Some(path.clone()),
+        set: Vec::new(),
+    }) {
         files::remove(&path)?;
         bail!("nothing was written: {error}");
     }
@@ -113,17 +131,17 @@ fn ask(asking: bool, given: Option<String>, what: &str, default: &str) -> anyhow
         Some(value) => Ok(value),
         None if asking => {
             let typed = prompt(&format!("{what} [{default}]: "))?;
-            Ok(if typed.is_empty() { default.to_owned() } else { typed })
+            Ok(if typed.is_empty() {
+                default.to_owned()
+            } else {
+                typed
+            })
         }
         None => Ok(default.to_owned()),
     }
 }
 
-fn ask_optional(
-    asking: bool,
-    given: Option<String>,
-    what: &str,
-) -> anyhow::Result<Option<String>> {
+fn ask_optional(asking: bool, given: Option<String>, what: &str) -> anyhow::Result<Option<String>> {
     match given {
         Some(value) => Ok(Some(value)),
         None if asking => Ok(Some(prompt(&format!("{what}: "))?).filter(|typed| !typed.is_empty())),

@@ -79,7 +79,11 @@ pub(super) fn run(args: JoinArgs) -> anyhow::Result<()> {
     let core = match (&credential, &args.id) {
         (Credential::Token(token), None) => token.core.clone(),
         (Credential::Token(token), Some(id)) => {
-            ensure!(token.core.as_str() == id, "the token is for {}, not for {id}", token.core);
+            ensure!(
+                token.core.as_str() == id,
+                "the token is for {}, not for {id}",
+                token.core
+            );
             token.core.clone()
         }
         (Credential::Shared { .. }, Some(id)) => {
@@ -95,7 +99,10 @@ pub(super) fn run(args: JoinArgs) -> anyhow::Result<()> {
     if !path.try_exists()? {
         write_config(&path, &args, &core)?;
     }
-    let config = load(&Sources { file: Some(path.clone()), set: args.set.clone() })?;
+    let config = load(&Sources {
+        file: Some(path.clone()),
+        set: args.set.clone(),
+    })?;
     ensure!(
         config.core.id == core,
         "{} is the configuration of {}, but this is to become {core}",
@@ -119,13 +126,23 @@ fn credential(args: &JoinArgs) -> anyhow::Result<Credential> {
         (None, Some(file)) => {
             let secret = files::read_text(file)?
                 .with_context(|| format!("there is no file {}", file.display()))?;
-            ensure!(secret.trim().len() >= 16, "{} holds fewer than 16 characters", file.display());
+            ensure!(
+                secret.trim().len() >= 16,
+                "{} holds fewer than 16 characters",
+                file.display()
+            );
             for seed in &args.seed {
-                parse_host_port(seed.clone()).map_err(|error| anyhow::anyhow!("--seed: {error}"))?;
+                parse_host_port(seed.clone())
+                    .map_err(|error| anyhow::anyhow!("--seed: {error}"))?;
             }
-            Ok(Credential::Shared { secret: Secret::new(secret.trim()), seeds: args.seed.clone() })
+            Ok(Credential::Shared {
+                secret: Secret::new(secret.trim()),
+                seeds: args.seed.clone(),
+            })
         }
-        _ => bail!("give the token that `homecore invite --id NAME` printed on a core of the cluster"),
+        _ => bail!(
+            "give the token that `homecore invite --id NAME` printed on a core of the cluster"
+        ),
     }
 }
 

@@ -65,12 +65,20 @@ pub(super) enum TokensCommand {
 /// Prints a join line.
 pub(super) fn invite(args: InviteArgs) -> anyhow::Result<()> {
     block_on(async {
-        let request = InviteRequest { core: args.id.clone(), ttl_seconds: args.ttl.as_secs() };
+        let request = InviteRequest {
+            core: args.id.clone(),
+            ttl_seconds: args.ttl.as_secs(),
+        };
         let mut client = connect(&args.plain.config).await?;
-        let reply = client.invite(request).await.map_err(|s| refused(&s))?.into_inner();
+        let reply = client
+            .invite(request)
+            .await
+            .map_err(|s| refused(&s))?
+            .into_inner();
         if args.plain.json {
             return answer(
-                &json!({"core": args.id, "token": reply.token, "expires": reply.expires_ms}).to_string(),
+                &json!({"core": args.id, "token": reply.token, "expires": reply.expires_ms})
+                    .to_string(),
             );
         }
         answer(&format!("homecore join {}", reply.token))
@@ -81,8 +89,16 @@ pub(super) fn invite(args: InviteArgs) -> anyhow::Result<()> {
 pub(super) fn status(args: &PlainArgs) -> anyhow::Result<()> {
     block_on(async {
         let mut client = connect(&args.config).await?;
-        let reply = client.status(StatusRequest {}).await.map_err(|s| refused(&s))?.into_inner();
-        if args.json { answer(&status_json(&reply).to_string()) } else { answer(&status_text(&reply)) }
+        let reply = client
+            .status(StatusRequest {})
+            .await
+            .map_err(|s| refused(&s))?
+            .into_inner();
+        if args.json {
+            answer(&status_json(&reply).to_string())
+        } else {
+            answer(&status_text(&reply))
+        }
     })
 }
 
@@ -90,9 +106,21 @@ pub(super) fn status(args: &PlainArgs) -> anyhow::Result<()> {
 pub(super) fn remove(args: RemoveArgs) -> anyhow::Result<()> {
     block_on(async {
         let mut client = connect(&args.plain.config).await?;
-        let request = RemoveRequest { core: args.id.clone(), abandon_users: args.abandon_users };
-        let reply = client.remove(request).await.map_err(|s| refused(&s))?.into_inner();
-        ensure!(reply.removed, "{} was not removed: {}", args.id, reply.message);
+        let request = RemoveRequest {
+            core: args.id.clone(),
+            abandon_users: args.abandon_users,
+        };
+        let reply = client
+            .remove(request)
+            .await
+            .map_err(|s| refused(&s))?
+            .into_inner();
+        ensure!(
+            reply.removed,
+            "{} was not removed: {}",
+            args.id,
+            reply.message
+        );
         if args.plain.json {
             return answer(&json!({"core": args.id, "removed": true}).to_string());
         }
@@ -112,7 +140,11 @@ pub(super) fn tokens(command: TokensCommand) -> anyhow::Result<()> {
 
 async fn list_tokens(plain: &PlainArgs) -> anyhow::Result<()> {
     let mut client = connect(&plain.config).await?;
-    let reply = client.list_tokens(ListTokensRequest {}).await.map_err(|s| refused(&s))?.into_inner();
+    let reply = client
+        .list_tokens(ListTokensRequest {})
+        .await
+        .map_err(|s| refused(&s))?
+        .into_inner();
     if plain.json {
         let tokens: Vec<_> = reply
             .tokens
@@ -124,37 +156,69 @@ async fn list_tokens(plain: &PlainArgs) -> anyhow::Result<()> {
     if reply.tokens.is_empty() {
         return answer("no join tokens");
     }
-    let mut rows = vec![vec!["token".to_owned(), "core".to_owned(), "state".to_owned()]];
+    let mut rows = vec![vec![
+        "token".to_owned(),
+        "core".to_owned(),
+        "state".to_owned(),
+    ]];
     rows.extend(reply.tokens.iter().map(|t| {
-        vec![t.id.chars().take(12).collect(), t.core.clone(), t.state.clone()]
+        vec![
+            t.id.chars().take(12).collect(),
+            t.core.clone(),
+            t.state.clone(),
+        ]
     }));
     answer(&table(&rows))
 }
 
 async fn revoke_token(id: &str, plain: &PlainArgs) -> anyhow::Result<()> {
     let mut client = connect(&plain.config).await?;
-    let known = client.list_tokens(ListTokensRequest {}).await.map_err(|s| refused(&s))?.into_inner();
-    let matching: Vec<_> = known.tokens.iter().filter(|t| t.id.starts_with(id)).collect();
+    let known = client
+        .list_tokens(ListTokensRequest {})
+        .await
+        .map_err(|s| refused(&s))?
+        .into_inner();
+    let matching: Vec<_> = known
+        .tokens
+        .iter()
+        .filter(|t| t.id.starts_with(id))
+        .collect();
     let [token] = matching.as_slice() else {
         if matching.is_empty() {
             bail!("no join token begins with {id:?}");
         }
-        bail!("{} join tokens begin with {id:?}; give more of it", matching.len());
+        bail!(
+            "{} join tokens begin with {id:?}; give more of it",
+            matching.len()
+        );
     };
-    let request = RevokeTokenRequest { id: token.id.clone() };
-    let reply = client.revoke_token(request).await.map_err(|s| refused(&s))?.into_inner();
+    let request = RevokeTokenRequest {
+        id: token.id.clone(),
+    };
+    let reply = client
+        .revoke_token(request)
+        .await
+        .map_err(|s| refused(&s))?
+        .into_inner();
     ensure!(reply.found, "the token for {} is gone already", token.core);
     if plain.json {
         return answer(&json!({"id": token.id, "revoked": true}).to_string());
     }
-    answer(&format!("the token for {} opens nothing any more", token.core))
+    answer(&format!(
+        "the token for {} opens nothing any more",
+        token.core
+    ))
 }
 
 /// Hands leadership over.
 pub(super) fn drain(args: &PlainArgs) -> anyhow::Result<()> {
     block_on(async {
         let mut client = connect(&args.config).await?;
-        let reply = client.drain(DrainRequest {}).await.map_err(|s| refused(&s))?.into_inner();
+        let reply = client
+            .drain(DrainRequest {})
+            .await
+            .map_err(|s| refused(&s))?
+            .into_inner();
         if args.json {
             return answer(&json!({"message": reply.message}).to_string());
         }
@@ -187,10 +251,16 @@ fn status_json(reply: &StatusReply) -> serde_json::Value {
 
 fn status_text(reply: &StatusReply) -> String {
     let mut rows: Vec<Vec<String>> = vec![
-        ["core", "url", "role", "state", "applied", "lag", "users"].map(str::to_owned).to_vec(),
+        ["core", "url", "role", "state", "applied", "lag", "users"]
+            .map(str::to_owned)
+            .to_vec(),
     ];
     rows.extend(reply.cores.iter().map(row));
-    let leader = if reply.leader.is_empty() { "none" } else { &reply.leader };
+    let leader = if reply.leader.is_empty() {
+        "none"
+    } else {
+        &reply.leader
+    };
     let quorum = if reply.quorum {
         format!("{} of the voters may fail", reply.failures_tolerated)
     } else {
@@ -221,7 +291,13 @@ fn row(core: &CoreStatus) -> Vec<String> {
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
-        .map(|i| rows.iter().filter_map(|r| r.get(i)).map(|c| c.chars().count()).max().unwrap_or(0))
+        .map(|i| {
+            rows.iter()
+                .filter_map(|r| r.get(i))
+                .map(|c| c.chars().count())
+                .max()
+                .unwrap_or(0)
+        })
         .collect();
     let lines: Vec<String> = rows
         .iter()
@@ -248,8 +324,15 @@ pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
         'd' => 86_400,
         _ => return Err(bad()),
     };
-    let count: u64 = text.strip_suffix(unit).and_then(|n| n.parse().ok()).ok_or_else(bad)?;
-    count.checked_mul(seconds).filter(|s| *s > 0).map(Duration::from_secs).ok_or_else(bad)
+    let count: u64 = text
+        .strip_suffix(unit)
+        .and_then(|n| n.parse().ok())
+        .ok_or_else(bad)?;
+    count
+        .checked_mul(seconds)
+        .filter(|s| *s > 0)
+        .map(Duration::from_secs)
+        .ok_or_else(bad)
 }
 
 #[cfg(test)]
@@ -260,14 +343,26 @@ mod tests {
     fn spans_are_read_or_refused() {
         assert_eq!(parse_span("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_span("7d"), Ok(Duration::from_secs(7 * 86_400)));
-        for bad in ["", "h", "0s", "-1h", "1.5h", "10", "99999999999999999999d", "1é"] {
+        for bad in [
+            "",
+            "h",
+            "0s",
+            "-1h",
+            "1.5h",
+            "10",
+            "99999999999999999999d",
+            "1é",
+        ] {
             assert!(parse_span(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn tables_are_aligned() {
-        let rows = vec![vec!["a".to_owned(), "bb".to_owned()], vec!["ccc".to_owned(), "d".to_owned()]];
+        let rows = vec![
+            vec!["a".to_owned(), "bb".to_owned()],
+            vec!["ccc".to_owned(), "d".to_owned()],
+        ];
         assert_eq!(table(&rows), "a    bb\nccc  d");
     }
 }

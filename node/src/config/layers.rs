@@ -72,8 +72,10 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, LoadError> {
 }
 
 fn read_file(path: &Path) -> Result<String, LoadError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| LoadError::File { path: path.to_owned(), source })
+    std::fs::read_to_string(path).map_err(|source| LoadError::File {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Merges the layers; pure.
@@ -83,10 +85,12 @@ pub(super) fn merge(
     set: &[String],
 ) -> Result<Config, LoadError> {
     let mut table = match file {
-        Some((path, text)) => text.parse::<toml::Table>().map_err(|error| LoadError::Syntax {
-            path: path.to_owned(),
-            message: error.to_string(),
-        })?,
+        Some((path, text)) => text
+            .parse::<toml::Table>()
+            .map_err(|error| LoadError::Syntax {
+                path: path.to_owned(),
+                message: error.to_string(),
+            })?,
         None => toml::Table::new(),
     };
     let mut problems = Vec::new();
@@ -134,8 +138,9 @@ fn insert(
     }
     let mut at = table;
     for section in sections {
-        let entry =
-            at.entry(section.clone()).or_insert_with(|| Value::Table(toml::Table::new()));
+        let entry = at
+            .entry(section.clone())
+            .or_insert_with(|| Value::Table(toml::Table::new()));
         at = match entry {
             Value::Table(inner) => inner,
             _ => return Err(problem(path, from)),
@@ -146,7 +151,10 @@ fn insert(
 }
 
 fn problem(path: &[String], from: &str) -> Problem {
-    Problem { key: path.join("."), message: format!("(from {from}) is no key of homecore") }
+    Problem {
+        key: path.join("."),
+        message: format!("(from {from}) is no key of homecore"),
+    }
 }
 
 /// A value outside the file: what TOML reads in it (`true`, `3`, `["a"]`, `{…}`), else a text.

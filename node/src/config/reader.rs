@@ -41,7 +41,11 @@ pub(crate) struct Section<'a> {
 impl Reader {
     /// Of a merged table.
     pub(crate) fn new(table: toml::Table) -> Self {
-        Self { table, known: BTreeSet::new(), problems: Vec::new() }
+        Self {
+            table,
+            known: BTreeSet::new(),
+            problems: Vec::new(),
+        }
     }
 
     /// A section by name; an absent one reads as empty.
@@ -79,7 +83,10 @@ impl Reader {
 
     /// Notes a problem.
     pub(crate) fn problem(&mut self, key: &str, message: &str) {
-        self.problems.push(Problem { key: key.to_owned(), message: message.to_owned() });
+        self.problems.push(Problem {
+            key: key.to_owned(),
+            message: message.to_owned(),
+        });
     }
 
     /// Everything that is wrong, unknown keys included.
@@ -114,13 +121,18 @@ impl Section<'_> {
 
     /// Whether the section has the key at all.
     pub(crate) fn mentions(&self, key: &str) -> bool {
-        self.table.as_ref().is_some_and(|table| table.contains_key(key))
+        self.table
+            .as_ref()
+            .is_some_and(|table| table.contains_key(key))
     }
 
     /// Notes a problem of this section.
     pub(crate) fn problem(&mut self, key: &str, message: &str) {
         let key = self.path(key);
-        self.problems.push(Problem { key, message: message.to_owned() });
+        self.problems.push(Problem {
+            key,
+            message: message.to_owned(),
+        });
     }
 
     /// A text.
@@ -155,10 +167,16 @@ impl Section<'_> {
     pub(crate) fn number(&mut self, key: &str, least: u32, most: u32) -> Option<u32> {
         match self.take(key)? {
             Value::Integer(value) => {
-                match u32::try_from(value).ok().filter(|n| (least..=most).contains(n)) {
+                match u32::try_from(value)
+                    .ok()
+                    .filter(|n| (least..=most).contains(n))
+                {
                     Some(number) => Some(number),
                     None => {
-                        self.problem(key, &format!("must be between {least} and {most}, is {value}"));
+                        self.problem(
+                            key,
+                            &format!("must be between {least} and {most}, is {value}"),
+                        );
                         None
                     }
                 }
@@ -178,7 +196,9 @@ impl Section<'_> {
         parse: impl FnOnce(String) -> Result<T, E>,
     ) -> Option<T> {
         let text = self.text(key)?;
-        parse(text).map_err(|error| self.problem(key, &error.to_string())).ok()
+        parse(text)
+            .map_err(|error| self.problem(key, &error.to_string()))
+            .ok()
     }
 
     /// As [`Section::parsed`], and a problem if it is absent.
@@ -255,7 +275,9 @@ impl Section<'_> {
             Some(Value::Table(table)) => table.keys().cloned().collect(),
             _ => Vec::new(),
         };
-        let Some(mut outer) = self.table(key) else { return Vec::new() };
+        let Some(mut outer) = self.table(key) else {
+            return Vec::new();
+        };
         let mut all = Vec::with_capacity(names.len());
         for name in names {
             if let Some(inner) = outer.table(&name) {
@@ -267,7 +289,10 @@ impl Section<'_> {
 }
 
 fn wrong_type(key: &str, wanted: &str, found: &Value) -> Problem {
-    Problem { key: key.to_owned(), message: format!("must be {wanted}, is {} {found}", found.type_str()) }
+    Problem {
+        key: key.to_owned(),
+        message: format!("must be {wanted}, is {} {found}", found.type_str()),
+    }
 }
 
 fn collect_unknown(
@@ -277,7 +302,11 @@ fn collect_unknown(
     unknown: &mut Vec<String>,
 ) {
     for (key, value) in table {
-        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        let path = if prefix.is_empty() {
+            key.clone()
+        } else {
+            format!("{prefix}.{key}")
+        };
         if known.contains(&format!("{path}.*")) {
             continue;
         }

@@ -26,8 +26,14 @@ pub(crate) struct Answers {
 pub(crate) fn render(answers: &Answers) -> String {
     let mut out = String::new();
     let text = &mut out;
-    line(text, "# homecore: one core of a cluster. Check this file with: homecore check-config --config FILE");
-    line(text, "# Every key can also be set by the environment, as HOMECORE__SECTION__KEY=value, and by --set section.key=value.");
+    line(
+        text,
+        "# homecore: one core of a cluster. Check this file with: homecore check-config --config FILE",
+    );
+    line(
+        text,
+        "# Every key can also be set by the environment, as HOMECORE__SECTION__KEY=value, and by --set section.key=value.",
+    );
     core(text, answers);
     listeners(text, answers);
     dns(text, answers);
@@ -37,44 +43,101 @@ pub(crate) fn render(answers: &Answers) -> String {
 
 fn core(out: &mut String, answers: &Answers) {
     line(out, "\n[core]");
-    line(out, "# The name of this core, for good: a DNS label below the domain.");
+    line(
+        out,
+        "# The name of this core, for good: a DNS label below the domain.",
+    );
     set(out, "id", &answers.core_id);
-    line(out, "# Everything this core keeps. Copy nothing into it by hand; never let two cores share it.");
+    line(
+        out,
+        "# Everything this core keeps. Copy nothing into it by hand; never let two cores share it.",
+    );
     set(out, "data", &answers.data);
-    line(out, "# Where apps reach this core; ends in '/'. Default: https://{id}.{domain}/");
-    optional(out, "url", answers.url.as_deref(), "https://core-a.example.com/");
-    line(out, "# Addresses that the zone gives out for this core and its users.");
+    line(
+        out,
+        "# Where apps reach this core; ends in '/'. Default: https://{id}.{domain}/",
+    );
+    optional(
+        out,
+        "url",
+        answers.url.as_deref(),
+        "https://core-a.example.com/",
+    );
+    line(
+        out,
+        "# Addresses that the zone gives out for this core and its users.",
+    );
     list(out, "ipv4", &answers.ipv4);
     list(out, "ipv6", &answers.ipv6);
-    line(out, "# The hosting that this core belongs to, where [hostings] lists some.");
+    line(
+        out,
+        "# The hosting that this core belongs to, where [hostings] lists some.",
+    );
     optional(out, "hosting", answers.hosting.as_deref(), "default");
 }
 
 fn listeners(out: &mut String, answers: &Answers) {
     line(out, "\n[http]");
-    line(out, "# The API. Put TLS in front of it (deploy/nginx shows how).");
+    line(
+        out,
+        "# The API. Put TLS in front of it (deploy/nginx shows how).",
+    );
     list(out, "listen", std::slice::from_ref(&answers.http_listen));
-    line(out, "# Believe X-Forwarded-For: only behind a proxy of your own.");
+    line(
+        out,
+        "# Believe X-Forwarded-For: only behind a proxy of your own.",
+    );
     line(out, "# trust_forwarded = false");
-    line(out, "# Limits of logins, registrations and look-ups per address and user.");
+    line(
+        out,
+        "# Limits of logins, registrations and look-ups per address and user.",
+    );
     line(out, "# rate_limits = true");
     line(out, "\n[cluster]");
-    line(out, "# Found a new cluster when the data directory is empty. On one core only, the first.");
+    line(
+        out,
+        "# Found a new cluster when the data directory is empty. On one core only, the first.",
+    );
     let _infallible = writeln!(out, "found = {}", answers.found);
-    line(out, "# Core-to-core traffic (gRPC, mutual TLS), and where the others reach it.");
+    line(
+        out,
+        "# Core-to-core traffic (gRPC, mutual TLS), and where the others reach it.",
+    );
     set(out, "listen", &answers.rpc_listen);
-    optional(out, "advertise", answers.rpc_advertise.as_deref(), "core-a.internal:4002");
-    line(out, "# A secret file that lets cores join without a token, for orchestrators.");
-    optional(out, "join_secret_file", answers.join_secret_file.as_deref(), "/run/secrets/join");
-    line(out, "# Store under the platform's state machine: sled or redb.");
+    optional(
+        out,
+        "advertise",
+        answers.rpc_advertise.as_deref(),
+        "core-a.internal:4002",
+    );
+    line(
+        out,
+        "# A secret file that lets cores join without a token, for orchestrators.",
+    );
+    optional(
+        out,
+        "join_secret_file",
+        answers.join_secret_file.as_deref(),
+        "/run/secrets/join",
+    );
+    line(
+        out,
+        "# Store under the platform's state machine: sled or redb.",
+    );
     line(out, "# engine = \"sled\"");
-    line(out, "# A voter silent for this long is replaced by another core.");
+    line(
+        out,
+        "# A voter silent for this long is replaced by another core.",
+    );
     line(out, "# dead_after_s = 60");
 }
 
 fn dns(out: &mut String, answers: &Answers) {
     line(out, "\n[dns]");
-    line(out, "# The platform's domain; users become {username}.{domain}. The same on every core.");
+    line(
+        out,
+        "# The platform's domain; users become {username}.{domain}. The same on every core.",
+    );
     optional(out, "domain", answers.domain.as_deref(), "example.com");
     line(out, "# Answer for the domain here.");
     let _infallible = writeln!(out, "active = {}", !answers.dns_listen.is_empty());
@@ -83,12 +146,21 @@ fn dns(out: &mut String, answers: &Answers) {
     } else {
         list(out, "listen", &answers.dns_listen);
     }
-    line(out, "# Names of the name servers; default: every core with an address.");
+    line(
+        out,
+        "# Names of the name servers; default: every core with an address.",
+    );
     line(out, "# ns = [\"core-a.example.com\"]");
     line(out, "# ttl_s = 300");
-    line(out, "# Answers a second to one network before they are limited; 0: no limit.");
+    line(
+        out,
+        "# Answers a second to one network before they are limited; 0: no limit.",
+    );
     line(out, "# rrl_per_second = 200");
-    line(out, "# [dns.root]            # records of the domain itself");
+    line(
+        out,
+        "# [dns.root]            # records of the domain itself",
+    );
     line(out, "# mx = [\"10 mail.example.net\"]");
     line(out, "# txt = [\"v=spf1 -all\"]");
     line(out, "# [dns.static.www]      # records of other names");
@@ -97,24 +169,48 @@ fn dns(out: &mut String, answers: &Answers) {
 
 fn rest(out: &mut String, answers: &Answers) {
     line(out, "\n[auth]");
-    line(out, "# The administrators' key for /system and /reg/admin. The founder's becomes the cluster's;");
+    line(
+        out,
+        "# The administrators' key for /system and /reg/admin. The founder's becomes the cluster's;",
+    );
     line(out, "# other cores receive it when they join.");
-    optional(out, "admin_access_key", answers.admin_access_key.as_deref(), "");
-    line(out, "# Apps that may log users in: appId@origin, '*' matches anything.");
+    optional(
+        out,
+        "admin_access_key",
+        answers.admin_access_key.as_deref(),
+        "",
+    );
+    line(
+        out,
+        "# Apps that may log users in: appId@origin, '*' matches anything.",
+    );
     line(out, "# trusted_apps = \"*@*\"");
     line(out, "# session_max_age_s = 1209600");
-    line(out, "# default_auth_url = \"https://example.com/access/access.html\"");
+    line(
+        out,
+        "# default_auth_url = \"https://example.com/access/access.html\"",
+    );
     line(out, "# trusted_auth_urls = []");
     line(out, "\n[service]");
     line(out, "# What apps are told about this platform.");
-    set(out, "name", answers.service_name.as_deref().unwrap_or("homecore"));
+    set(
+        out,
+        "name",
+        answers.service_name.as_deref().unwrap_or("homecore"),
+    );
     line(out, "# serial = \"2026112201\"");
     line(out, "# home = \"https://example.com/\"");
     line(out, "# support = \"https://example.com/support\"");
     line(out, "# terms = \"https://example.com/terms\"");
-    line(out, "# event_types = \"https://pryv.github.io/event-types/flat.json\"");
+    line(
+        out,
+        "# event_types = \"https://pryv.github.io/event-types/flat.json\"",
+    );
     line(out, "\n[log]");
-    line(out, "# auto (text on a terminal, JSON otherwise), json or text; error, warn, info, debug or trace.");
+    line(
+        out,
+        "# auto (text on a terminal, JSON otherwise), json or text; error, warn, info, debug or trace.",
+    );
     line(out, "# format = \"auto\"");
     line(out, "# level = \"info\"");
 }

@@ -7,10 +7,16 @@ use super::layers::{LoadError, merge};
 use super::{Answers, Config, render};
 
 fn load(text: &str, environment: &[(&str, &str)], set: &[&str]) -> Result<Config, LoadError> {
-    let environment: BTreeMap<String, String> =
-        environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let environment: BTreeMap<String, String> = environment
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
     let set: Vec<String> = set.iter().map(|s| (*s).to_owned()).collect();
-    merge(Some((Path::new("test.toml"), text.to_owned())), &environment, &set)
+    merge(
+        Some((Path::new("test.toml"), text.to_owned())),
+        &environment,
+        &set,
+    )
 }
 
 fn keys(result: Result<Config, LoadError>) -> Vec<String> {
@@ -35,10 +41,19 @@ fn defaults_are_complete() {
 #[test]
 fn flags_beat_the_environment_and_that_the_file() {
     let file = format!("{MINIMAL}[dns]\nttl_s = 1\n");
-    let environment = [("HOMECORE__DNS__TTL_S", "2"), ("HOMECORE__HTTP__LISTEN", "0.0.0.0:80")];
+    let environment = [
+        ("HOMECORE__DNS__TTL_S", "2"),
+        ("HOMECORE__HTTP__LISTEN", "0.0.0.0:80"),
+    ];
     let config = load(&file, &environment, &[]).unwrap();
     assert_eq!((config.dns.ttl_s, config.http.listen[0].port()), (2, 80));
-    assert_eq!(load(&file, &environment, &["dns.ttl_s=3"]).unwrap().dns.ttl_s, 3);
+    assert_eq!(
+        load(&file, &environment, &["dns.ttl_s=3"])
+            .unwrap()
+            .dns
+            .ttl_s,
+        3
+    );
 }
 
 #[test]
@@ -48,20 +63,38 @@ fn every_problem_is_named_at_once() {
                 [auth]\nadmin_access_key = \"short\"\n[log]\nlevel = \"loud\"\nformat = 3\n";
     let found = keys(load(file, &[("HOMECORE__X__Y", "1")], &["nonsense"]));
     for key in [
-        "--set", "core.id", "core.ipv4", "core.url", "htpp", "http.lisen", "http.listen",
-        "dns.domain", "dns.ttl_s", "auth.admin_access_key", "log.level", "log.format", "x",
+        "--set",
+        "core.id",
+        "core.ipv4",
+        "core.url",
+        "htpp",
+        "http.lisen",
+        "http.listen",
+        "dns.domain",
+        "dns.ttl_s",
+        "auth.admin_access_key",
+        "log.level",
+        "log.format",
+        "x",
     ] {
-        assert!(found.iter().any(|k| k == key), "{key} is missing in {found:?}");
+        assert!(
+            found.iter().any(|k| k == key),
+            "{key} is missing in {found:?}"
+        );
     }
 }
 
 #[test]
 fn a_near_miss_is_suggested() {
-    let Err(LoadError::Problems(problems)) = load(&format!("{MINIMAL}[http]\nlisen = []\n"), &[], &[])
+    let Err(LoadError::Problems(problems)) =
+        load(&format!("{MINIMAL}[http]\nlisen = []\n"), &[], &[])
     else {
         panic!("accepted")
     };
-    assert!(problems[0].message.contains("did you mean http.listen"), "{problems:?}");
+    assert!(
+        problems[0].message.contains("did you mean http.listen"),
+        "{problems:?}"
+    );
 }
 
 #[test]
@@ -97,7 +130,10 @@ fn static_records_and_platform_sections() {
          caa = [\"0 issue letsencrypt.org\"]\n[hostings.regions.eu]\nname = \"Europe\"\n"
     );
     let config = load(&file, &[], &["invitation_tokens=[\"enjoy\"]"]).unwrap();
-    assert_eq!(config.dns.statics["www"].cname.as_deref(), Some("x.example.net"));
+    assert_eq!(
+        config.dns.statics["www"].cname.as_deref(),
+        Some("x.example.net")
+    );
     assert_eq!(config.dns.root.mx, [(5, "m.example.net".to_owned())]);
     assert_eq!(config.platform["invitationTokens"], "[\"enjoy\"]");
     assert!(config.platform["hostings"].contains("Europe"));

@@ -14,9 +14,9 @@ use homecore_raft::records::{Core, CoreState, JoinToken as TokenRecord};
 use homecore_types::{CoreId, Millis};
 use tonic::{Request, Response, Status};
 
+use super::membership;
 use super::secrets::{random_text, sha256_hex};
 use super::token::JoinToken;
-use super::membership;
 use crate::cluster::{Cluster, CommandError};
 
 /// Another core must describe itself within this time to be shown as reachable.
@@ -41,7 +41,11 @@ impl Admin {
         let own = self.cluster.addresses.rpc.clone();
         let mut all = vec![own.clone()];
         all.extend(
-            self.cluster.directory().cores().map(|core| core.addresses.rpc.clone()).filter(|a| *a != own),
+            self.cluster
+                .directory()
+                .cores()
+                .map(|core| core.addresses.rpc.clone())
+                .filter(|a| *a != own),
         );
         all.truncate(8);
         all
@@ -54,7 +58,11 @@ impl Admin {
             return own;
         }
         let described = async {
-            let channel = self.cluster.peers.open(core.node, &core.addresses.rpc).ok()?;
+            let channel = self
+                .cluster
+                .peers
+                .open(core.node, &core.addresses.rpc)
+                .ok()?;
             let mut client = MembershipClient::new(channel);
             let answer = client.describe(DescribeRequest {}).await.ok()?;
             Some(answer.into_inner())
@@ -125,11 +133,14 @@ impl admin_server::Admin for Admin {
         request: Request<InviteRequest>,
     ) -> Result<Response<InviteReply>, Status> {
         let request = request.into_inner();
-        let core = CoreId::parse(request.core.clone())
-            .map_err(|error| Status::invalid_argument(format!("--id {:?}: {error}", request.core)))?;
+        let core = CoreId::parse(request.core.clone()).map_err(|error| {
+            Status::invalid_argument(format!("--id {:?}: {error}", request.core))
+        })?;
         let ttl = Duration::from_secs(request.ttl_seconds);
         if ttl.is_zero() || ttl > TOKEN_TTL_MAX {
-            return Err(Status::invalid_argument("--ttl must be between 1 second and 30 days"));
+            return Err(Status::invalid_argument(
+                "--ttl must be between 1 second and 30 days",
+            ));
         }
         if self.cluster.directory().core(&core).is_some() {
             return Err(Status::failed_precondition(
@@ -143,9 +154,20 @@ impl admin_server::Admin for Admin {
             secret: random_text(&*self.cluster.entropy),
         };
         let at = self.cluster.clock.now();
-        let put = Command::PutJoinToken { id: token.id(), core, at, expires: at + ttl };
-        self.cluster.done(put, "PutJoinToken").await.map_err(|error| status_of(&error))?;
-        Ok(Response::new(InviteReply { token: token.to_text(), expires_ms: (at + ttl).0 }))
+        let put = Command::PutJoinToken {
+            id: token.id(),
+            core,
+            at,
+            expires: at + ttl,
+        };
+        self.cluster
+            .done(put, "PutJoinToken")
+            .await
+            .map_err(|error| status_of(&error))?;
+        Ok(Response::new(InviteReply {
+            token: token.to_text(),
+            expires_ms: (at + ttl).0,
+        }))
     }
 
     async fn list_tokens(
@@ -177,7 +199,10 @@ impl admin_server::Admin for Admin {
         request: Request<RevokeTokenRequest>,
     ) -> Result<Response<RevokeTokenReply>, Status> {
         let id = request.into_inner().id;
-        let revoke = Command::RevokeJoinToken { id, at: self.cluster.clock.now() };
+        let revoke = Command::RevokeJoinToken {
+            id,
+            at: self.cluster.clock.now(),
+        };
         match self.cluster.done(revoke, "RevokeJoinToken").await {
             Ok(()) => Ok(Response::new(RevokeTokenReply { found: true })),
             Err(CommandError::Rejected(Rejection::UnknownToken)) => {
@@ -194,13 +219,20 @@ impl admin_server::Admin for Admin {
         let raft = self.cluster.platform.status();
         let directory = self.cluster.directory();
         let liveness = self.cluster.platform.liveness().await.ok();
-        let leader = raft.leader.and_then(|node| directory.core_by_node(node).cloned());
+        let leader = raft
+            .leader
+            .and_then(|node| directory.core_by_node(node).cloned());
         let mut rows = futures_util::future::join_all(
-            directory.cores().map(|core| self.row(Arc::clone(core), raft.last_log)),
+            directory
+                .cores()
+                .map(|core| self.row(Arc::clone(core), raft.last_log)),
         )
         .await;
         for row in &mut rows {
-            let peer = liveness.iter().flatten().find(|peer| peer.node.0 == row.node);
+            let peer = liveness
+                .iter()
+                .flatten()
+                .find(|peer| peer.node.0 == row.node);
             row.silent_ms = peer
                 .and_then(|peer| peer.silent)
                 .map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX));
@@ -208,7 +240,10 @@ impl admin_server::Admin for Admin {
         let voters = u64::try_from(raft.voters.len()).unwrap_or(0);
         Ok(Response::new(StatusReply {
             cluster: self.cluster.identity.cluster().to_string(),
-            domain: directory.config().and_then(|c| c.domain.clone()).unwrap_or_default(),
+            domain: directory
+                .config()
+                .and_then(|c| c.domain.clone())
+                .unwrap_or_default(),
             core: self.cluster.core.to_string(),
             term: raft.term,
             leader: leader.map(|core| core.id.to_string()).unwrap_or_default(),
@@ -223,20 +258,21 @@ impl admin_server::Admin for Admin {
         &self,
         request: Request<RemoveRequest>,
     ) -> Result<Response<RemoveReply>, Status> {
-        Ok(Response::new(membership::remove(&self.cluster, request.into_inner()).await))
+        Ok(Response::new(
+            membership::remove(&self.cluster, request.into_inner()).await,
+        ))
     }
 
-    async fn drain(
-        &self,
-        _request: Request<DrainRequest>,
-    ) -> Result<Response<DrainReply>, Status> {
+    async fn drain(&self, _request: Request<DrainRequest>) -> Result<Response<DrainReply>, Status> {
         let handed_over = self.cluster.platform.hand_over().await;
         let message = if handed_over {
             "this core does not lead the platform now"
         } else {
             "no other core can lead the platform now; this one still does"
         };
-        Ok(Response::new(DrainReply { message: message.to_owned() }))
+        Ok(Response::new(DrainReply {
+            message: message.to_owned(),
+        }))
     }
 }
 
@@ -259,4 +295,3 @@ pub(crate) fn spawn(
         }
     });
 }
-

@@ -37,7 +37,10 @@ struct Refused {
 }
 
 fn refused(reason: &'static str, message: impl Into<String>) -> Refused {
-    Refused { reason, message: message.into() }
+    Refused {
+        reason,
+        message: message.into(),
+    }
 }
 
 impl Enrolment {
@@ -47,7 +50,11 @@ impl Enrolment {
         join_secret: Option<Secret>,
         platform_config: String,
     ) -> Self {
-        Self { cluster, join_secret: join_secret.map(Arc::new), platform_config }
+        Self {
+            cluster,
+            join_secret: join_secret.map(Arc::new),
+            platform_config,
+        }
     }
 
     async fn admit(&self, request: JoinRequest) -> Result<Admission, Refused> {
@@ -101,11 +108,17 @@ impl Enrolment {
             return Ok(sha256_hex(request.secret.as_bytes()));
         }
         let secret = self.join_secret.as_ref().ok_or_else(|| {
-            refused("unknown", "this cluster has no join secret configured: use a token from `homecore invite`")
+            refused(
+                "unknown",
+                "this cluster has no join secret configured: use a token from `homecore invite`",
+            )
         })?;
         let expected = join_proof(secret, self.cluster.identity.ca(), core, key);
         if !Secret::new(hex(&expected)).matches(&hex(&request.proof)) {
-            return Err(refused("unknown", "the join secret is not the one of this cluster"));
+            return Err(refused(
+                "unknown",
+                "the join secret is not the one of this cluster",
+            ));
         }
         // The proof stands for a token of its own, one a core and key.
         let id = sha256_hex(&expected);
@@ -139,11 +152,22 @@ impl Enrolment {
         addresses: CoreAddresses,
     ) -> Result<NodeId, Refused> {
         let at = self.cluster.clock.now();
-        let command = Command::AdmitCore { token, core, key, addresses, at };
+        let command = Command::AdmitCore {
+            token,
+            core,
+            key,
+            addresses,
+            at,
+        };
         match self.cluster.platform.write(command).await {
             Ok(Answer::Admitted { node }) => Ok(node),
-            Ok(Answer::Rejected(rejection)) => Err(refused(reason(&rejection), rejection.to_string())),
-            Ok(other) => Err(refused("unavailable", format!("unexpected answer: {other}"))),
+            Ok(Answer::Rejected(rejection)) => {
+                Err(refused(reason(&rejection), rejection.to_string()))
+            }
+            Ok(other) => Err(refused(
+                "unavailable",
+                format!("unexpected answer: {other}"),
+            )),
             Err(error) => Err(refused(
                 "unavailable",
                 format!("the platform could not take the new core, try again: {error}"),
@@ -193,17 +217,28 @@ fn addresses(wire: WireAddresses) -> Result<CoreAddresses, String> {
     let parse = |texts: Vec<String>| -> Result<Vec<_>, String> {
         texts
             .into_iter()
-            .map(|text| text.parse().map_err(|_ip| format!("{text:?} is not an IPv4 address")))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_ip| format!("{text:?} is not an IPv4 address"))
+            })
             .collect()
     };
     let parse6 = |texts: Vec<String>| -> Result<Vec<_>, String> {
         texts
             .into_iter()
-            .map(|text| text.parse().map_err(|_ip| format!("{text:?} is not an IPv6 address")))
+            .map(|text| {
+                text.parse()
+                    .map_err(|_ip| format!("{text:?} is not an IPv6 address"))
+            })
             .collect()
     };
-    if !wire.url.ends_with('/') || !(wire.url.starts_with("http://") || wire.url.starts_with("https://")) {
-        return Err(format!("core.url {:?} must be an http(s) URL ending in '/'", wire.url));
+    if !wire.url.ends_with('/')
+        || !(wire.url.starts_with("http://") || wire.url.starts_with("https://"))
+    {
+        return Err(format!(
+            "core.url {:?} must be an http(s) URL ending in '/'",
+            wire.url
+        ));
     }
     Ok(CoreAddresses {
         rpc: wire.rpc,
@@ -243,10 +278,15 @@ impl enrolment_server::Enrolment for Enrolment {
             }
             Err(Refused { reason, message }) => {
                 tracing::warn!(core = %asked, reason, message, "a core was refused");
-                join_reply::Result::Refusal(JoinRefusal { reason: reason.to_owned(), message })
+                join_reply::Result::Refusal(JoinRefusal {
+                    reason: reason.to_owned(),
+                    message,
+                })
             }
         };
-        Ok(Response::new(JoinReply { result: Some(result) }))
+        Ok(Response::new(JoinReply {
+            result: Some(result),
+        }))
     }
 }
 
@@ -257,7 +297,10 @@ mod tests {
     #[test]
     fn a_proof_is_for_one_authority_core_and_key() {
         let secret = Secret::new("shared");
-        let (b, c) = (CoreId::parse("core-b").unwrap(), CoreId::parse("core-c").unwrap());
+        let (b, c) = (
+            CoreId::parse("core-b").unwrap(),
+            CoreId::parse("core-c").unwrap(),
+        );
         let proof = join_proof(&secret, b"ca", &b, "key");
         assert_ne!(proof, join_proof(&secret, b"other ca", &b, "key"));
         assert_ne!(proof, join_proof(&secret, b"ca", &c, "key"));
@@ -267,9 +310,25 @@ mod tests {
 
     #[test]
     fn addresses_from_strangers_are_checked() {
-        let good = WireAddresses { url: "http://a/".into(), rpc: "a:1".into(), ..Default::default() };
+        let good = WireAddresses {
+            url: "http://a/".into(),
+            rpc: "a:1".into(),
+            ..Default::default()
+        };
         assert!(addresses(good.clone()).is_ok());
-        assert!(addresses(WireAddresses { url: "http://a".into(), ..good.clone() }).is_err());
-        assert!(addresses(WireAddresses { ipv4: vec!["x".into()], ..good }).is_err());
+        assert!(
+            addresses(WireAddresses {
+                url: "http://a".into(),
+                ..good.clone()
+            })
+            .is_err()
+        );
+        assert!(
+            addresses(WireAddresses {
+                ipv4: vec!["x".into()],
+                ..good
+            })
+            .is_err()
+        );
     }
 }

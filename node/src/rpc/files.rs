@@ -32,12 +32,16 @@ impl DataDir {
             .mode(0o700)
             .create(root)
             .map_err(|source| error("make the data directory", root, source))?;
-        Ok(Self { root: root.to_owned() })
+        Ok(Self {
+            root: root.to_owned(),
+        })
     }
 
     /// The directory of a core that runs, or will be opened by another process.
     pub(crate) fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self {
+            root: root.to_owned(),
+        }
     }
 
     /// The directory itself.
@@ -102,9 +106,15 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 
 /// Reads a text file; none if there is none.
 pub(crate) fn read_text(path: &Path) -> Result<Option<String>, FileError> {
-    let Some(bytes) = read(path)? else { return Ok(None) };
+    let Some(bytes) = read(path)? else {
+        return Ok(None);
+    };
     String::from_utf8(bytes).map(Some).map_err(|_utf8| {
-        error("read", path, io::Error::new(io::ErrorKind::InvalidData, "it is not text"))
+        error(
+            "read",
+            path,
+            io::Error::new(io::ErrorKind::InvalidData, "it is not text"),
+        )
     })
 }
 
@@ -184,7 +194,11 @@ pub(crate) fn split_blocks(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 fn error(doing: &'static str, path: &Path, source: io::Error) -> FileError {
-    FileError { doing, path: path.to_owned(), source }
+    FileError {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]

@@ -52,7 +52,9 @@ pub(crate) enum JoinError {
         message: String,
     },
     /// Nobody answered.
-    #[error("no core answered: {attempts}. Check that one of them runs and that its gRPC port is reachable from here, then repeat the same command")]
+    #[error(
+        "no core answered: {attempts}. Check that one of them runs and that its gRPC port is reachable from here, then repeat the same command"
+    )]
     Unreachable {
         /// address: why; …
         attempts: String,
@@ -100,7 +102,10 @@ pub(crate) async fn join(
     if let Credential::Token(token) = credential
         && token.core != *core
     {
-        return Err(JoinError::OtherCore { token: token.core.clone(), configured: core.clone() });
+        return Err(JoinError::OtherCore {
+            token: token.core.clone(),
+            configured: core.clone(),
+        });
     }
     let key_pem = match files::read_text(&data.node_key())? {
         Some(key) => key,
@@ -123,7 +128,9 @@ pub(crate) async fn join(
             Err(Attempt::Fatal(error)) => return Err(error),
         }
     }
-    Err(JoinError::Unreachable { attempts: failures.join("; ") })
+    Err(JoinError::Unreachable {
+        attempts: failures.join("; "),
+    })
 }
 
 async fn attempt(
@@ -183,7 +190,9 @@ async fn connect(
     address: &str,
     pinned: &Arc<PinnedAuthority>,
 ) -> Result<EnrolmentClient<tonic::transport::Channel>, Attempt> {
-    let config = pinned.client_config().map_err(|e| Attempt::Fatal(e.into()))?;
+    let config = pinned
+        .client_config()
+        .map_err(|e| Attempt::Fatal(e.into()))?;
     let channel = peers::channel(address, pki::ANY_CORE, config)
         .map_err(|error: ChannelError| Attempt::Failed(error.to_string()))?;
     let mut client = EnrolmentClient::new(channel);
@@ -247,8 +256,15 @@ fn write_files(
     if ClusterKey::from_text(&admission.platform_secrets).is_none() {
         return Err(JoinError::Answer("its cluster key is malformed".to_owned()));
     }
-    let mut chain: Vec<Vec<u8>> = admission.certificate_chain.iter().map(|c| c.to_vec()).collect();
-    if chain.last().is_none_or(|last| last.as_slice() != ca.as_ref()) {
+    let mut chain: Vec<Vec<u8>> = admission
+        .certificate_chain
+        .iter()
+        .map(|c| c.to_vec())
+        .collect();
+    if chain
+        .last()
+        .is_none_or(|last| last.as_slice() != ca.as_ref())
+    {
         chain.push(ca.to_vec());
     }
     files::write(&data.node_certificate(), &files::join_blocks(&chain))?;
@@ -257,8 +273,11 @@ fn write_files(
         .map_err(|error| JoinError::Answer(format!("its members cannot be noted: {error}")))?;
     files::write(&data.first_members(), &members)?;
     files::write(&data.cluster_key(), admission.platform_secrets.as_bytes())?;
-    let identity =
-        NodeIdentity { cluster, node: NodeId(admission.node), core: core.clone() };
+    let identity = NodeIdentity {
+        cluster,
+        node: NodeId(admission.node),
+        core: core.clone(),
+    };
     homecore_raft::identity::store(&data.platform(), &identity).map_err(JoinError::Identity)?;
     Ok(identity)
 }

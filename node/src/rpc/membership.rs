@@ -7,8 +7,8 @@ use homecore_proto::membership::{
     CoreStatus, DescribeRequest, RemoveReply, RemoveRequest, RenewReply, RenewRequest,
     membership_server,
 };
-use homecore_raft::command::Command;
 use homecore_raft::Role;
+use homecore_raft::command::Command;
 use homecore_raft::records::CoreState;
 use homecore_types::CoreId;
 use tonic::{Request, Response, Status};
@@ -69,7 +69,10 @@ pub(crate) fn describe(cluster: &Cluster) -> CoreStatus {
 
 /// Removes a core from the platform; from any member.
 pub(crate) async fn remove(cluster: &Cluster, request: RemoveRequest) -> RemoveReply {
-    let refuse = |message: String| RemoveReply { removed: false, message };
+    let refuse = |message: String| RemoveReply {
+        removed: false,
+        message,
+    };
     let core = match CoreId::parse(request.core.clone()) {
         Ok(core) => core,
         Err(error) => return refuse(format!("{:?} is no core id: {error}", request.core)),
@@ -107,7 +110,9 @@ impl membership_server::Membership for Membership {
         request: Request<RenewRequest>,
     ) -> Result<Response<RenewReply>, Status> {
         let Some(Caller(node)) = request.extensions().get().copied() else {
-            return Err(Status::unauthenticated("a core's certificate is needed here"));
+            return Err(Status::unauthenticated(
+                "a core's certificate is needed here",
+            ));
         };
         let request = request.into_inner();
         let key = pki::key_of_request(&request.signing_request)
@@ -141,6 +146,8 @@ impl membership_server::Membership for Membership {
         &self,
         request: Request<RemoveRequest>,
     ) -> Result<Response<RemoveReply>, Status> {
-        Ok(Response::new(remove(&self.cluster, request.into_inner()).await))
+        Ok(Response::new(
+            remove(&self.cluster, request.into_inner()).await,
+        ))
     }
 }

@@ -60,12 +60,13 @@ impl homecore_raft::network::Peers for Peers {
         core: &str,
         rpc: &str,
     ) -> Result<Channel, homecore_raft::PeerError> {
-        self.open(node, rpc).map_err(|source| homecore_raft::PeerError {
-            node,
-            core: core.to_owned(),
-            rpc: rpc.to_owned(),
-            source: Box::new(source),
-        })
+        self.open(node, rpc)
+            .map_err(|source| homecore_raft::PeerError {
+                node,
+                core: core.to_owned(),
+                rpc: rpc.to_owned(),
+                source: Box::new(source),
+            })
     }
 }
 
@@ -75,8 +76,13 @@ pub(crate) fn channel(
     name: &str,
     config: Arc<ClientConfig>,
 ) -> Result<Channel, ChannelError> {
-    let bad = || ChannelError::Address { address: address.to_owned() };
-    if address.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err()) {
+    let bad = || ChannelError::Address {
+        address: address.to_owned(),
+    };
+    if address
+        .rsplit_once(':')
+        .is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
+    {
         return Err(bad());
     }
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
@@ -89,14 +95,16 @@ pub(crate) fn channel(
     let server_name = ServerName::try_from(name.to_owned()).map_err(|_name| bad())?;
     let connector = TlsConnector::from(config);
     let address: Arc<str> = Arc::from(address);
-    Ok(endpoint.connect_with_connector_lazy(tower::service_fn(move |_uri: Uri| {
-        let (connector, server_name, address) =
-            (connector.clone(), server_name.clone(), Arc::clone(&address));
-        async move {
-            let tcp = TcpStream::connect(&*address).await?;
-            tcp.set_nodelay(true)?;
-            let tls = connector.connect(server_name, tcp).await?;
-            Ok::<_, std::io::Error>(TokioIo::new(tls))
-        }
-    })))
+    Ok(
+        endpoint.connect_with_connector_lazy(tower::service_fn(move |_uri: Uri| {
+            let (connector, server_name, address) =
+                (connector.clone(), server_name.clone(), Arc::clone(&address));
+            async move {
+                let tcp = TcpStream::connect(&*address).await?;
+                tcp.set_nodelay(true)?;
+                let tls = connector.connect(server_name, tcp).await?;
+                Ok::<_, std::io::Error>(TokioIo::new(tls))
+            }
+        })),
+    )
 }

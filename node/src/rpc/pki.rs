@@ -5,7 +5,7 @@
 //! and [`ANY_CORE`] (any core of a cluster, for a joiner that does not know whom it reached). The
 //! CA's key is in the platform store, sealed: any member can sign, and none needs to be special.
 
-use homecore_types::{ClusterId, Clock, Millis, NodeId};
+use homecore_types::{Clock, ClusterId, Millis, NodeId};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -61,13 +61,17 @@ pub(crate) fn new_authority(
     params.distinguished_name = named(&format!("homecore cluster {cluster}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let certificate = params.self_signed(&key).map_err(failed("signing the CA's certificate"))?;
+    let certificate = params
+        .self_signed(&key)
+        .map_err(failed("signing the CA's certificate"))?;
     Ok((certificate.der().clone(), key.serialize_pem()))
 }
 
 /// A new key for a core (PEM).
 pub(crate) fn new_key() -> Result<String, PkiError> {
-    Ok(KeyPair::generate().map_err(failed("drawing this core's key"))?.serialize_pem())
+    Ok(KeyPair::generate()
+        .map_err(failed("drawing this core's key"))?
+        .serialize_pem())
 }
 
 /// A signing request (PKCS#10 DER) for a core's key. Only the public key in it counts: the names
@@ -77,7 +81,9 @@ pub(crate) fn signing_request(key_pem: &str) -> Result<Vec<u8>, PkiError> {
     let mut params = CertificateParams::new(vec![ANY_CORE.to_owned()])
         .map_err(failed("making a signing request"))?;
     params.distinguished_name = named("joining core");
-    let request = params.serialize_request(&key).map_err(failed("making a signing request"))?;
+    let request = params
+        .serialize_request(&key)
+        .map_err(failed("making a signing request"))?;
     Ok(request.der().to_vec())
 }
 
@@ -87,7 +93,9 @@ pub(crate) fn key_of_request(request: &[u8]) -> Result<String, PkiError> {
         request.to_vec(),
     ))
     .map_err(failed("reading the signing request"))?;
-    Ok(super::secrets::sha256_hex(rcgen::PublicKeyData::der_bytes(&request.public_key)))
+    Ok(super::secrets::sha256_hex(rcgen::PublicKeyData::der_bytes(
+        &request.public_key,
+    )))
 }
 
 /// Signs a core's request: the chain to present, leaf first.
@@ -113,11 +121,15 @@ pub(crate) fn sign(
     params.not_after = valid.not_after;
     params.distinguished_name = named(&format!("homecore node {node}"));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
     params.use_authority_key_identifier_extension = true;
     request.params = params;
-    let leaf = request.signed_by(&issuer).map_err(failed("signing a core's certificate"))?;
+    let leaf = request
+        .signed_by(&issuer)
+        .map_err(failed("signing a core's certificate"))?;
     Ok(vec![leaf.der().clone(), ca_certificate.clone()])
 }
 
@@ -135,9 +147,15 @@ pub(crate) fn node_of(certificate: &CertificateDer<'_>) -> Result<(NodeId, Strin
         .map_err(|error| PkiError::Unreadable(error.to_string()))?
         .ok_or(PkiError::NoNode)?;
     for name in &names.value.general_names {
-        let x509_parser::extensions::GeneralName::DNSName(name) = name else { continue };
-        let Some(rest) = name.strip_suffix(".homecore.internal") else { continue };
-        let Some((node, cluster)) = rest.split_once('.') else { continue };
+        let x509_parser::extensions::GeneralName::DNSName(name) = name else {
+            continue;
+        };
+        let Some(rest) = name.strip_suffix(".homecore.internal") else {
+            continue;
+        };
+        let Some((node, cluster)) = rest.split_once('.') else {
+            continue;
+        };
         if let Some(Ok(number)) = node.strip_prefix("node-").map(str::parse) {
             return Ok((NodeId(number), cluster.to_owned()));
         }
@@ -149,7 +167,9 @@ pub(crate) fn node_of(certificate: &CertificateDer<'_>) -> Result<(NodeId, Strin
 pub(crate) fn expiry(certificate: &CertificateDer<'_>) -> Result<Millis, PkiError> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
         .map_err(|error| PkiError::Unreadable(error.to_string()))?;
-    Ok(Millis(parsed.validity().not_after.timestamp().saturating_mul(1000)))
+    Ok(Millis(
+        parsed.validity().not_after.timestamp().saturating_mul(1000),
+    ))
 }
 
 fn validity(now: Millis, life: Duration) -> Result<CertificateParams, PkiError> {
@@ -180,10 +200,16 @@ mod tests {
         let key = new_key().unwrap();
         let request = signing_request(&key).unwrap();
         let chain = sign(&request, NodeId(7), &cluster, &ca, &ca_key, &SystemClock).unwrap();
-        assert_eq!(node_of(&chain[0]).unwrap(), (NodeId(7), cluster.to_string()));
+        assert_eq!(
+            node_of(&chain[0]).unwrap(),
+            (NodeId(7), cluster.to_string())
+        );
         assert!(node_of(&ca).is_err());
         assert!(expiry(&chain[0]).unwrap() > SystemClock.now());
-        assert_eq!(key_of_request(&request).unwrap(), key_of_request(&signing_request(&key).unwrap()).unwrap());
+        assert_eq!(
+            key_of_request(&request).unwrap(),
+            key_of_request(&signing_request(&key).unwrap()).unwrap()
+        );
     }
 
     #[test]

@@ -60,7 +60,9 @@ impl ClusterKey {
         entropy: &dyn Entropy,
     ) -> Result<SealedSecrets, SealError> {
         let plain = serde_json::to_vec(secrets).map_err(|_unlikely| SealError::Format)?;
-        Ok(SealedSecrets { envelope: seal(&self.0, "platform-secrets", &plain, entropy)? })
+        Ok(SealedSecrets {
+            envelope: seal(&self.0, "platform-secrets", &plain, entropy)?,
+        })
     }
 
     /// Opens the platform's secrets.
@@ -122,11 +124,13 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 /// Lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        write!(text, "{byte:02x}").unwrap_or_default();
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a String cannot fail.
+            write!(text, "{byte:02x}").unwrap_or_default();
+            text
+        })
 }
 
 fn seal(
@@ -185,7 +189,10 @@ mod tests {
             files_read_token_secret: Secret::new("files"),
         };
         let sealed = key.seal(&secrets, &SystemEntropy).unwrap();
-        assert_eq!(key.open(&sealed).unwrap().admin_access_key.expose(), "admin");
+        assert_eq!(
+            key.open(&sealed).unwrap().admin_access_key.expose(),
+            "admin"
+        );
         let again = ClusterKey::from_text(&key.to_text()).unwrap();
         assert!(again.open(&sealed).is_ok());
         assert_eq!(

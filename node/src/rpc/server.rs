@@ -56,8 +56,13 @@ pub(crate) fn spawn(
 ) -> Result<(), super::tls::TlsError> {
     let acceptor = TlsAcceptor::from(services.cluster.identity.server_config()?);
     let (sender, receiver) = mpsc::channel(64);
-    tasks.spawn("rpc-accept", accept(listener, acceptor, sender, stop.clone()));
-    let members = MembersOnly { cluster: Arc::clone(&services.cluster) };
+    tasks.spawn(
+        "rpc-accept",
+        accept(listener, acceptor, sender, stop.clone()),
+    );
+    let members = MembersOnly {
+        cluster: Arc::clone(&services.cluster),
+    };
     let platform = &services.cluster.platform;
     let router = tonic::transport::Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
@@ -167,7 +172,9 @@ impl Interceptor for MembersOnly {
         let (node, cluster) =
             pki::node_of(leaf).map_err(|error| Status::unauthenticated(error.to_string()))?;
         if cluster != self.cluster.identity.cluster().as_str() {
-            return Err(Status::permission_denied("the certificate is of another cluster"));
+            return Err(Status::permission_denied(
+                "the certificate is of another cluster",
+            ));
         }
         if !self.cluster.is_member(node) {
             return Err(Status::permission_denied(format!(

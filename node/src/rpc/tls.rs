@@ -11,9 +11,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
-};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use thiserror::Error;
 
 use super::pki::{self, PkiError};
@@ -79,7 +77,8 @@ impl Identity {
 
     /// Uses a renewed certificate from the next handshake on.
     pub(crate) fn replace(&self, chain: Vec<CertificateDer<'static>>) -> Result<(), TlsError> {
-        self.current.store(Arc::new(certified(self.key_pem.expose(), chain)?));
+        self.current
+            .store(Arc::new(certified(self.key_pem.expose(), chain)?));
         Ok(())
     }
 
@@ -150,11 +149,7 @@ impl ResolvesServerCert for Identity {
 }
 
 impl ResolvesClientCert for Identity {
-    fn resolve(
-        &self,
-        _hints: &[&[u8]],
-        _schemes: &[SignatureScheme],
-    ) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         Some(self.current.load_full())
     }
 
@@ -163,10 +158,7 @@ impl ResolvesClientCert for Identity {
     }
 }
 
-fn certified(
-    key_pem: &str,
-    chain: Vec<CertificateDer<'static>>,
-) -> Result<CertifiedKey, TlsError> {
+fn certified(key_pem: &str, chain: Vec<CertificateDer<'static>>) -> Result<CertifiedKey, TlsError> {
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(TlsError::Key)?;
     CertifiedKey::from_der(chain, key, &provider()).map_err(TlsError::Identity)
 }
@@ -182,12 +174,18 @@ pub(crate) struct PinnedAuthority {
 impl PinnedAuthority {
     /// Pins a CA by the hex SHA-256 of its certificate.
     pub(crate) fn new(fingerprint: Option<String>) -> Arc<Self> {
-        Arc::new(Self { fingerprint, seen: std::sync::Mutex::new(None) })
+        Arc::new(Self {
+            fingerprint,
+            seen: std::sync::Mutex::new(None),
+        })
     }
 
     /// The CA of the last server that was accepted.
     pub(crate) fn seen(&self) -> Option<CertificateDer<'static>> {
-        self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.seen
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     /// A client configuration that verifies servers this way, without a certificate of its own.
@@ -215,7 +213,11 @@ impl ServerCertVerifier for PinnedAuthority {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let authority = intermediates
             .iter()
-            .find(|c| self.fingerprint.as_ref().is_none_or(|pinned| sha256_hex(c) == *pinned))
+            .find(|c| {
+                self.fingerprint
+                    .as_ref()
+                    .is_none_or(|pinned| sha256_hex(c) == *pinned)
+            })
             .ok_or_else(|| {
                 rustls::Error::General(
                     "this core belongs to another cluster: its CA is not the one in the token"
@@ -229,7 +231,10 @@ impl ServerCertVerifier for PinnedAuthority {
             .map_err(|error| rustls::Error::General(error.to_string()))?;
         let verified =
             verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp, now)?;
-        *self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+        *self
+            .seen
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) =
             Some(authority.clone().into_owned());
         Ok(verified)
     }
@@ -263,6 +268,8 @@ impl ServerCertVerifier for PinnedAuthority {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -38,7 +38,9 @@ pub(crate) struct JoinToken {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum TokenError {
     /// Something else.
-    #[error("this is not a join token: one begins with {PREFIX:?} and is printed by `homecore invite`")]
+    #[error(
+        "this is not a join token: one begins with {PREFIX:?} and is printed by `homecore invite`"
+    )]
     NotAToken,
     /// Of a newer version.
     #[error("this join token was made by a newer version of homecore; install that version here")]
@@ -68,9 +70,15 @@ impl JoinToken {
                 .strip_prefix("hc")
                 .and_then(|rest| rest.split_once('.'))
                 .is_some_and(|(version, _)| version.parse::<u32>().is_ok());
-            return Err(if newer { TokenError::Newer } else { TokenError::NotAToken });
+            return Err(if newer {
+                TokenError::Newer
+            } else {
+                TokenError::NotAToken
+            });
         };
-        let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_base64| TokenError::Damaged)?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(encoded)
+            .map_err(|_base64| TokenError::Damaged)?;
         let (sum, body) = bytes.split_at_checked(4).ok_or(TokenError::Damaged)?;
         if sum != checksum(body) {
             return Err(TokenError::Damaged);
@@ -95,7 +103,10 @@ mod tests {
 
     fn token() -> JoinToken {
         JoinToken {
-            addresses: vec!["10.0.0.1:4002".to_owned(), "core-b.example.com:4002".to_owned()],
+            addresses: vec![
+                "10.0.0.1:4002".to_owned(),
+                "core-b.example.com:4002".to_owned(),
+            ],
             ca_fingerprint: "ab".repeat(32),
             core: CoreId::parse("core-b").unwrap(),
             secret: Secret::new("s3cret"),
@@ -104,7 +115,10 @@ mod tests {
 
     #[test]
     fn comes_back_and_hides_its_secret() {
-        assert_eq!(JoinToken::parse(&format!("  {}\n", token().to_text())), Ok(token()));
+        assert_eq!(
+            JoinToken::parse(&format!("  {}\n", token().to_text())),
+            Ok(token())
+        );
         assert!(!format!("{:?}", token()).contains("s3cret"));
     }
 
@@ -115,7 +129,11 @@ mod tests {
             let mut letters: Vec<char> = text.chars().collect();
             letters[at] = if letters[at] == 'A' { 'B' } else { 'A' };
             let changed: String = letters.into_iter().collect();
-            assert_eq!(JoinToken::parse(&changed), Err(TokenError::Damaged), "at {at}");
+            assert_eq!(
+                JoinToken::parse(&changed),
+                Err(TokenError::Damaged),
+                "at {at}"
+            );
         }
     }
 
@@ -125,6 +143,9 @@ mod tests {
         assert_eq!(JoinToken::parse(""), Err(TokenError::NotAToken));
         assert_eq!(JoinToken::parse("hc9.abc"), Err(TokenError::Newer));
         assert_eq!(JoinToken::parse("hc1.abc"), Err(TokenError::Damaged));
-        assert_eq!(JoinToken::parse(&"x".repeat(10_000)), Err(TokenError::NotAToken));
+        assert_eq!(
+            JoinToken::parse(&"x".repeat(10_000)),
+            Err(TokenError::NotAToken)
+        );
     }
 }

@@ -42,12 +42,17 @@ impl users_server::Users for Users {
         let result = match self.accounts.create(account).await {
             Ok(token) => create_user_reply::Result::Token(token.expose().to_owned()),
             Err(CreateError::Refused { id, message }) => {
-                create_user_reply::Result::Refusal(Refusal { id: id.wire().to_owned(), message })
+                create_user_reply::Result::Refusal(Refusal {
+                    id: id.wire().to_owned(),
+                    message,
+                })
             }
             Err(CreateError::Unavailable(unavailable)) => {
                 return Err(Status::unavailable(unavailable.reason));
             }
         };
-        Ok(Response::new(CreateUserReply { result: Some(result) }))
+        Ok(Response::new(CreateUserReply {
+            result: Some(result),
+        }))
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use homecore_raft::command::Founding;
 use homecore_raft::identity::{self, Identity as Member};
 use homecore_raft::records::PlatformConfig;
-use homecore_types::{ClusterId, Clock, Entropy, NodeId};
+use homecore_types::{Clock, ClusterId, Entropy, NodeId};
 use rustls::pki_types::CertificateDer;
 
 use crate::config::Config;
@@ -70,7 +70,12 @@ pub(super) fn identify(
         .with_context(|| format!("{} is missing", data.node_key().display()))?;
     let chain = files::read(&data.node_certificate())?
         .and_then(|bytes| files::split_blocks(&bytes))
-        .with_context(|| format!("{} is missing or damaged", data.node_certificate().display()))?;
+        .with_context(|| {
+            format!(
+                "{} is missing or damaged",
+                data.node_certificate().display()
+            )
+        })?;
     let chain = chain.into_iter().map(CertificateDer::from).collect();
     let key = files::read_text(&data.cluster_key())?
         .as_deref()
@@ -78,19 +83,26 @@ pub(super) fn identify(
         .with_context(|| format!("{} is missing or damaged", data.cluster_key().display()))?;
     let identity = Identity::new(member.cluster.clone(), &key_pem, chain)?;
     if identity.node() != member.node {
-        bail!("the certificate in {} is of another core", data.node_certificate().display());
+        bail!(
+            "the certificate in {} is of another core",
+            data.node_certificate().display()
+        );
     }
     let founding = match files::read(&founding_file(data))? {
-        Some(bytes) => {
-            Some(serde_json::from_slice(&bytes).context("founding.json is damaged")?)
-        }
+        Some(bytes) => Some(serde_json::from_slice(&bytes).context("founding.json is damaged")?),
         None => None,
     };
     let first_members = match files::read(&data.first_members())? {
         Some(bytes) => serde_json::from_slice(&bytes).context("members.json is damaged")?,
         None => BTreeSet::new(),
     };
-    Ok(Membership { member, identity, key, first_members, founding })
+    Ok(Membership {
+        member,
+        identity,
+        key,
+        first_members,
+        founding,
+    })
 }
 
 /// The founding is in the log: its file is not needed any more.
@@ -138,7 +150,11 @@ fn found(
     files::write(&data.node_certificate(), &files::join_blocks(&chain))?;
     files::write(&data.cluster_key(), key.to_text().as_bytes())?;
     files::write(&founding_file(data), &serde_json::to_vec(&founding)?)?;
-    let member = Member { cluster, node: FIRST_NODE, core: config.core.id.clone() };
+    let member = Member {
+        cluster,
+        node: FIRST_NODE,
+        core: config.core.id.clone(),
+    };
     identity::store(&data.platform(), &member)?;
     tracing::info!(cluster = %member.cluster, core = %member.core, "founding a new cluster");
     Ok(member)

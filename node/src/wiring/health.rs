@@ -25,7 +25,11 @@ pub(super) struct CoreHealth {
 impl CoreHealth {
     /// Of this core.
     pub(super) fn new(cluster: Arc<Cluster>, users: Users) -> Self {
-        Self { cluster, users, served_once: AtomicBool::new(false) }
+        Self {
+            cluster,
+            users,
+            served_once: AtomicBool::new(false),
+        }
     }
 }
 
@@ -43,7 +47,10 @@ impl Health for CoreHealth {
             }
             Some(CoreState::Joining) | None => {}
         }
-        Readiness { ready: reasons.is_empty(), reasons }
+        Readiness {
+            ready: reasons.is_empty(),
+            reasons,
+        }
     }
 
     fn metrics(&self) -> Option<String> {
@@ -52,22 +59,72 @@ impl Health for CoreHealth {
         let directory = self.cluster.directory();
         let mut text = String::new();
         let mut gauge = |name: &str, help: &str, value: u64| {
-            let _infallible =
-                writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+            let _infallible = writeln!(
+                text,
+                "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"
+            );
         };
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        gauge("homecore_raft_term", "Term of the platform store.", raft.term);
-        gauge("homecore_raft_is_leader", "1 on the leader.", u64::from(raft.role == Role::Leader));
-        gauge("homecore_raft_has_leader", "1 where a leader is known.", u64::from(raft.leader.is_some()));
-        gauge("homecore_raft_applied_index", "Last applied log index.", raft.applied.unwrap_or(0));
-        gauge("homecore_raft_last_log_index", "Last log index.", raft.last_log.unwrap_or(0));
-        gauge("homecore_raft_voters", "Voters of the platform store.", count(raft.voters.len()));
-        gauge("homecore_platform_cores", "Cores of the platform.", count(directory.cores().count()));
-        gauge("homecore_store_open_users", "Users whose databases are open.", count(store.open_writers));
-        gauge("homecore_store_queued_writes", "Writes that wait.", count(store.queued_writes));
-        gauge("homecore_store_queued_reads", "Reads that wait.", count(store.queued_reads));
-        gauge("homecore_journal_position", "Last position of the journal.", store.journal_last.0);
-        gauge("homecore_journal_bytes", "Size of the journal.", store.journal_bytes.unwrap_or(0));
+        gauge(
+            "homecore_raft_term",
+            "Term of the platform store.",
+            raft.term,
+        );
+        gauge(
+            "homecore_raft_is_leader",
+            "1 on the leader.",
+            u64::from(raft.role == Role::Leader),
+        );
+        gauge(
+            "homecore_raft_has_leader",
+            "1 where a leader is known.",
+            u64::from(raft.leader.is_some()),
+        );
+        gauge(
+            "homecore_raft_applied_index",
+            "Last applied log index.",
+            raft.applied.unwrap_or(0),
+        );
+        gauge(
+            "homecore_raft_last_log_index",
+            "Last log index.",
+            raft.last_log.unwrap_or(0),
+        );
+        gauge(
+            "homecore_raft_voters",
+            "Voters of the platform store.",
+            count(raft.voters.len()),
+        );
+        gauge(
+            "homecore_platform_cores",
+            "Cores of the platform.",
+            count(directory.cores().count()),
+        );
+        gauge(
+            "homecore_store_open_users",
+            "Users whose databases are open.",
+            count(store.open_writers),
+        );
+        gauge(
+            "homecore_store_queued_writes",
+            "Writes that wait.",
+            count(store.queued_writes),
+        );
+        gauge(
+            "homecore_store_queued_reads",
+            "Reads that wait.",
+            count(store.queued_reads),
+        );
+        gauge(
+            "homecore_journal_position",
+            "Last position of the journal.",
+            store.journal_last.0,
+        );
+        gauge(
+            "homecore_journal_bytes",
+            "Size of the journal.",
+            store.journal_bytes.unwrap_or(0),
+        );
         Some(text)
     }
 }

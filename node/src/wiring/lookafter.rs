@@ -36,7 +36,10 @@ pub(super) fn spawn(
     let stop = tasks.stop_signal();
     tasks.spawn("announce", announce(Arc::clone(cluster), stop.clone()));
     tasks.spawn("settle", settle(Arc::clone(accounts), stop.clone()));
-    tasks.spawn("renew", renew(Arc::clone(cluster), data.clone(), stop.clone()));
+    tasks.spawn(
+        "renew",
+        renew(Arc::clone(cluster), data.clone(), stop.clone()),
+    );
     tasks.spawn("drift", drift(Arc::clone(cluster), config.clone(), stop));
 }
 
@@ -120,21 +123,23 @@ async fn renew(cluster: Arc<Cluster>, data: DataDir, stop: CancellationToken) {
 }
 
 async fn renew_if_due(cluster: &Cluster, data: &DataDir) -> anyhow::Result<bool> {
-    let Some(leaf) = cluster.identity.leaf() else { return Ok(false) };
+    let Some(leaf) = cluster.identity.leaf() else {
+        return Ok(false);
+    };
     let left = pki::expiry(&leaf)?.since(cluster.clock.now());
     if left > pki::CERTIFICATE_LIFE / 3 {
         return Ok(false);
     }
     let request = cluster.identity.signing_request()?;
-    let chain: Vec<CertificateDer<'static>> =
-        match cluster.sign(&request, cluster.identity.node()) {
-            Ok(chain) => chain,
-            // Any member can sign; this one may lack the secrets for a moment.
-            Err(error) => match ask_for_certificate(cluster, request).await? {
-                Some(chain) => chain,
-                None => return Err(error.into()),
-            },
-        };
+    let chain: Vec<CertificateDer<'static>> = match cluster.sign(&request, cluster.identity.node())
+    {
+        Ok(chain) => chain,
+        // Any member can sign; this one may lack the secrets for a moment.
+        Err(error) => match ask_for_certificate(cluster, request).await? {
+            Some(chain) => chain,
+            None => return Err(error.into()),
+        },
+    };
     let blocks: Vec<Vec<u8>> = chain.iter().map(|c| c.to_vec()).collect();
     files::write(&data.node_certificate(), &files::join_blocks(&blocks))?;
     cluster.identity.replace(chain)?;
@@ -145,14 +150,25 @@ async fn ask_for_certificate(
     cluster: &Cluster,
     request: Vec<u8>,
 ) -> anyhow::Result<Option<Vec<CertificateDer<'static>>>> {
-    for core in cluster.directory().cores().filter(|core| core.id != cluster.core) {
+    for core in cluster
+        .directory()
+        .cores()
+        .filter(|core| core.id != cluster.core)
+    {
         let channel = cluster.peers.open(core.node, &core.addresses.rpc)?;
-        let renew = RenewRequest { signing_request: request.clone().into() };
+        let renew = RenewRequest {
+            signing_request: request.clone().into(),
+        };
         let mut client = MembershipClient::new(channel);
         let asked = client.renew_certificate(renew);
         if let Ok(Ok(reply)) = tokio::time::timeout(Duration::from_secs(5), asked).await {
             let chain = reply.into_inner().certificate_chain;
-            return Ok(Some(chain.into_iter().map(|c| CertificateDer::from(c.to_vec())).collect()));
+            return Ok(Some(
+                chain
+                    .into_iter()
+                    .map(|c| CertificateDer::from(c.to_vec()))
+                    .collect(),
+            ));
         }
     }
     Ok(None)
@@ -173,7 +189,10 @@ async fn drift(cluster: Arc<Cluster>, config: Config, stop: CancellationToken) {
             }
             for (key, value) in &config.platform {
                 if platform.sections.get(key) != Some(value) {
-                    tracing::warn!(key, "[platform-drift] the file differs from the platform, which wins");
+                    tracing::warn!(
+                        key,
+                        "[platform-drift] the file differs from the platform, which wins"
+                    );
                 }
             }
             return;

@@ -39,7 +39,10 @@ impl Kind {
 }
 
 impl From<Kind> for u8 {
-    #[expect(clippy::as_conversions, reason = "the discriminant is the stored number")]
+    #[expect(
+        clippy::as_conversions,
+        reason = "the discriminant is the stored number"
+    )]
     fn from(kind: Kind) -> Self {
         kind as Self
     }

@@ -19,11 +19,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     /// [`StoreError::UserExists`], or of the disk.
-    fn create(
-        &self,
-        user: &UserId,
-        applied: Position,
-    ) -> Result<Box<dyn UserDatabase>, StoreError>;
+    fn create(&self, user: &UserId, applied: Position)
+    -> Result<Box<dyn UserDatabase>, StoreError>;
 
     /// Opens a user's database for writing. At most one is open at a time.
     ///
@@ -131,8 +128,12 @@ pub trait View {
     ///
     /// # Errors
     /// Of the engine.
-    fn list(&self, kind: Kind, after: Option<&str>, limit: usize)
-    -> Result<Vec<Document>, StoreError>;
+    fn list(
+        &self,
+        kind: Kind,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError>;
 
     /// The present version of what changed after `since`, oldest change first, at most `limit`.
     ///

@@ -66,6 +66,9 @@ impl StoreError {
         doing: impl Into<String>,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self::Engine { doing: doing.into(), source: source.into() }
+        Self::Engine {
+            doing: doing.into(),
+            source: source.into(),
+        }
     }
 }

@@ -43,7 +43,11 @@ pub mod key {
     pub fn push_f64(key: &mut Vec<u8>, number: f64) {
         let number = if number == 0.0 { 0.0 } else { number };
         let bits = number.to_bits();
-        let ordered = if bits >> 63 == 1 { !bits } else { bits | (1 << 63) };
+        let ordered = if bits >> 63 == 1 {
+            !bits
+        } else {
+            bits | (1 << 63)
+        };
         key.extend_from_slice(&ordered.to_be_bytes());
     }
 
@@ -111,7 +115,17 @@ mod tests {
 
     #[test]
     fn floats_sort_as_numbers() {
-        let numbers = [f64::NEG_INFINITY, f64::MIN, -1.5, -1e-300, 0.0, 1e-300, 1.5, 2.0, f64::MAX];
+        let numbers = [
+            f64::NEG_INFINITY,
+            f64::MIN,
+            -1.5,
+            -1e-300,
+            0.0,
+            1e-300,
+            1.5,
+            2.0,
+            f64::MAX,
+        ];
         let keys: Vec<Vec<u8>> = numbers
             .iter()
             .map(|n| {

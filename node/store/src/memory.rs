@@ -51,9 +51,17 @@ impl MemoryEngine {
         for (user, slot) in &*self.lock() {
             let survivor = choose(slot.versions.len()).min(slot.versions.len().saturating_sub(1));
             let versions = slot.versions.get(survivor).cloned().into_iter().collect();
-            left.insert(user.clone(), Slot { versions, is_open: false });
+            left.insert(
+                user.clone(),
+                Slot {
+                    versions,
+                    is_open: false,
+                },
+            );
         }
-        Self { users: Arc::new(Mutex::new(left)) }
+        Self {
+            users: Arc::new(Mutex::new(left)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<UserId, Slot>> {
@@ -82,9 +90,19 @@ impl Engine for MemoryEngine {
             return Err(StoreError::UserExists { user: user.clone() });
         }
         let state = State::starting_at(applied);
-        users.insert(user.clone(), Slot { versions: vec![state.clone()], is_open: true });
+        users.insert(
+            user.clone(),
+            Slot {
+                versions: vec![state.clone()],
+                is_open: true,
+            },
+        );
         drop(users);
-        Ok(Box::new(MemoryDatabase::new(self.clone(), user.clone(), state)))
+        Ok(Box::new(MemoryDatabase::new(
+            self.clone(),
+            user.clone(),
+            state,
+        )))
     }
 
     fn open(&self, user: &UserId) -> Result<Box<dyn UserDatabase>, StoreError> {
@@ -97,14 +115,21 @@ impl Engine for MemoryEngine {
         slot.is_open = true;
         let state = slot.current();
         drop(users);
-        Ok(Box::new(MemoryDatabase::new(self.clone(), user.clone(), state)))
+        Ok(Box::new(MemoryDatabase::new(
+            self.clone(),
+            user.clone(),
+            state,
+        )))
     }
 
     fn open_reader(&self, user: &UserId) -> Result<Box<dyn Reader>, StoreError> {
         if !self.contains(user)? {
             return Err(unknown(user));
         }
-        Ok(Box::new(MemoryReader { engine: self.clone(), user: user.clone() }))
+        Ok(Box::new(MemoryReader {
+            engine: self.clone(),
+            user: user.clone(),
+        }))
     }
 
     fn contains(&self, user: &UserId) -> Result<bool, StoreError> {
@@ -141,7 +166,12 @@ struct MemoryDatabase {
 
 impl MemoryDatabase {
     fn new(engine: MemoryEngine, user: UserId, committed: State) -> Self {
-        Self { engine, user, committed, pending: None }
+        Self {
+            engine,
+            user,
+            committed,
+            pending: None,
+        }
     }
 
     fn state(&self) -> &State {
@@ -220,7 +250,9 @@ impl UserDatabase for MemoryDatabase {
         };
         state.applied = applied;
         let mut users = self.engine.lock();
-        let slot = users.get_mut(&self.user).ok_or_else(|| unknown(&self.user))?;
+        let slot = users
+            .get_mut(&self.user)
+            .ok_or_else(|| unknown(&self.user))?;
         if slot.versions.len() >= SURVIVORS_MAX {
             slot.versions.remove(1);
         }
@@ -307,7 +339,9 @@ impl Journal for MemoryJournal {
                 .range(after.saturating_add(1)..)
                 .next()
                 .map(|(position, (user, bytes))| (*position, user.clone(), bytes.clone()));
-            let Some((position, user, bytes)) = next else { return Ok(()) };
+            let Some((position, user, bytes)) = next else {
+                return Ok(());
+            };
             each(Position(position), &user, &bytes)?;
             after = position;
         }
@@ -317,7 +351,10 @@ impl Journal for MemoryJournal {
         let mut rows = self.lock();
         let kept = rows.rows.split_off(&position.0.saturating_add(1));
         let forgotten = std::mem::replace(&mut rows.rows, kept);
-        rows.bytes -= forgotten.values().map(|(_, bytes)| size(bytes)).sum::<u64>();
+        rows.bytes -= forgotten
+            .values()
+            .map(|(_, bytes)| size(bytes))
+            .sum::<u64>();
         Ok(())
     }
 

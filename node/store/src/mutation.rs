@@ -60,14 +60,19 @@ impl Commit {
     /// [`StoreError::UnknownFormat`] or [`StoreError::Corrupted`].
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         match bytes.split_first() {
-            Some((&COMMIT_FORMAT, body)) => rmp_serde::from_slice(body)
-                .map_err(|error| StoreError::Corrupted { what: format!("a commit: {error}") }),
+            Some((&COMMIT_FORMAT, body)) => {
+                rmp_serde::from_slice(body).map_err(|error| StoreError::Corrupted {
+                    what: format!("a commit: {error}"),
+                })
+            }
             Some((&found, _)) => Err(StoreError::UnknownFormat {
                 what: "a commit in the journal".to_owned(),
                 found: u64::from(found),
                 known: u64::from(COMMIT_FORMAT),
             }),
-            None => Err(StoreError::Corrupted { what: "an empty commit".to_owned() }),
+            None => Err(StoreError::Corrupted {
+                what: "an empty commit".to_owned(),
+            }),
         }
     }
 }

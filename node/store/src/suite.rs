@@ -50,7 +50,10 @@ pub fn event(number: u64, seq: u64) -> Mutation {
         seq: Seq(seq),
         deleted: false,
         body: Bytes::from(format!("{{\"n\":{number}}}")),
-        entries: vec![Entry { index: BY_NUMBER, key: key(number) }],
+        entries: vec![Entry {
+            index: BY_NUMBER,
+            key: key(number),
+        }],
         keep_previous: false,
     }
 }
@@ -58,7 +61,11 @@ pub fn event(number: u64, seq: u64) -> Mutation {
 /// A commit of a user.
 #[must_use]
 pub fn commit(user: &UserId, mutations: Vec<Mutation>) -> Commit {
-    Commit { user: user.clone(), at: Millis(1_000), mutations }
+    Commit {
+        user: user.clone(),
+        at: Millis(1_000),
+        mutations,
+    }
 }
 
 /// Writes event `number` as change `number`, in a transaction of its own.
@@ -92,7 +99,14 @@ pub fn put(
 /// All of an index, or what is left of it.
 #[must_use]
 pub fn everything(index: Index) -> Scan {
-    Scan { index, from: Vec::new(), to: None, descending: false, limit: 10_000, after: None }
+    Scan {
+        index,
+        from: Vec::new(),
+        to: None,
+        descending: false,
+        limit: 10_000,
+        after: None,
+    }
 }
 
 /// Everything that can be read of a user, for comparing two engines or two moments.
@@ -100,7 +114,10 @@ pub fn everything(index: Index) -> Scan {
 /// # Errors
 /// Of the engine.
 pub fn dump(view: &dyn View) -> Result<Dump, StoreError> {
-    let mut dump = Dump { last: view.last_seq()?, ..Dump::default() };
+    let mut dump = Dump {
+        last: view.last_seq()?,
+        ..Dump::default()
+    };
     dump.changes = view.changes(Seq(0), usize::MAX >> 1)?;
     for kind in Kind::ALL {
         for document in view.list(*kind, None, usize::MAX >> 1)? {
@@ -110,7 +127,11 @@ pub fn dump(view: &dyn View) -> Result<Dump, StoreError> {
     }
     for index in 0..=u8::MAX {
         let found = view.scan(&everything(Index(index)))?;
-        dump.entries.extend(found.into_iter().map(|(key, document)| (index, key, document)));
+        dump.entries.extend(
+            found
+                .into_iter()
+                .map(|(key, document)| (index, key, document)),
+        );
     }
     Ok(dump)
 }

@@ -79,7 +79,13 @@ impl<'a> Transaction<'a> {
     /// Of the engine.
     pub fn new(view: &'a dyn ViewDebug, user: &'a UserId, at: Millis) -> Result<Self, StoreError> {
         let next_seq = view.last_seq()?.next();
-        Ok(Self { view, user, at, next_seq, mutations: Vec::new() })
+        Ok(Self {
+            view,
+            user,
+            at,
+            next_seq,
+            mutations: Vec::new(),
+        })
     }
 
     /// The state before this transaction.
@@ -105,7 +111,11 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// Of the engine.
     pub fn get(&self, kind: Kind, id: &str) -> Result<Option<Document>, StoreError> {
-        let own = self.mutations.iter().rev().find(|m| m.kind == kind && m.id == id);
+        let own = self
+            .mutations
+            .iter()
+            .rev()
+            .find(|m| m.kind == kind && m.id == id);
         match own {
             Some(m) => Ok(Some(Document {
                 kind,
@@ -135,7 +145,9 @@ impl<'a> Transaction<'a> {
             Base::Graft(theirs) if theirs > present => theirs,
             Base::Graft(_) => return Ok(present),
             Base::Absent | Base::Exact(_) => {
-                return Err(PutError::Conflict { current: current_rev });
+                return Err(PutError::Conflict {
+                    current: current_rev,
+                });
             }
         };
         self.mutations.push(Mutation {
@@ -158,6 +170,10 @@ impl<'a> Transaction<'a> {
         if self.mutations.is_empty() {
             return None;
         }
-        Some(Commit { user: self.user.clone(), at: self.at, mutations: self.mutations })
+        Some(Commit {
+            user: self.user.clone(),
+            at: self.at,
+            mutations: self.mutations,
+        })
     }
 }

@@ -131,7 +131,9 @@ pub struct Users {
 
 impl std::fmt::Debug for Users {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Users").field("engine", &self.inner.shared.engine).finish_non_exhaustive()
+        f.debug_struct("Users")
+            .field("engine", &self.inner.shared.engine)
+            .finish_non_exhaustive()
     }
 }
 
@@ -153,7 +155,9 @@ impl Users {
         let shared = Arc::new(Shared::new(engine, journal, clock, options));
         recovery::recover_all(&shared)?;
         checkpoint::run_once(&shared)?;
-        Ok(Self { inner: Arc::new(shared::Inner::start(shared)?) })
+        Ok(Self {
+            inner: Arc::new(shared::Inner::start(shared)?),
+        })
     }
 
     /// Makes a user with what `work` writes. When this returns `Ok(Ok(_))` the user is on disk
@@ -171,7 +175,13 @@ impl Users {
         E: Send + 'static,
     {
         let (job, answer) = work::write_job(work);
-        self.inner.send(user, shard::Request::Create { user: user.clone(), job })?;
+        self.inner.send(
+            user,
+            shard::Request::Create {
+                user: user.clone(),
+                job,
+            },
+        )?;
         answer.await.map_err(|_gone| StoreError::Stopped)?
     }
 
@@ -193,7 +203,13 @@ impl Users {
         let (job, answer) = work::write_job(|writer: &mut Writer<'_>| {
             Ok::<R, std::convert::Infallible>(work(writer))
         });
-        self.inner.send(user, shard::Request::Write { user: user.clone(), job })?;
+        self.inner.send(
+            user,
+            shard::Request::Write {
+                user: user.clone(),
+                job,
+            },
+        )?;
         match answer.await.map_err(|_gone| StoreError::Stopped)?? {
             Ok(result) => Ok(result),
             Err(never) => match never {},
@@ -213,7 +229,10 @@ impl Users {
     ) -> Result<R, StoreError> {
         self.inner.catch_up(user).await?;
         let (job, answer) = work::read_job(work);
-        self.inner.readers.send(readers::Request::Read { user: user.clone(), job })?;
+        self.inner.readers.send(readers::Request::Read {
+            user: user.clone(),
+            job,
+        })?;
         answer.await.map_err(|_gone| StoreError::Stopped)?
     }
 
@@ -223,7 +242,13 @@ impl Users {
     /// [`StoreError::UnknownUser`], [`StoreError::Busy`], [`StoreError::Stopped`], or of the disk.
     pub async fn remove(&self, user: &UserId) -> Result<(), StoreError> {
         let (answer, done) = tokio::sync::oneshot::channel();
-        self.inner.send(user, shard::Request::Remove { user: user.clone(), answer })?;
+        self.inner.send(
+            user,
+            shard::Request::Remove {
+                user: user.clone(),
+                answer,
+            },
+        )?;
         done.await.map_err(|_gone| StoreError::Stopped)?
     }
 

@@ -28,7 +28,10 @@ impl Millis {
 
     /// The nearest millisecond to a time in seconds; saturates at the ends, NaN becomes 0.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "float to integer casts saturate in Rust")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "float to integer casts saturate in Rust"
+    )]
     pub fn from_seconds(seconds: f64) -> Self {
         Self((seconds * 1000.0).round() as i64)
     }
@@ -36,7 +39,10 @@ impl Millis {
     /// The time that lies `span` later, saturating.
     #[must_use]
     pub fn saturating_add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// How long ago `earlier` was; zero if it lies in the future.
@@ -56,7 +62,10 @@ impl Add<Duration> for Millis {
 impl Sub<Duration> for Millis {
     type Output = Self;
     fn sub(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
@@ -77,7 +86,10 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the clock"
+    )]
     fn now(&self) -> Millis {
         match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
             Ok(since) => Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
@@ -94,7 +106,15 @@ mod tests {
 
     #[test]
     fn seconds_and_back_keep_the_millisecond() {
-        for ms in [0, 1, -1, 999, 1_795_369_707_866, 4_102_444_800_001, -62_135_596_800_000] {
+        for ms in [
+            0,
+            1,
+            -1,
+            999,
+            1_795_369_707_866,
+            4_102_444_800_001,
+            -62_135_596_800_000,
+        ] {
             assert_eq!(Millis::from_seconds(Millis(ms).as_seconds()), Millis(ms));
         }
     }

@@ -75,6 +75,9 @@ mod tests {
         let a = wire_id(&SystemEntropy);
         assert_ne!(a, wire_id(&SystemEntropy));
         assert!(a.starts_with(|c: char| c.is_ascii_lowercase()));
-        assert!(a.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()));
+        assert!(
+            a.chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+        );
     }
 }

@@ -101,7 +101,12 @@ mod tests {
     #[test]
     fn ids_are_kebab_case_and_statuses_are_errors() {
         for id in ErrorId::ALL {
-            assert!(id.wire().chars().all(|c| c.is_ascii_alphabetic() || c == '-'), "{id}");
+            assert!(
+                id.wire()
+                    .chars()
+                    .all(|c| c.is_ascii_alphabetic() || c == '-'),
+                "{id}"
+            );
             assert!((400..600).contains(&id.status()), "{id}");
         }
     }

@@ -22,10 +22,14 @@ pub enum IdError {
     )]
     CoreId,
     /// See [`Email`].
-    #[error("an e-mail address has one @ with a name before it and a domain after it, and at most 300 characters")]
+    #[error(
+        "an e-mail address has one @ with a name before it and a domain after it, and at most 300 characters"
+    )]
     Email,
     /// See [`UserId`] and [`ClusterId`].
-    #[error("an id has 24 characters, first a lower-case letter, then lower-case letters or digits")]
+    #[error(
+        "an id has 24 characters, first a lower-case letter, then lower-case letters or digits"
+    )]
     WireId,
 }
 
@@ -171,9 +175,9 @@ impl fmt::Display for NodeId {
 /// Labels of the zone and first path segments of the router that no core or user may take
 /// (spec/platform §3.6, §7.2).
 pub const RESERVED_LABELS: &[&str] = &[
-    "reg", "access", "mfa", "lsc", "www", "system", "users", "apps", "service", "events", "streams",
-    "accesses", "socket", "oauth2", "healthz", "livez", "readyz", "metrics", "register", "admin",
-    "account", "profile", "webhooks", "backloop",
+    "reg", "access", "mfa", "lsc", "www", "system", "users", "apps", "service", "events",
+    "streams", "accesses", "socket", "oauth2", "healthz", "livez", "readyz", "metrics", "register",
+    "admin", "account", "profile", "webhooks", "backloop",
 ];
 
 /// A DNS label in lower case: letters, digits, dashes, no dash at the ends, at most 63 characters.
@@ -190,11 +194,15 @@ pub fn is_label(text: &str) -> bool {
 fn is_wire_id(text: &str) -> bool {
     text.len() == 24
         && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
 fn is_email(text: &str) -> bool {
-    let Some((name, domain)) = text.split_once('@') else { return false };
+    let Some((name, domain)) = text.split_once('@') else {
+        return false;
+    };
     let clean = |part: &str| {
         !part.is_empty() && part.chars().all(|c| !c.is_whitespace() && !c.is_control())
     };
@@ -217,7 +225,16 @@ mod tests {
         for good in ["alice", "a1b2c", "bob-the-builder", &"a".repeat(60)] {
             assert!(Username::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", "bob", "Alice", "-alice", "alice-", "al_ce", "a.b.c.d", &"a".repeat(61)] {
+        for bad in [
+            "",
+            "bob",
+            "Alice",
+            "-alice",
+            "alice-",
+            "al_ce",
+            "a.b.c.d",
+            &"a".repeat(61),
+        ] {
             assert_eq!(Username::parse(bad), Err(IdError::Username), "{bad}");
         }
     }
@@ -232,8 +249,20 @@ mod tests {
 
     #[test]
     fn emails_are_compared_in_one_form() {
-        assert_eq!(Email::normalise(" Bob@Example.COM ").unwrap().as_str(), "bob@example.com");
-        for bad in ["notanemail", "@x", "a@", "a@b@c", "a b@c", "a@.b", "a@b..c", ""] {
+        assert_eq!(
+            Email::normalise(" Bob@Example.COM ").unwrap().as_str(),
+            "bob@example.com"
+        );
+        for bad in [
+            "notanemail",
+            "@x",
+            "a@",
+            "a@b@c",
+            "a b@c",
+            "a@.b",
+            "a@b..c",
+            "",
+        ] {
             assert_eq!(Email::normalise(bad), Err(IdError::Email), "{bad}");
         }
     }

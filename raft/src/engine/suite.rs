@@ -8,7 +8,7 @@ use crate::keys::Space;
 /// Runs the whole suite on an engine.
 pub(crate) fn run(kind: EngineKind) {
     with(kind, |engine| {
-        assert_eq!(engine.crash_safe(), kind.crash_safe())
+        assert_eq!(engine.crash_safe(), kind.crash_safe());
     });
     reads_what_was_written(kind);
     scans_in_order_and_in_pages(kind);

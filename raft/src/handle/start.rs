@@ -135,7 +135,7 @@ impl Handle {
             fatal,
             stop: stop.clone(),
             tasks: tasks.clone(),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         });
         // Tasks hold the store weakly: dropping the last handle ends them.
         tasks.spawn(read::serve(Arc::downgrade(&inner), waiting, stop.clone()));
@@ -242,6 +242,7 @@ impl Handle {
                 "the log was not closed cleanly"
             );
         }
+        drop(inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

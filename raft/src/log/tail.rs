@@ -127,6 +127,9 @@ impl Tail {
 
     /// Forgets what follows `last`.
     pub(super) fn truncate_after(&mut self, last: Option<LogId>) {
+        if end_of(last) >= end_of(self.last) {
+            return;
+        }
         self.generation = self.generation.wrapping_add(1);
         let gone = self.entries.split_off(&end_of(last));
         self.forget(&gone);

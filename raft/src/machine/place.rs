@@ -18,8 +18,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::read::scan_directory;
 use super::{MachineError, Opened, read_applied};
-use crate::codec;
+use crate::codec::{self, CodecError};
+use crate::directory::Directory;
 use crate::engine::{Batch, Engine, EngineKind};
 use crate::files::{self, because};
 use crate::keys::{Applied, Meta, Space, Table};
@@ -69,33 +71,57 @@ impl Place {
     }
 
     /// Opens the engine with a state that can be trusted, or makes one from a snapshot.
-    pub(super) fn start(mut self) -> Result<(Self, Box<dyn Engine>, Opened), MachineError> {
+    pub(super) fn start(mut self) -> Result<Started, MachineError> {
         let marker = self.take_marker()?;
-        if let Some(engine) = self.trusted(marker.as_ref())? {
-            return Ok((self, engine, Opened::Trusted));
+        if let Some((engine, state)) = self.trusted(marker.as_ref())? {
+            return Ok(Started {
+                place: self,
+                engine,
+                state,
+                opened: Opened::Trusted,
+            });
         }
         let (engine, opened) = self.rebuild()?;
-        Ok((self, engine, opened))
+        self.remove_other_generations()?;
+        let state = State::read(engine.as_ref())?;
+        Ok(Started {
+            place: self,
+            engine,
+            state,
+            opened,
+        })
     }
 
-    fn trusted(&self, marker: Option<&Marker>) -> Result<Option<Box<dyn Engine>>, MachineError> {
+    /// The engine as it was left and what it holds, unless there is a reason to make it anew.
+    fn trusted(&self, marker: Option<&Marker>) -> Result<Option<Kept>, MachineError> {
         let Some(generation) = self.generation else {
             return Ok(None);
         };
-        let clean = marker.is_some_and(|marker| marker.generation == generation);
-        if self.kind == EngineKind::Memory || !(clean || self.kind.crash_safe()) {
+        let clean = marker.filter(|marker| marker.generation == generation);
+        if self.kind == EngineKind::Memory || !(clean.is_some() || self.kind.crash_safe()) {
             return Ok(None);
         }
-        let engine = match self.kind.open(&self.generation_dir(generation)) {
-            Ok(engine) => engine,
+        let opened = self
+            .kind
+            .open(&self.generation_dir(generation))
+            .map_err(MachineError::from);
+        let read = opened.and_then(|engine| {
+            let state = State::read(engine.as_ref())?;
+            Ok((engine, state))
+        });
+        let (engine, state) = match read {
+            Ok(read) => read,
+            Err(error) if is_newer(&error) => return Err(error),
             Err(error) => {
-                tracing::warn!(error = %chain(&error), "state not readable, made anew");
+                tracing::warn!(
+                    error = crate::report(&error),
+                    "state not readable, made anew"
+                );
                 return Ok(None);
             }
         };
-        let applied = read_applied(engine.as_ref())?;
-        if let Some(marker) = marker.filter(|_| clean)
-            && (marker.applied != applied || marker.users > 0 && is_empty(engine.as_ref())?)
+        if let Some(marker) = clean
+            && (marker.applied != state.applied || marker.users != state.directory.counts().users)
         {
             tracing::warn!("state is not what it was at the clean stop, made anew");
             return Ok(None);
@@ -103,11 +129,16 @@ impl Place {
         let newest = snapshot::list(&self.snapshots)?
             .first()
             .map(|newest| newest.index);
-        if newest.is_some_and(|newest| applied.index.is_none_or(|applied| applied < newest)) {
-            tracing::warn!(?newest, applied = ?applied.index, "state is behind the newest snapshot, made anew");
+        let applied = state.applied.index;
+        if newest.is_some_and(|newest| applied.is_none_or(|applied| applied < newest)) {
+            tracing::warn!(
+                ?newest,
+                ?applied,
+                "state is behind the newest snapshot, made anew"
+            );
             return Ok(None);
         }
-        Ok(Some(engine))
+        Ok(Some((engine, state)))
     }
 
     /// Makes the state anew from the newest whole snapshot, or empty if there is none.
@@ -254,6 +285,31 @@ impl Place {
     }
 }
 
+/// What a start comes to.
+pub(super) struct Started {
+    pub(super) place: Place,
+    pub(super) engine: Box<dyn Engine>,
+    pub(super) state: State,
+    pub(super) opened: Opened,
+}
+
+/// An engine that may be trusted, and what it holds.
+type Kept = (Box<dyn Engine>, State);
+
+/// What an engine holds, as far as it is kept in memory.
+pub(super) struct State {
+    pub(super) applied: Applied,
+    pub(super) directory: Directory,
+}
+
+impl State {
+    fn read(engine: &dyn Engine) -> Result<Self, MachineError> {
+        let applied = read_applied(engine)?;
+        let directory = scan_directory(engine, &applied)?;
+        Ok(Self { applied, directory })
+    }
+}
+
 /// A new generation that is not in use yet.
 pub(super) struct Loaded {
     generation: u64,
@@ -290,8 +346,15 @@ fn fill(engine: &mut dyn Engine, reader: &mut Reader) -> Result<(), MachineError
     Ok(engine.commit(batch)?)
 }
 
-fn is_empty(engine: &dyn Engine) -> Result<bool, MachineError> {
-    Ok(engine.scan(Space::Names, None, 1)?.is_empty())
+/// Whether a newer release wrote what cannot be read: making it anew would only hide that.
+fn is_newer(error: &MachineError) -> bool {
+    matches!(
+        error,
+        MachineError::Value {
+            source: CodecError::UnknownVersion { .. },
+            ..
+        }
+    )
 }
 
 /// Whether an older file may do instead: not if a newer release wrote this one.
@@ -300,16 +363,4 @@ fn is_damage(error: &SnapshotError) -> bool {
         SnapshotError::Damaged { damage, .. } => !matches!(damage, Damage::Space(_)),
         _ => false,
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

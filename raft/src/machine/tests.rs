@@ -3,6 +3,7 @@
 
 mod cores;
 mod fixture;
+mod placement;
 mod platform;
 mod random;
 mod snapshots;

@@ -18,8 +18,8 @@ use homecore_types::{
 };
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio::runtime::Runtime;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
 
 /// Longest wait for anything: generous, for a machine that is busy with other tests.
@@ -74,11 +74,11 @@ impl Default for Settings {
     }
 }
 
-/// A core that runs.
+/// A core that runs. Its server has a runtime of its own: ending that cuts every connection, as the
+/// end of a process would.
 struct Running {
     handle: Handle,
-    stop: CancellationToken,
-    server: JoinHandle<()>,
+    server: Runtime,
 }
 
 /// A core and its folder.
@@ -92,6 +92,17 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn handle(&self) -> &Handle {
         &self.running.as_ref().expect("the core runs").handle
+    }
+}
+
+impl Drop for Cluster {
+    /// A runtime must not be dropped where it would wait; and a test may end in a panic.
+    fn drop(&mut self) {
+        for node in self.nodes.values_mut() {
+            if let Some(running) = node.running.take() {
+                running.server.shutdown_background();
+            }
+        }
     }
 }
 
@@ -137,24 +148,21 @@ async fn run(
     listener: TcpListener,
 ) -> Result<Running, StartError> {
     let handle = Handle::start(options(settings, identity, dir)).await?;
-    let stop = CancellationToken::new();
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = Server::builder()
+    let router = Server::builder()
         .add_service(RaftService::server(handle.clone()))
         .add_service(PlatformService::server(handle.clone()));
-    let stopped = stop.clone();
-    let server = tokio::spawn(async move {
-        // Cut, not drained: a replication stream never ends by itself.
-        tokio::select! {
-            served = server.serve_with_incoming(incoming) => served.unwrap(),
-            () = stopped.cancelled() => {}
-        }
+    let server = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let listener = listener.into_std().unwrap();
+    server.spawn(async move {
+        let listener = TcpListener::from_std(listener).unwrap();
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        router.serve_with_incoming(incoming).await.unwrap();
     });
-    Ok(Running {
-        handle,
-        stop,
-        server,
-    })
+    Ok(Running { handle, server })
 }
 
 impl Cluster {
@@ -346,10 +354,9 @@ impl Cluster {
         let running = self.nodes.get_mut(name).unwrap().running.take().unwrap();
         if clean {
             running.handle.shutdown().await;
-        }
-        running.stop.cancel();
-        running.server.await.unwrap();
-        if !clean {
+            running.server.shutdown_background();
+        } else {
+            running.server.shutdown_background();
             running.handle.abandon().await;
         }
     }
@@ -450,13 +457,8 @@ impl Cluster {
             running,
             ..
         } = node;
-        let Running {
-            handle,
-            stop,
-            server,
-        } = running.unwrap();
-        stop.cancel();
-        server.await.unwrap();
+        let Running { handle, server } = running.unwrap();
+        server.shutdown_background();
         drop(handle);
         (identity, dir)
     }

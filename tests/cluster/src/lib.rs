@@ -1,1 +1,3 @@
-//! Clusters of real processes with kills.
+//! Tests of clusters of real processes: see `tests/it`. How many rounds they run is said by
+//! `HOMECORE_ROUNDS`; CI runs few, `HOMECORE_ROUNDS=100 cargo nextest run -p homecore-cluster-tests`
+//! runs what the promises are made on.

@@ -15,8 +15,8 @@ use rustix::process::{
 
 use crate::wait::wait_until;
 
-/// How much of a log is shown when something fails.
-const TAIL_LINES: usize = 60;
+/// How much of a log is shown when something fails: enough for a panic with its backtrace.
+const TAIL_LINES: usize = 200;
 
 /// Kills the group given to it when its input ends: when the process that started it is gone, or
 /// says so. Rust runs no destructor when a test runner kills a test that takes too long.

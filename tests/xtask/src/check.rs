@@ -10,7 +10,15 @@ use crate::{root, say, tidy};
 pub(crate) fn run() -> anyhow::Result<()> {
     cargo(&["fmt", "--all", "--check"])?;
     tidy(false)?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ])
 }
 
 /// Everything.
@@ -35,7 +43,11 @@ fn cargo(arguments: &[&str]) -> anyhow::Result<()> {
 }
 
 fn step(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
-    let shown = format!("{} {}", program.rsplit('/').next().unwrap_or(program), arguments.join(" "));
+    let shown = format!(
+        "{} {}",
+        program.rsplit('/').next().unwrap_or(program),
+        arguments.join(" ")
+    );
     say(&format!("--- {shown}"));
     let status = Command::new(program)
         .args(arguments)
@@ -47,5 +59,8 @@ fn step(program: &str, arguments: &[&str]) -> anyhow::Result<()> {
 }
 
 fn succeeds(program: &str, arguments: &[&str]) -> bool {
-    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .is_ok_and(|output| output.status.success())
 }

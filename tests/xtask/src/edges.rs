@@ -26,28 +26,47 @@ pub(crate) fn check(root: &Path, update: bool) -> anyhow::Result<Vec<String>> {
     let new = present.difference(&golden).map(|edge| {
         format!("new edge: {edge}  (if it is meant, cargo xtask tidy --update and say why in a decision record)")
     });
-    let gone = golden.difference(&present).map(|edge| {
-        format!("edge is gone: {edge}  (cargo xtask tidy --update)")
-    });
+    let gone = golden
+        .difference(&present)
+        .map(|edge| format!("edge is gone: {edge}  (cargo xtask tidy --update)"));
     Ok(new.chain(gone).collect())
 }
 
 fn edges(root: &Path) -> anyhow::Result<BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .args([
+            "metadata",
+            "--no-deps",
+            "--format-version",
+            "1",
+            "--offline",
+        ])
         .current_dir(root)
         .output()
         .context("cargo metadata")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
     let mut edges = BTreeSet::new();
     let packages = metadata.get("packages").and_then(Value::as_array);
     for package in packages.into_iter().flatten() {
-        let name = package.get("name").and_then(Value::as_str).unwrap_or_default();
+        let name = package
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let dependencies = package.get("dependencies").and_then(Value::as_array);
         for dependency in dependencies.into_iter().flatten() {
-            let to = dependency.get("name").and_then(Value::as_str).unwrap_or_default();
-            let kind = dependency.get("kind").and_then(Value::as_str).unwrap_or("normal");
+            let to = dependency
+                .get("name")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let kind = dependency
+                .get("kind")
+                .and_then(Value::as_str)
+                .unwrap_or("normal");
             edges.insert(format!("{name} -> {to} ({kind})"));
         }
     }

@@ -14,7 +14,11 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
         .current_dir(root)
         .output()
         .context("git ls-files")?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let listing = String::from_utf8(output.stdout)?;
     let mut problems = Vec::new();
     for name in listing.lines() {
@@ -23,7 +27,11 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
             problems.push(format!("{name}: modules are named files here, not mod.rs"));
         }
         if name.ends_with(".rs") {
-            rust_file(name, &std::fs::read_to_string(&path).unwrap_or_default(), &mut problems);
+            rust_file(
+                name,
+                &std::fs::read_to_string(&path).unwrap_or_default(),
+                &mut problems,
+            );
         } else if name.ends_with(".md") {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             links(name, &path, &text, &mut problems);
@@ -55,7 +63,9 @@ fn rust_file(name: &str, text: &str, problems: &mut Vec<String>) {
 fn links(name: &str, path: &Path, text: &str, problems: &mut Vec<String>) {
     let folder = path.parent().unwrap_or(path);
     for part in text.split("](").skip(1) {
-        let Some((target, _)) = part.split_once(')') else { continue };
+        let Some((target, _)) = part.split_once(')') else {
+            continue;
+        };
         let target = target.split('#').next().unwrap_or_default();
         let outside = target.contains("://") || target.starts_with("mailto:");
         if target.is_empty() || outside || target.contains(' ') {

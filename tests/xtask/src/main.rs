@@ -31,7 +31,8 @@ fn main() -> ExitCode {
     }
 }
 
-const HELP: &str = "cargo xtask tidy [--update]   crate edges, dependencies and files against their rules
+const HELP: &str =
+    "cargo xtask tidy [--update]   crate edges, dependencies and files against their rules
 cargo xtask check             format, tidy, clippy with warnings denied
 cargo xtask test              everything that CI runs: check, tests, chart, clients";
 
@@ -44,7 +45,10 @@ pub(crate) fn say(text: &str) {
 /// The repository's root.
 pub(crate) fn root() -> anyhow::Result<PathBuf> {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).map(PathBuf::from).context("this crate is not in tests/xtask")
+    here.ancestors()
+        .nth(2)
+        .map(PathBuf::from)
+        .context("this crate is not in tests/xtask")
 }
 
 pub(crate) fn tidy(update: bool) -> anyhow::Result<()> {

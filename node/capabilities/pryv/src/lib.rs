@@ -7,12 +7,16 @@
 mod access_request;
 mod admin;
 mod apps;
+mod batch;
+mod caller;
 mod greeting;
+mod items;
 mod lookup;
 mod records;
 mod registration;
 mod reserved;
 mod routes;
+mod session;
 pub mod settings;
 mod state;
 
@@ -20,6 +24,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use homecore_http::{Capability, Context};
+use homecore_kernel::Kernel;
 use homecore_kernel::ports::Platform;
 use homecore_types::Entropy;
 
@@ -31,25 +36,28 @@ pub(crate) const FEATURES: &[(&str, bool)] = &[("noHF", true)];
 /// The Pryv API as a [`Capability`].
 #[derive(Clone, Debug)]
 pub struct Pryv {
+    kernel: Kernel,
     platform: Arc<dyn Platform>,
     settings: Arc<dyn SettingsSource>,
     entropy: Arc<dyn Entropy>,
 }
 
 impl Pryv {
-    /// The API over a platform.
+    /// The API over a core's users and the platform.
     #[must_use]
     pub fn new(
+        kernel: Kernel,
         platform: Arc<dyn Platform>,
         settings: Arc<dyn SettingsSource>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { platform, settings, entropy }
+        Self { kernel, platform, settings, entropy }
     }
 
     fn state(&self, context: &Arc<Context>) -> state::State {
         state::State {
             context: Arc::clone(context),
+            kernel: self.kernel.clone(),
             platform: Arc::clone(&self.platform),
             settings: Arc::clone(&self.settings),
             entropy: Arc::clone(&self.entropy),
@@ -70,7 +78,7 @@ impl Capability for Pryv {
         routes::root(self.state(context))
     }
 
-    fn user_routes(&self, _context: &Arc<Context>) -> Router {
-        Router::new()
+    fn user_routes(&self, context: &Arc<Context>) -> Router {
+        routes::user(self.state(context))
     }
 }

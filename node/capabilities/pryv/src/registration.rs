@@ -30,7 +30,7 @@ pub(crate) async fn register(
     state.limit(Rate::Registration, client)?;
     let body = Value::Object(body.into_object()?);
     let registration = Registration::parse(&body).map_err(|found| invalid(&found))?;
-    bounded(&registration).map_err(|found| invalid(&[found]))?;
+    ensure_bounded(&registration)?;
 
     let username = registration.username.clone();
     if is_reserved(username.as_str(), &state.context.site.facts()) {
@@ -46,14 +46,14 @@ pub(crate) async fn register(
     state.context.reply(StatusCode::CREATED, &body)
 }
 
-fn bounded(registration: &Registration) -> Result<(), Violation> {
+fn ensure_bounded(registration: &Registration) -> Result<(), ApiError> {
     for (name, code, text) in [
         ("hosting", "hosting-invalid", &registration.hosting),
         ("invitationToken", "invitationToken-invalid", &registration.invitation),
     ] {
         if text.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
             let message = format!("Should have at most {TEXT_CHARS_MAX} characters");
-            return Err(Violation::of_field(code, &message, &format!("#/{name}"), name));
+            return Err(invalid(&[Violation::of_field(code, &message, &format!("#/{name}"), name)]));
         }
     }
     Ok(())

@@ -1,10 +1,13 @@
 //! Which path leads where. Registration routes stand at `/reg/…`; some have an older place too.
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{any, delete, get, post};
 
 use crate::state::State;
-use crate::{access_request, admin, apps, greeting, lookup, records, registration};
+use crate::{
+    access_request, admin, apps, batch, caller, greeting, items, lookup, records, registration, session,
+};
 
 /// First path segments at the root.
 pub(crate) const ROOTS: &[&str] =
@@ -64,4 +67,24 @@ fn admin_routes() -> Router<State> {
         .route("/system/admin/cores", get(admin::cores))
         .route("/system/admin/invitations", post(admin::create_invitations))
         .route("/system/status", get(admin::status))
+}
+
+/// Routes below a user.
+pub(crate) fn user(state: State) -> Router {
+    let open = Router::new()
+        .route("/", get(greeting::greet))
+        .route("/service/info", get(greeting::service_info))
+        .route("/service/infos", get(greeting::service_info))
+        .route("/auth/login", post(session::login))
+        .route("/auth/who-am-i", get(lookup::gone))
+        .route("/events/{id}", post(items::events_post));
+    let guarded = Router::new()
+        .route("/", post(batch::call_batch))
+        .route("/auth/logout", post(session::logout))
+        .route("/access-info", get(session::access_info))
+        .route("/streams", get(items::streams_get).post(items::streams_create))
+        .route("/events", get(items::events_get).post(items::events_create))
+        .route("/events/{id}", get(items::events_get_one))
+        .route_layer(from_fn_with_state(state.clone(), caller::authenticate));
+    open.merge(guarded).with_state(state)
 }

@@ -6,6 +6,7 @@ use axum::extract::FromRef;
 use homecore_http::context::ClientAddress;
 use homecore_http::rate::{Rate, RateKey};
 use homecore_http::{ApiError, Context};
+use homecore_kernel::Kernel;
 use homecore_kernel::ports::Platform;
 use homecore_types::Entropy;
 
@@ -15,6 +16,7 @@ use crate::settings::{Settings, SettingsSource};
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) context: Arc<Context>,
+    pub(crate) kernel: Kernel,
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) settings: Arc<dyn SettingsSource>,
     pub(crate) entropy: Arc<dyn Entropy>,

@@ -1,7 +1,11 @@
 //! A cluster of fake cores, each a listener of its own. Users have one home; other cores answer
 //! 421. What a core should answer otherwise, a test says with [`Cluster::answer_first`].
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a fake that fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a fake that fails the test"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -44,13 +44,28 @@ impl SqliteDatabase {
         what: String,
         durable: Arc<Durable>,
     ) -> Result<Self, StoreError> {
-        let (applied, last) = Rows { connection: &connection, what: &what }.state()?;
+        let (applied, last) = Rows {
+            connection: &connection,
+            what: &what,
+        }
+        .state()?;
         let applied = Position(applied);
-        Ok(Self { connection, path, what, durable, applied, last, committed: last })
+        Ok(Self {
+            connection,
+            path,
+            what,
+            durable,
+            applied,
+            last,
+            committed: last,
+        })
     }
 
     fn rows(&self) -> Rows<'_> {
-        Rows { connection: &self.connection, what: &self.what }
+        Rows {
+            connection: &self.connection,
+            what: &self.what,
+        }
     }
 
     fn run(&self, sql: &str, doing: &str) -> Result<(), StoreError> {
@@ -69,8 +84,7 @@ impl SqliteDatabase {
         let (at, deleted, body) = (commit.at.0, mutation.deleted, mutation.body.as_ref());
         let entries = rmp_serde::to_vec(&mutation.entries)
             .map_err(|error| StoreError::engine("encoding entries", error))?;
-        let present =
-            entries_of(&self.connection, mutation.kind, &mutation.id).map_err(writing)?;
+        let present = entries_of(&self.connection, mutation.kind, &mutation.id).map_err(writing)?;
         let Some((number, former)) = present else {
             self.connection
                 .prepare_cached(schema::DOCUMENT_INSERT)
@@ -91,20 +105,28 @@ impl SqliteDatabase {
             .prepare_cached(schema::DOCUMENT_UPDATE)
             .and_then(|mut update| update.execute((number, rev, seq, at, deleted, &entries, body)))
             .map_err(writing)?;
-        let former: Vec<Entry> = rmp_serde::from_slice(&former).map_err(|error| {
-            StoreError::Corrupted { what: format!("the entries of a document of {}: {error}", self.what) }
-        })?;
+        let former: Vec<Entry> =
+            rmp_serde::from_slice(&former).map_err(|error| StoreError::Corrupted {
+                what: format!("the entries of a document of {}: {error}", self.what),
+            })?;
         self.enter(mutation, number, &former).map_err(writing)
     }
 
     /// Brings a document's entries from what they were to what they shall be.
     fn enter(&self, mutation: &Mutation, number: i64, former: &[Entry]) -> rusqlite::Result<()> {
         let id = &mutation.id;
-        for entry in former.iter().filter(|entry| !mutation.entries.contains(entry)) {
+        for entry in former
+            .iter()
+            .filter(|entry| !mutation.entries.contains(entry))
+        {
             let mut delete = self.connection.prepare_cached(schema::ENTRY_DELETE)?;
             delete.execute((entry.index.0, &entry.key, id, number))?;
         }
-        for entry in mutation.entries.iter().filter(|entry| !former.contains(entry)) {
+        for entry in mutation
+            .entries
+            .iter()
+            .filter(|entry| !former.contains(entry))
+        {
             let mut insert = self.connection.prepare_cached(schema::ENTRY_INSERT)?;
             insert.execute((entry.index.0, &entry.key, id, number))?;
         }
@@ -166,7 +188,11 @@ impl UserDatabase for SqliteDatabase {
     fn rollback(&mut self) -> Result<(), StoreError> {
         self.last = self.committed;
         // SQLite ends a transaction by itself after some errors.
-        if self.connection.is_autocommit() { Ok(()) } else { self.run("ROLLBACK", "undoing") }
+        if self.connection.is_autocommit() {
+            Ok(())
+        } else {
+            self.run("ROLLBACK", "undoing")
+        }
     }
 
     fn applied(&self) -> Result<Position, StoreError> {

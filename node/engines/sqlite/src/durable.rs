@@ -20,7 +20,11 @@ pub enum Durability {
 
 impl Default for Durability {
     fn default() -> Self {
-        if cfg!(target_os = "linux") { Self::FileSystem } else { Self::Files }
+        if cfg!(target_os = "linux") {
+            Self::FileSystem
+        } else {
+            Self::Files
+        }
     }
 }
 
@@ -58,9 +62,8 @@ impl Durable {
             Self::FileSystem(root) => flush_file_system(root),
             Self::Files(written) => {
                 // Taken first: what is written from now on is for the next time.
-                let written = std::mem::take(
-                    &mut *written.lock().unwrap_or_else(PoisonError::into_inner),
-                );
+                let written =
+                    std::mem::take(&mut *written.lock().unwrap_or_else(PoisonError::into_inner));
                 for database in &written {
                     flush_database(database)?;
                 }

@@ -80,7 +80,10 @@ impl SqliteEngine {
         prepare().map_err(fault::io(preparing()))?;
         let lock = files::create_file(&users.join(LOCK)).map_err(fault::io(preparing()))?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-            let doing = format!("taking {} (is another homecore running on it?)", users.display());
+            let doing = format!(
+                "taking {} (is another homecore running on it?)",
+                users.display()
+            );
             StoreError::engine(doing, io::Error::from(error))
         })?;
         for folder in [MAKING, REMOVED] {
@@ -132,16 +135,21 @@ impl SqliteEngine {
             connection.close().map_err(|(_connection, error)| error)
         };
         build().map_err(fault::sql(&doing))?;
-        file.sync_all().and_then(|()| files::sync_folder(folder)).map_err(fault::io(doing))
+        file.sync_all()
+            .and_then(|()| files::sync_folder(folder))
+            .map_err(fault::io(doing))
     }
 }
 
 /// Spreads users over 256 folders: two hex digits of FNV-1a of the id. It is on disk: never
 /// change it.
 fn shard(user: &UserId) -> String {
-    let hash = user.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = user
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     format!("{:02x}", (hash ^ (hash >> 32)) & 0xFF)
 }
 
@@ -171,7 +179,12 @@ impl Engine for SqliteEngine {
 
     fn open(&self, user: &UserId) -> Result<Box<dyn UserDatabase>, StoreError> {
         let (connection, path, what) = self.connect(user)?;
-        Ok(Box::new(SqliteDatabase::new(connection, path, what, Arc::clone(&self.durable))?))
+        Ok(Box::new(SqliteDatabase::new(
+            connection,
+            path,
+            what,
+            Arc::clone(&self.durable),
+        )?))
     }
 
     fn open_reader(&self, user: &UserId) -> Result<Box<dyn Reader>, StoreError> {
@@ -223,13 +236,17 @@ impl Engine for SqliteEngine {
             users.sort();
             Ok(users)
         };
-        list().map_err(fault::io(format!("listing users in {}", self.users.display())))
+        list().map_err(fault::io(format!(
+            "listing users in {}",
+            self.users.display()
+        )))
     }
 
     fn make_durable(&self) -> Result<(), StoreError> {
-        self.durable
-            .flush()
-            .map_err(fault::io(format!("making users in {} durable", self.users.display())))
+        self.durable.flush().map_err(fault::io(format!(
+            "making users in {} durable",
+            self.users.display()
+        )))
     }
 }
 

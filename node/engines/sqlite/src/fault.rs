@@ -8,9 +8,9 @@ use rusqlite::ErrorCode;
 /// Wraps a failure of SQLite with what was being done.
 pub(crate) fn sql(doing: &str) -> impl FnOnce(rusqlite::Error) -> StoreError {
     move |error| match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            StoreError::Corrupted { what: format!("{doing}: {error}") }
-        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupted {
+            what: format!("{doing}: {error}"),
+        },
         _ => StoreError::engine(doing, error),
     }
 }
@@ -25,6 +25,7 @@ pub(crate) fn number<N: TryFrom<F>, F: Copy + std::fmt::Display>(
     number: F,
     what: &str,
 ) -> Result<N, StoreError> {
-    N::try_from(number)
-        .map_err(|_out_of_range| StoreError::Corrupted { what: format!("{what} is {number}") })
+    N::try_from(number).map_err(|_out_of_range| StoreError::Corrupted {
+        what: format!("{what} is {number}"),
+    })
 }

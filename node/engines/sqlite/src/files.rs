@@ -16,7 +16,13 @@ pub(crate) fn ensure_folder(path: &Path) -> io::Result<()> {
 
 /// Makes a file for us alone. SQLite gives its side files the same mode.
 pub(crate) fn create_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
 }
 
 /// Makes what was created, renamed or removed in a folder durable.

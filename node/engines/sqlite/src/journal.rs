@@ -106,9 +106,13 @@ impl SqliteJournal {
         request: impl FnOnce(SyncSender<Result<T, StoreError>>) -> Request,
     ) -> Result<T, StoreError> {
         let (answer, answered) = sync_channel(1);
-        let died = |_| StoreError::Poisoned { reason: "the journal's thread died".to_owned() };
+        let died = |_| StoreError::Poisoned {
+            reason: "the journal's thread died".to_owned(),
+        };
         let requests = self.requests.as_ref().ok_or(StoreError::Stopped)?;
-        requests.send(request(answer)).map_err(|_refused| died(()))?;
+        requests
+            .send(request(answer))
+            .map_err(|_refused| died(()))?;
         answered.recv().map_err(|_gone| died(()))?
     }
 }
@@ -127,7 +131,10 @@ impl Drop for SqliteJournal {
 
 impl Journal for SqliteJournal {
     fn append(&self, commits: Vec<(UserId, Vec<u8>)>) -> Result<Position, StoreError> {
-        self.ask(|answer| Request::Append { rows: commits, answer })
+        self.ask(|answer| Request::Append {
+            rows: commits,
+            answer,
+        })
     }
 
     fn replay(&self, from: Position, each: &mut EachRow<'_>) -> Result<(), StoreError> {
@@ -136,7 +143,9 @@ impl Journal for SqliteJournal {
         // A connection of its own: appends go on meanwhile.
         let connection = connect(&self.path)?;
         let mut statement = connection
-            .prepare("SELECT position, user, changes FROM row WHERE position > ?1 ORDER BY position")
+            .prepare(
+                "SELECT position, user, changes FROM row WHERE position > ?1 ORDER BY position",
+            )
             .map_err(reading)?;
         let mut rows = statement.query([from]).map_err(reading)?;
         while let Some(row) = rows.next().map_err(reading)? {
@@ -146,8 +155,15 @@ impl Journal for SqliteJournal {
                 what: format!("the journal at {position}: {error}"),
             })?;
             let changes = row.get_ref(2).map_err(reading)?;
-            let changes = changes.as_blob().map_err(rusqlite::Error::from).map_err(reading)?;
-            each(Position(fault::number(position, "a position")?), &user, changes)?;
+            let changes = changes
+                .as_blob()
+                .map_err(rusqlite::Error::from)
+                .map_err(reading)?;
+            each(
+                Position(fault::number(position, "a position")?),
+                &user,
+                changes,
+            )?;
         }
         Ok(())
     }
@@ -190,13 +206,16 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
         )?;
         Ok(connection)
     };
-    connect().map_err(fault::sql(&format!("opening the journal {}", path.display())))
+    connect().map_err(fault::sql(&format!(
+        "opening the journal {}",
+        path.display()
+    )))
 }
 
 /// Makes the tables of an empty file, in one transaction.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    let pages: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let pages: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     if pages > 0 {
         return Ok(());
     }
@@ -210,9 +229,9 @@ fn check_format(connection: &Connection, path: &Path) -> Result<(), StoreError> 
         .map_err(fault::sql(&format!("reading the format of {what}")))?;
     match found {
         FORMAT => Ok(()),
-        older if older < FORMAT => {
-            Err(StoreError::Corrupted { what: format!("{what} has the format {older}") })
-        }
+        older if older < FORMAT => Err(StoreError::Corrupted {
+            what: format!("{what} has the format {older}"),
+        }),
         newer => Err(StoreError::UnknownFormat {
             what,
             found: fault::number(newer, "a format")?,
@@ -223,7 +242,9 @@ fn check_format(connection: &Connection, path: &Path) -> Result<(), StoreError> 
 
 fn measure(connection: &Connection) -> rusqlite::Result<Figures> {
     let forgotten: i64 =
-        connection.query_row("SELECT forgotten FROM state WHERE one = 1", [], |row| row.get(0))?;
+        connection.query_row("SELECT forgotten FROM state WHERE one = 1", [], |row| {
+            row.get(0)
+        })?;
     let (last, rows, bytes): (Option<i64>, i64, Option<i64>) = connection.query_row(
         "SELECT max(position), count(*), sum(length(changes)) FROM row",
         [],

@@ -15,7 +15,9 @@ pub(crate) struct SqliteReader {
 
 impl std::fmt::Debug for SqliteReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SqliteReader").field("what", &self.what).finish_non_exhaustive()
+        f.debug_struct("SqliteReader")
+            .field("what", &self.what)
+            .finish_non_exhaustive()
     }
 }
 
@@ -45,7 +47,10 @@ impl Reader for SqliteReader {
     ) -> Result<(), StoreError> {
         // The snapshot is taken by the first statement that reads.
         self.run("BEGIN DEFERRED")?;
-        let outcome = read(&Rows { connection: &self.connection, what: &self.what });
+        let outcome = read(&Rows {
+            connection: &self.connection,
+            what: &self.what,
+        });
         self.run("ROLLBACK")?;
         outcome
     }

@@ -176,7 +176,9 @@ fn check_format(connection: &Connection, what: &str) -> Result<(), StoreError> {
         return Ok(());
     }
     if found < FORMAT {
-        return Err(StoreError::Corrupted { what: format!("{what} has the format {found}") });
+        return Err(StoreError::Corrupted {
+            what: format!("{what} has the format {found}"),
+        });
     }
     Err(StoreError::UnknownFormat {
         what: what.to_owned(),

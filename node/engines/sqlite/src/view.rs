@@ -40,11 +40,12 @@ impl Rows<'_> {
         let (applied, seq): (i64, i64) = self
             .connection
             .prepare_cached(schema::STATE_SELECT)
-            .and_then(|mut statement| {
-                statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
-            })
+            .and_then(|mut statement| statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
             .map_err(fault::sql(&format!("reading the state of {}", self.what)))?;
-        Ok((fault::number(applied, "a position")?, Seq(fault::number(seq, "a change")?)))
+        Ok((
+            fault::number(applied, "a position")?,
+            Seq(fault::number(seq, "a change")?),
+        ))
     }
 }
 
@@ -63,7 +64,11 @@ impl View for Rows<'_> {
         let Scan { from, to, .. } = scan;
         // Of two bounds on one side the narrower one is used alone.
         let after = scan.after.as_ref().filter(|(key, _)| {
-            if scan.descending { to.as_ref().is_none_or(|to| key < to) } else { key >= from }
+            if scan.descending {
+                to.as_ref().is_none_or(|to| key < to)
+            } else {
+                key >= from
+            }
         });
         let (sql, bounds): (&str, Vec<&dyn ToSql>) = match (scan.descending, after, to) {
             (false, None, None) => (schema::SCAN_UP, vec![from]),
@@ -77,7 +82,13 @@ impl View for Rows<'_> {
         let mut parameters: Vec<&dyn ToSql> = vec![&place, &limit];
         parameters.extend(bounds);
         self.all(sql, &parameters, |row| {
-            Ok((row.get_ref(7)?.as_blob().map_err(rusqlite::Error::from)?.to_vec(), document(row)?))
+            Ok((
+                row.get_ref(7)?
+                    .as_blob()
+                    .map_err(rusqlite::Error::from)?
+                    .to_vec(),
+                document(row)?,
+            ))
         })
     }
 
@@ -107,7 +118,11 @@ impl View for Rows<'_> {
         most: usize,
     ) -> Result<Vec<Document>, StoreError> {
         let (kind, after) = (u8::from(kind), i64::try_from(after.0).unwrap_or(i64::MAX));
-        self.all(schema::HISTORY, &[&kind, &id, &after, &limit(most)], document)
+        self.all(
+            schema::HISTORY,
+            &[&kind, &id, &after, &limit(most)],
+            document,
+        )
     }
 
     fn last_seq(&self) -> Result<Seq, StoreError> {
@@ -141,9 +156,9 @@ impl Unreadable {
     fn into_error(self, what: &str) -> StoreError {
         match self {
             Self::Sql(error) => fault::sql(&format!("reading {what}"))(error),
-            Self::Damaged(StoreError::Corrupted { what: detail }) => {
-                StoreError::Corrupted { what: format!("{what}: {detail}") }
-            }
+            Self::Damaged(StoreError::Corrupted { what: detail }) => StoreError::Corrupted {
+                what: format!("{what}: {detail}"),
+            },
             Self::Damaged(error) => error,
         }
     }
@@ -152,8 +167,9 @@ impl Unreadable {
 /// The first seven columns: kind, id, rev, seq, the rest as in [`schema::DOCUMENT`].
 fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
     let kind: u8 = row.get(0)?;
-    let kind = Kind::try_from(kind)
-        .map_err(|unknown| StoreError::Corrupted { what: unknown.to_string() })?;
+    let kind = Kind::try_from(kind).map_err(|unknown| StoreError::Corrupted {
+        what: unknown.to_string(),
+    })?;
     let body = row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?;
     Ok(Document {
         kind,

@@ -74,7 +74,6 @@ async fn a_slow_or_large_header_ends_the_connection() {
         };
         let running = start(limits).await;
         for unfinished in ["", "PRI *", "GET / HTTP/1.1\r\nHo"] {
-            eprintln!("h2c {h2c} {unfinished:?}");
             // Ends by itself: the server closes.
             let text = read_all(send(running.address, unfinished).await).await;
             assert!(text.is_empty() || text.contains(" 408 "), "h2c {h2c} {unfinished:?}: {text}");

@@ -10,12 +10,13 @@ use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
-use homecore_store::{Document, Index, Scan, StoreError, View};
+use homecore_store::{Document, Index, Kind, Scan, StoreError, View};
 
 use super::filter::Filter;
 use super::stored::Head;
 use crate::indexes::{
-    self, EVENT_BY_STREAM, EVENT_BY_TIME, EVENT_LASTING, EVENT_RUNNING, SPANS, span_bound,
+    self, EVENT_BY_MODIFIED, EVENT_BY_STREAM, EVENT_BY_TIME, EVENT_LASTING, EVENT_RUNNING, SPANS,
+    span_bound,
 };
 
 /// With more streams than this the user's whole time line is read and filtered, instead of one
@@ -28,6 +29,12 @@ const FETCH_MAX: usize = 256;
 const FETCH_BYTES: usize = 512 * 1024;
 /// Events looked at in one go, wanted or not.
 const EXAMINED_MAX: usize = 4_096;
+
+/// With no more changes than this since the time asked for, those are read instead of the time
+/// line. (Few in tests, so that both ways are taken.)
+const CHANGED_MAX: usize = if cfg!(test) { 12 } else { 2_000 };
+/// Changes read at once.
+const CHANGED_PAGE: usize = 64;
 
 /// A place in the order of events.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +68,8 @@ pub struct Merge {
     sources: Vec<Source>,
     descending: bool,
     after: Option<Place>,
+    /// Instead of ranges: the very events, in order. Their bodies are read when their turn comes.
+    listed: Option<VecDeque<Place>>,
 }
 
 /// How a read ended.
@@ -109,30 +118,82 @@ impl Merge {
                 for span in 0..SPANS {
                     let start = from - span_bound(span);
                     let prefix = indexes::prefix_of_span(state, span);
-                    merge.add_before(EVENT_LASTING, prefix, start, from.min(to));
+                    merge.add_before(EVENT_LASTING, prefix, (start, from), to);
                 }
                 if filter.reaches_now() {
-                    merge.add_before(EVENT_RUNNING, of_state, f64::NEG_INFINITY, from.min(to));
+                    merge.add_before(EVENT_RUNNING, of_state, (f64::NEG_INFINITY, from), to);
                 }
             }
         }
         merge
     }
 
-    /// A range with both ends.
-    fn add(&mut self, index: Index, prefix: Vec<u8>, from: f64, to: f64) {
-        let scan = indexes::range(index, &prefix, from, to, self.descending);
-        self.sources.push(Source {
-            index,
-            prefix,
-            from: scan.from,
-            to: scan.to,
-            done: false,
-        });
+    /// What a filter on changes may accept, if little changed: a client that asks again and again
+    /// for what is new must not cost a walk through all that is old.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn of_changes(
+        view: &dyn View,
+        filter: &Filter,
+        since: f64,
+        descending: bool,
+    ) -> Result<Option<Self>, StoreError> {
+        let mut scan = indexes::range(EVENT_BY_MODIFIED, &[], since, f64::INFINITY, false);
+        scan.limit = CHANGED_PAGE.min(CHANGED_MAX);
+        let (mut places, mut seen) = (Vec::new(), 0);
+        loop {
+            let page = view.scan(&scan)?;
+            let full = page.len() == scan.limit;
+            seen += page.len();
+            if full && seen >= CHANGED_MAX {
+                return Ok(None);
+            }
+            scan.after = page
+                .last()
+                .map(|(key, document)| (key.clone(), document.id.clone()));
+            for (_, document) in page.iter().filter(|(_, document)| !document.deleted) {
+                let head = Head::decode(document)?;
+                if filter.accepts(&head) {
+                    places.push(Place {
+                        time: head.time + 0.0,
+                        id: document.id.clone(),
+                    });
+                }
+            }
+            if !full {
+                break;
+            }
+        }
+        places.sort_by(|a, b| if descending { b.cmp(a) } else { a.cmp(b) });
+        let listed = Some(VecDeque::from(places));
+        Ok(Some(Self {
+            sources: Vec::new(),
+            descending,
+            after: None,
+            listed,
+        }))
     }
 
-    /// A range without its end.
-    fn add_before(&mut self, index: Index, prefix: Vec<u8>, from: f64, end: f64) {
+    /// A range with both ends; nothing if it ends before it begins.
+    fn add(&mut self, index: Index, prefix: Vec<u8>, from: f64, to: f64) {
+        if from <= to {
+            let scan = indexes::range(index, &prefix, from, to, self.descending);
+            self.sources.push(Source {
+                index,
+                prefix,
+                from: scan.from,
+                to: scan.to,
+                done: false,
+            });
+        }
+    }
+
+    /// A range that ends before `end`, or with `to` if that comes first.
+    fn add_before(&mut self, index: Index, prefix: Vec<u8>, (from, end): (f64, f64), to: f64) {
+        if to < end {
+            return self.add(index, prefix, from, to);
+        }
         let start = indexes::timed(prefix.clone(), from);
         let to = Some(indexes::timed(prefix.clone(), end));
         self.sources.push(Source {
@@ -154,6 +215,9 @@ impl Merge {
         view: &dyn View,
         each: &mut dyn FnMut(Head, Document) -> ControlFlow<()>,
     ) -> Result<Progress, StoreError> {
+        if let Some(listed) = &mut self.listed {
+            return run_listed(listed, view, each);
+        }
         let mut buffers: Vec<Buffer> = self.sources.iter().map(Buffer::new).collect();
         let progress = self.run_with(view, &mut buffers, each)?;
         for (source, buffer) in self.sources.iter_mut().zip(&buffers) {
@@ -186,6 +250,27 @@ impl Merge {
         }
         Ok(Progress::Stopped)
     }
+}
+
+/// Hands on listed events as they are now: those deleted since are left out, and `each` sees the
+/// present head of the others.
+fn run_listed(
+    listed: &mut VecDeque<Place>,
+    view: &dyn View,
+    each: &mut dyn FnMut(Head, Document) -> ControlFlow<()>,
+) -> Result<Progress, StoreError> {
+    while let Some(place) = listed.pop_front() {
+        let Some(document) = view
+            .get(Kind::Event, &place.id)?
+            .filter(|found| !found.deleted)
+        else {
+            continue;
+        };
+        if each(Head::decode(&document)?, document).is_break() {
+            return Ok(Progress::Stopped);
+        }
+    }
+    Ok(Progress::Ended)
 }
 
 /// The event that comes next of all buffers.

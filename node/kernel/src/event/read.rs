@@ -282,8 +282,13 @@ pub fn open(
         .modified_since
         .filter(|_| query.include_deletions)
         .map(|since| Deletions { since, after: None });
+    let descending = !query.sort_ascending;
+    let changes = match filter.modified_since {
+        Some(since) => Merge::of_changes(view, &filter, since, descending)?,
+        None => None,
+    };
     Ok(Reading {
-        merge: Merge::plan(&filter, !query.sort_ascending),
+        merge: changes.unwrap_or_else(|| Merge::plan(&filter, descending)),
         filter,
         now,
         ascending: query.sort_ascending,

@@ -1,7 +1,5 @@
 //! The one question about permissions against a slow model, and the levels' own table.
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -130,7 +128,7 @@ fn the_own_audit_stream_can_be_forbidden() {
         setting: Setting::Forbidden,
     };
     assert_eq!(
-        with_injected("me", &[forbidden.clone()]).last(),
+        with_injected("me", std::slice::from_ref(&forbidden)).last(),
         Some(&forbidden)
     );
 }

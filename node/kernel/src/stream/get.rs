@@ -166,7 +166,13 @@ fn roots(tree: &Tree, rights: &Rights) -> Vec<String> {
         roots.push(AUDIT_ROOT.to_owned());
     }
     if rights.star().is_some_and(Level::lists) {
-        roots.extend(tree.local_roots().into_iter().map(str::to_owned));
+        let visible = |id: &&str| rights.allows(tree, id, Level::lists);
+        roots.extend(
+            tree.local_roots()
+                .into_iter()
+                .filter(visible)
+                .map(str::to_owned),
+        );
     }
     if *rights == Rights::Personal {
         roots.push(ACCOUNT_ROOT.to_owned());

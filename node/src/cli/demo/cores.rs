@@ -44,7 +44,12 @@ pub(super) struct Core {
 
 impl Plan {
     pub(super) fn new(home: &Path, id: &str, http_port: u16, dns_port: u16) -> Self {
-        Self { id: id.to_owned(), http_port, dns_port, dir: home.join(id) }
+        Self {
+            id: id.to_owned(),
+            http_port,
+            dns_port,
+            dir: home.join(id),
+        }
     }
 
     pub(super) fn url(&self) -> String {
@@ -72,12 +77,18 @@ impl Plan {
         std::fs::create_dir_all(&self.dir)
             .with_context(|| format!("cannot make {}", self.dir.display()))?;
         let kept = self.config().try_exists()?.then(|| {
-            load(&Sources { file: Some(self.config()), set: Vec::new() })
+            load(&Sources {
+                file: Some(self.config()),
+                set: Vec::new(),
+            })
         });
         let (rpc, key) = match kept {
             Some(config) => {
                 let config = config?;
-                (config.cluster.listen, config.auth.admin_access_key.map(|k| k.expose().to_owned()))
+                (
+                    config.cluster.listen,
+                    config.auth.admin_access_key.map(|k| k.expose().to_owned()),
+                )
             }
             None => {
                 let key = secrets::random_text(&SystemEntropy).expose().to_owned();
@@ -125,8 +136,15 @@ impl Plan {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {}", self.id))?;
-        let pid = child.id().with_context(|| format!("{} ended at once", self.id))?;
-        Ok(Core { plan: self.clone(), child, pid, reported: false })
+        let pid = child
+            .id()
+            .with_context(|| format!("{} ended at once", self.id))?;
+        Ok(Core {
+            plan: self.clone(),
+            child,
+            pid,
+            reported: false,
+        })
     }
 }
 
@@ -141,11 +159,18 @@ impl Core {
 
     /// Waits until it may take traffic; an error if it ends instead.
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build()?;
+        let client = reqwest::Client::builder()
+            .timeout(Duration::from_secs(2))
+            .no_proxy()
+            .build()?;
         let url = format!("{}readyz", self.plan.url());
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
-                bail!("{} did not start ({status}): {}", self.plan.id, self.last_words());
+                bail!(
+                    "{} did not start ({status}): {}",
+                    self.plan.id,
+                    self.last_words()
+                );
             }
             if let Ok(response) = client.get(&url).send().await
                 && response.status().is_success()
@@ -199,11 +224,21 @@ pub(super) async fn start_all(plans: &[Plan], cores: &mut Vec<Core>) -> anyhow::
     }
     for plan in joining {
         let mut client = connect_to(&first.data(), &first.id).await?;
-        let request = InviteRequest { core: plan.id.clone(), ttl_seconds: 600 };
+        let request = InviteRequest {
+            core: plan.id.clone(),
+            ttl_seconds: 600,
+        };
         let token = client
             .invite(request)
             .await
-            .map_err(|status| anyhow::anyhow!("{} gives no token for {}: {}", first.id, plan.id, status.message()))?
+            .map_err(|status| {
+                anyhow::anyhow!(
+                    "{} gives no token for {}: {}",
+                    first.id,
+                    plan.id,
+                    status.message()
+                )
+            })?
             .into_inner()
             .token;
         cores.push(plan.spawn(Some(token))?);
@@ -217,7 +252,10 @@ pub(super) async fn start_all(plans: &[Plan], cores: &mut Vec<Core>) -> anyhow::
 /// The administrators' key, from the founder's configuration.
 pub(super) fn admin_key(plans: &[Plan]) -> anyhow::Result<String> {
     let first = plans.first().context("no cores")?;
-    let config = load(&Sources { file: Some(first.config()), set: Vec::new() })?;
+    let config = load(&Sources {
+        file: Some(first.config()),
+        set: Vec::new(),
+    })?;
     config
         .auth
         .admin_access_key
@@ -255,14 +293,19 @@ pub(super) async fn stop_all(cores: &mut [Core]) {
         if !core.runs() {
             continue;
         }
-        if let Some(pid) = i32::try_from(core.pid).ok().and_then(rustix::process::Pid::from_raw)
+        if let Some(pid) = i32::try_from(core.pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
             && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM)
         {
             say(&format!("cannot stop {}: {error}", core.plan.id));
         }
     }
     for core in cores.iter_mut() {
-        if tokio::time::timeout(STOP_TIMEOUT, core.child.wait()).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, core.child.wait())
+            .await
+            .is_err()
+        {
             say(&format!("{} does not stop; it is killed", core.plan.id));
             if let Err(error) = core.child.kill().await {
                 say(&format!("cannot kill {}: {error}", core.plan.id));

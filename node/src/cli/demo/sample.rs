@@ -28,7 +28,10 @@ pub(super) struct Sample {
 
 /// Registers the users and loads the recording, or finds them from an earlier start.
 pub(super) async fn load(plans: &[Plan]) -> anyhow::Result<Sample> {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).no_proxy().build()?;
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(20))
+        .no_proxy()
+        .build()?;
     let first = plans.first().context("no cores")?.url();
     let mut homes = Vec::new();
     let mut token = String::new();
@@ -45,7 +48,11 @@ pub(super) async fn load(plans: &[Plan]) -> anyhow::Result<Sample> {
         }
         homes.push((username.to_owned(), home));
     }
-    Ok(Sample { events, homes, token })
+    Ok(Sample {
+        events,
+        homes,
+        token,
+    })
 }
 
 /// True if the user is new.
@@ -54,27 +61,45 @@ async fn register(client: &reqwest::Client, core: &str, username: &str) -> anyho
         "appId": APP, "username": username, "password": PASSWORD,
         "email": format!("{username}@homecore.test"), "language": "en", "hosting": "default",
     });
-    let response = client.post(format!("{core}users")).json(&body).send().await?;
+    let response = client
+        .post(format!("{core}users"))
+        .json(&body)
+        .send()
+        .await?;
     match response.status().as_u16() {
         201 => Ok(true),
         409 => Ok(false),
-        status => bail!("{username} cannot be registered ({status}): {}", response.text().await?),
+        status => bail!(
+            "{username} cannot be registered ({status}): {}",
+            response.text().await?
+        ),
     }
 }
 
 async fn home_of(client: &reqwest::Client, core: &str, username: &str) -> anyhow::Result<String> {
-    let response = client.get(format!("{core}reg/cores?username={username}")).send().await?;
+    let response = client
+        .get(format!("{core}reg/cores?username={username}"))
+        .send()
+        .await?;
     let body: Value = response.json().await?;
     let url = body.pointer("/core/url").and_then(Value::as_str);
-    Ok(url.with_context(|| format!("no core says where {username} lives: {body}"))?.to_owned())
+    Ok(url
+        .with_context(|| format!("no core says where {username} lives: {body}"))?
+        .to_owned())
 }
 
 async fn login(client: &reqwest::Client, home: &str, username: &str) -> anyhow::Result<String> {
     let body = json!({"username": username, "password": PASSWORD, "appId": APP});
-    let response = client.post(format!("{home}{username}/auth/login")).json(&body).send().await?;
+    let response = client
+        .post(format!("{home}{username}/auth/login"))
+        .json(&body)
+        .send()
+        .await?;
     let body: Value = response.json().await?;
     let token = body.get("token").and_then(Value::as_str);
-    Ok(token.with_context(|| format!("{username} cannot log in: {body}"))?.to_owned())
+    Ok(token
+        .with_context(|| format!("{username} cannot log in: {body}"))?
+        .to_owned())
 }
 
 async fn record(
@@ -117,25 +142,46 @@ async fn record(
 impl Sample {
     /// A few commands to try.
     pub(super) fn tour(&self, cores: &[Core], dns: &str) -> String {
-        let Some((user, home)) = self.homes.first() else { return String::new() };
+        let Some((user, home)) = self.homes.first() else {
+            return String::new();
+        };
         let elsewhere = cores.iter().find(|core| core.plan.url() != *home);
         let mut text = format!(
             "\nUsers (password {PASSWORD}): {}\n{user} has {} events of a real heart recording.\n\nTry:\n",
-            self.homes.iter().map(|(u, h)| format!("{u} at {h}")).collect::<Vec<_>>().join(", "),
+            self.homes
+                .iter()
+                .map(|(u, h)| format!("{u} at {h}"))
+                .collect::<Vec<_>>()
+                .join(", "),
             self.events,
         );
         let mut line = |what: &str, command: String| {
             text.push_str(&format!("  # {what}\n  {command}\n"));
         };
-        line("the latest events", format!("curl -s '{home}{user}/events?limit=3&auth={}'", self.token));
+        line(
+            "the latest events",
+            format!("curl -s '{home}{user}/events?streams=heart&limit=3&auth={}'", self.token),
+        );
         if let Some(other) = elsewhere {
-            line("at the wrong core: 421 with the right one", format!("curl -si {}{user}/events", other.plan.url()));
+            line(
+                "at the wrong core: 421 with the right one",
+                format!("curl -si {}{user}/events", other.plan.url()),
+            );
         }
         if let Some((host, port)) = dns.split_once(':') {
-            line("where a user lives", format!("dig +noall +answer @{host} -p {port} {user}.{}", super::DOMAIN));
+            line(
+                "where a user lives",
+                format!(
+                    "dig +noall +answer @{host} -p {port} {user}.{}",
+                    super::DOMAIN
+                ),
+            );
         }
         if let Some(last) = cores.last().filter(|_| cores.len() > 1) {
-            line("kill a core; the others go on", format!("kill -9 {}", last.pid()));
+            line(
+                "kill a core; the others go on",
+                format!("kill -9 {}", last.pid()),
+            );
         }
         text
     }

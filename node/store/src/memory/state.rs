@@ -29,7 +29,10 @@ pub(super) struct State {
 impl State {
     /// Nothing yet, and nothing to be applied at or before a position.
     pub(super) fn starting_at(applied: Position) -> Self {
-        Self { applied, ..Self::default() }
+        Self {
+            applied,
+            ..Self::default()
+        }
     }
 
     /// Applies a commit; half of it may be there if this fails.
@@ -65,15 +68,20 @@ impl State {
         for entry in &mutation.entries {
             self.entries.insert(found_at(entry, &place), ());
         }
-        let former =
-            self.documents.insert(place.clone(), (document, mutation.entries.clone()));
+        let former = self
+            .documents
+            .insert(place.clone(), (document, mutation.entries.clone()));
         if let Some((former, entries)) = former {
-            for entry in entries.iter().filter(|entry| !mutation.entries.contains(entry)) {
+            for entry in entries
+                .iter()
+                .filter(|entry| !mutation.entries.contains(entry))
+            {
                 self.entries.remove(&found_at(entry, &place));
             }
             self.by_seq.remove(&former.seq);
             if mutation.keep_previous {
-                self.history.insert((former.kind, former.id.clone(), former.rev), former);
+                self.history
+                    .insert((former.kind, former.id.clone(), former.rev), former);
             }
         }
         self.by_seq.insert(mutation.seq, place);
@@ -81,7 +89,9 @@ impl State {
     }
 
     fn document(&self, kind: Kind, id: &str) -> Option<Document> {
-        self.documents.get(&(kind, id.to_owned())).map(|(document, _)| document.clone())
+        self.documents
+            .get(&(kind, id.to_owned()))
+            .map(|(document, _)| document.clone())
     }
 }
 
@@ -102,13 +112,20 @@ impl View for State {
                 && scan.to.as_ref().is_none_or(|to| key < to)
                 && after.is_none_or(|(after_key, after_id)| {
                     let order = (key, id).cmp(&(after_key, after_id));
-                    if scan.descending { order.is_lt() } else { order.is_gt() }
+                    if scan.descending {
+                        order.is_lt()
+                    } else {
+                        order.is_gt()
+                    }
                 })
         };
         let first = if scan.descending {
             scan.from.clone()
         } else {
-            after.map_or_else(|| scan.from.clone(), |(key, _)| key.clone().max(scan.from.clone()))
+            after.map_or_else(
+                || scan.from.clone(),
+                |(key, _)| key.clone().max(scan.from.clone()),
+            )
         };
         let from = (scan.index, first, String::new(), Kind::Account);
         let places = self
@@ -148,8 +165,13 @@ impl View for State {
     }
 
     fn changes(&self, since: Seq, limit: usize) -> Result<Vec<Document>, StoreError> {
-        let places = self.by_seq.range((Bound::Excluded(since), Bound::Unbounded));
-        Ok(places.filter_map(|(_, (kind, id))| self.document(*kind, id)).take(limit).collect())
+        let places = self
+            .by_seq
+            .range((Bound::Excluded(since), Bound::Unbounded));
+        Ok(places
+            .filter_map(|(_, (kind, id))| self.document(*kind, id))
+            .take(limit)
+            .collect())
     }
 
     fn history(

@@ -28,16 +28,28 @@ type Key<'a> = &'a [u8];
 pub fn engine_suite<E: Engine>(make: impl Fn() -> Arc<E>) -> Checked {
     let tests: &[(&str, Test)] = &[
         ("users come and go", users_come_and_go),
-        ("a new database starts where it is told", a_new_database_starts_where_it_is_told),
+        (
+            "a new database starts where it is told",
+            a_new_database_starts_where_it_is_told,
+        ),
         ("documents are read back", documents_are_read_back),
         ("transactions are isolated", transactions_are_isolated),
         ("a snapshot stays", a_snapshot_stays),
         ("rollback leaves nothing", rollback_leaves_nothing),
         ("applying twice is harmless", applying_twice_is_harmless),
         ("a gap is refused", a_gap_is_refused),
-        ("the position is part of the transaction", the_position_is_part_of_the_transaction),
-        ("entries follow the present version", entries_follow_the_present_version),
-        ("tombstones stay and are found", tombstones_stay_and_are_found),
+        (
+            "the position is part of the transaction",
+            the_position_is_part_of_the_transaction,
+        ),
+        (
+            "entries follow the present version",
+            entries_follow_the_present_version,
+        ),
+        (
+            "tombstones stay and are found",
+            tombstones_stay_and_are_found,
+        ),
         ("scans are ordered", scans_are_ordered),
         ("scans are paged", scans_are_paged),
         ("indexes do not mix", indexes_do_not_mix),
@@ -50,7 +62,8 @@ pub fn engine_suite<E: Engine>(make: impl Fn() -> Arc<E>) -> Checked {
     ];
     for (name, test) in tests {
         let engine: Made = make();
-        test(&engine).map_err(|error| StoreError::engine(format!("the test that {name}"), error))?;
+        test(&engine)
+            .map_err(|error| StoreError::engine(format!("the test that {name}"), error))?;
     }
     Ok(())
 }
@@ -58,8 +71,14 @@ pub fn engine_suite<E: Engine>(make: impl Fn() -> Arc<E>) -> Checked {
 fn users_come_and_go(engine: &Made) -> Checked {
     let (anna, bert) = (user(1), user(2));
     assert!(engine.users()?.is_empty());
-    assert!(matches!(engine.open(&anna), Err(StoreError::UnknownUser { .. })));
-    assert!(matches!(engine.open_reader(&anna), Err(StoreError::UnknownUser { .. })));
+    assert!(matches!(
+        engine.open(&anna),
+        Err(StoreError::UnknownUser { .. })
+    ));
+    assert!(matches!(
+        engine.open_reader(&anna),
+        Err(StoreError::UnknownUser { .. })
+    ));
     assert!(!engine.contains(&anna)?);
     engine.remove(&anna)?;
 
@@ -76,7 +95,10 @@ fn users_come_and_go(engine: &Made) -> Checked {
     engine.remove(&anna)?;
     assert!(!engine.contains(&anna)?);
     assert_eq!(engine.users()?, [bert]);
-    assert!(matches!(engine.open(&anna), Err(StoreError::UnknownUser { .. })));
+    assert!(matches!(
+        engine.open(&anna),
+        Err(StoreError::UnknownUser { .. })
+    ));
     let again = engine.create(&anna, Position(0))?;
     assert_eq!(again.last_seq()?, Seq(0));
     assert_eq!(again.get(Kind::Event, "e1")?, None);
@@ -106,13 +128,21 @@ fn documents_are_read_back(engine: &Made) -> Checked {
     database.commit(Position(2))?;
 
     let found = read(engine, &anna, |view| view.get(Kind::Event, "e7"))?;
-    let Some(found) = found else { panic_missing("e7") };
+    let Some(found) = found else {
+        panic_missing("e7")
+    };
     assert_eq!((found.rev, found.seq), (Rev(2), Seq(2)));
     assert_eq!((found.written_at, found.deleted), (Millis(1_000), false));
     assert_eq!((found.kind, found.id.as_str()), (Kind::Event, "e7"));
     assert_eq!(found.body, Bytes::from_static(b"two"));
-    assert_eq!(read(engine, &anna, |view| view.get(Kind::Stream, "e7"))?, None);
-    assert_eq!(read(engine, &anna, |view| view.get(Kind::Event, "E7"))?, None);
+    assert_eq!(
+        read(engine, &anna, |view| view.get(Kind::Stream, "e7"))?,
+        None
+    );
+    assert_eq!(
+        read(engine, &anna, |view| view.get(Kind::Event, "E7"))?,
+        None
+    );
     assert_eq!(read(engine, &anna, |view| view.get(Kind::Event, ""))?, None);
     Ok(())
 }
@@ -131,7 +161,10 @@ fn transactions_are_isolated(engine: &Made) -> Checked {
     assert_eq!(database.last_seq()?, Seq(1));
     assert_eq!(database.scan(&everything(BY_NUMBER))?.len(), 1);
     assert_eq!(read(engine, &anna, |view| view.last_seq())?, Seq(0));
-    assert_eq!(read(engine, &anna, |view| view.get(Kind::Event, "e1"))?, None);
+    assert_eq!(
+        read(engine, &anna, |view| view.get(Kind::Event, "e1"))?,
+        None
+    );
     database.commit(Position(1))?;
     assert!(read(engine, &anna, |view| view.get(Kind::Event, "e1"))?.is_some());
     Ok(())
@@ -193,7 +226,12 @@ fn applying_twice_is_harmless(engine: &Made) -> Checked {
     put(database.as_mut(), &anna, both.clone(), Position(1))?;
     assert_eq!(dump(&*database)?, before);
     // Half known, half new.
-    put(database.as_mut(), &anna, [both, vec![event(2, 3)]].concat(), Position(2))?;
+    put(
+        database.as_mut(),
+        &anna,
+        [both, vec![event(2, 3)]].concat(),
+        Position(2),
+    )?;
     assert_eq!(database.last_seq()?, Seq(3));
     assert_eq!(database.history(Kind::Event, "e1", Rev(0), 9)?.len(), 1);
     Ok(())
@@ -205,7 +243,10 @@ fn a_gap_is_refused(engine: &Made) -> Checked {
     write(database.as_mut(), &anna, 1, Position(1))?;
     database.begin()?;
     let refused = database.apply(&commit(&anna, vec![event(3, 3)]));
-    assert!(matches!(refused, Err(StoreError::Corrupted { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::Corrupted { .. })),
+        "{refused:?}"
+    );
     database.rollback()?;
     assert_eq!(database.last_seq()?, Seq(1));
     Ok(())
@@ -221,7 +262,10 @@ fn the_position_is_part_of_the_transaction(engine: &Made) -> Checked {
     // Closing undoes what was not committed, position and all.
     drop(database);
     let database = engine.open(&anna)?;
-    assert_eq!((database.applied()?, database.last_seq()?), (Position(10), Seq(1)));
+    assert_eq!(
+        (database.applied()?, database.last_seq()?),
+        (Position(10), Seq(1))
+    );
     Ok(())
 }
 
@@ -239,14 +283,19 @@ fn entries_follow_the_present_version(engine: &Made) -> Checked {
         mutation.rev = Rev(n);
         mutation.entries = entries
             .iter()
-            .map(|(index, key)| Entry { index: Index(*index), key: key.to_vec() })
+            .map(|(index, key)| Entry {
+                index: Index(*index),
+                key: key.to_vec(),
+            })
             .collect();
         put(database.as_mut(), &anna, vec![mutation], Position(n))?;
         let mut wanted = entries.to_vec();
         wanted.dedup();
         let found = dump(&*database)?.entries;
-        let found: Vec<(u8, &[u8])> =
-            found.iter().map(|(index, key, _)| (*index, key.as_slice())).collect();
+        let found: Vec<(u8, &[u8])> = found
+            .iter()
+            .map(|(index, key, _)| (*index, key.as_slice()))
+            .collect();
         assert_eq!(found, wanted, "version {n}");
     }
     Ok(())
@@ -263,13 +312,21 @@ fn tombstones_stay_and_are_found(engine: &Made) -> Checked {
     assert!(found.is_some_and(|d| d.deleted && d.rev == Rev(2) && d.body.is_empty()));
     assert_eq!(database.list(Kind::Event, None, 9)?.len(), 1);
     assert_eq!(database.changes(Seq(1), 9)?.len(), 1);
-    assert!(database.scan(&everything(BY_NUMBER))?.iter().all(|(_, d)| d.deleted));
+    assert!(
+        database
+            .scan(&everything(BY_NUMBER))?
+            .iter()
+            .all(|(_, d)| d.deleted)
+    );
     assert_eq!(database.scan(&everything(BY_NUMBER))?.len(), 1);
     Ok(())
 }
 
 /// Documents `d0`, `d1` … under the given keys, in an order that is not theirs.
-fn shelve(engine: &Made, keys: &[&[u8]]) -> Result<Box<dyn crate::engine::UserDatabase>, StoreError> {
+fn shelve(
+    engine: &Made,
+    keys: &[&[u8]],
+) -> Result<Box<dyn crate::engine::UserDatabase>, StoreError> {
     let anna = user(1);
     let mut database = engine.create(&anna, Position(0))?;
     let mutations: Vec<Mutation> = keys
@@ -280,7 +337,10 @@ fn shelve(engine: &Made, keys: &[&[u8]]) -> Result<Box<dyn crate::engine::UserDa
         .map(|((n, key), seq)| {
             let mut mutation = event(0, seq);
             mutation.id = format!("d{n}");
-            mutation.entries = vec![Entry { index: BY_NUMBER, key: key.to_vec() }];
+            mutation.entries = vec![Entry {
+                index: BY_NUMBER,
+                key: key.to_vec(),
+            }];
             mutation
         })
         .collect();
@@ -289,12 +349,26 @@ fn shelve(engine: &Made, keys: &[&[u8]]) -> Result<Box<dyn crate::engine::UserDa
 }
 
 fn ids(found: &[(Vec<u8>, crate::document::Document)]) -> String {
-    found.iter().map(|(_, document)| document.id.as_str()).collect::<Vec<_>>().join(" ")
+    found
+        .iter()
+        .map(|(_, document)| document.id.as_str())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn scans_are_ordered(engine: &Made) -> Checked {
     // As bytes, not as texts or numbers; equal keys by id.
-    let keys: &[&[u8]] = &[b"", b"\0", b"a", b"a", b"a\0", b"b", b"\x80", b"\xFF", b"\xFF\xFF"];
+    let keys: &[&[u8]] = &[
+        b"",
+        b"\0",
+        b"a",
+        b"a",
+        b"a\0",
+        b"b",
+        b"\x80",
+        b"\xFF",
+        b"\xFF\xFF",
+    ];
     let database = shelve(engine, keys)?;
     let cases: &[(Key<'_>, Option<Key<'_>>, usize, &str)] = &[
         (b"", None, 99, "d0 d1 d2 d3 d4 d5 d6 d7 d8"),
@@ -315,17 +389,26 @@ fn scans_are_ordered(engine: &Made) -> Checked {
         };
         let found = database.scan(&scan)?;
         assert_eq!(ids(&found), *wanted, "{scan:?}");
-        assert!(found.iter().all(|(key, d)| keys.iter().zip(0..).any(|(k, n)| {
-            k == key && d.id == format!("d{n}")
-        })));
+        assert!(found.iter().all(|(key, d)| {
+            keys.iter()
+                .zip(0..)
+                .any(|(k, n)| k == key && d.id == format!("d{n}"))
+        }));
         if *limit < 99 {
             continue;
         }
-        let backwards = database.scan(&Scan { descending: true, ..scan.clone() })?;
+        let backwards = database.scan(&Scan {
+            descending: true,
+            ..scan.clone()
+        })?;
         let reversed: Vec<_> = found.into_iter().rev().collect();
         assert_eq!(ids(&backwards), ids(&reversed), "{scan:?} backwards");
     }
-    let last = Scan { descending: true, limit: 2, ..everything(BY_NUMBER) };
+    let last = Scan {
+        descending: true,
+        limit: 2,
+        ..everything(BY_NUMBER)
+    };
     assert_eq!(ids(&database.scan(&last)?), "d8 d7");
     Ok(())
 }
@@ -348,7 +431,9 @@ fn scans_are_paged(engine: &Made) -> Checked {
                 loop {
                     let page = database.scan(&scan)?;
                     assert!(page.len() <= limit);
-                    let Some((key, document)) = page.last().cloned() else { break };
+                    let Some((key, document)) = page.last().cloned() else {
+                        break;
+                    };
                     pages.push(ids(&page));
                     scan.after = Some((key, document.id));
                 }
@@ -357,7 +442,10 @@ fn scans_are_paged(engine: &Made) -> Checked {
         }
     }
     // A place that is no longer there, or lies outside, is a place all the same.
-    let mut scan = Scan { after: Some((b"b".to_vec(), "d1x".to_owned())), ..everything(BY_NUMBER) };
+    let mut scan = Scan {
+        after: Some((b"b".to_vec(), "d1x".to_owned())),
+        ..everything(BY_NUMBER)
+    };
     assert_eq!(ids(&database.scan(&scan)?), "d2 d3 d4 d5 d6");
     scan.descending = true;
     assert_eq!(ids(&database.scan(&scan)?), "d1 d0");
@@ -365,8 +453,11 @@ fn scans_are_paged(engine: &Made) -> Checked {
     assert_eq!(ids(&database.scan(&scan)?), "d1");
     (scan.descending, scan.after) = (false, Some((Vec::new(), String::new())));
     assert_eq!(ids(&database.scan(&scan)?), "d1 d2 d3 d4 d5 d6");
-    (scan.descending, scan.to, scan.after) =
-        (true, Some(b"c".to_vec()), Some((b"z".to_vec(), String::new())));
+    (scan.descending, scan.to, scan.after) = (
+        true,
+        Some(b"c".to_vec()),
+        Some((b"z".to_vec(), String::new())),
+    );
     assert_eq!(ids(&database.scan(&scan)?), "d3 d2 d1");
     Ok(())
 }
@@ -375,14 +466,25 @@ fn indexes_do_not_mix(engine: &Made) -> Checked {
     let anna = user(1);
     let mut database = engine.create(&anna, Position(0))?;
     let mut mutation = event(1, 1);
-    mutation.entries =
-        [0, 1, 255].map(|index| Entry { index: Index(index), key: vec![index] }).to_vec();
+    mutation.entries = [0, 1, 255]
+        .map(|index| Entry {
+            index: Index(index),
+            key: vec![index],
+        })
+        .to_vec();
     put(database.as_mut(), &anna, vec![mutation], Position(1))?;
     for index in [0, 1, 254, 255] {
         for descending in [false, true] {
-            let found = database.scan(&Scan { descending, ..everything(Index(index)) })?;
+            let found = database.scan(&Scan {
+                descending,
+                ..everything(Index(index))
+            })?;
             let keys: Vec<Vec<u8>> = found.into_iter().map(|(key, _)| key).collect();
-            let wanted = if index == 254 { vec![] } else { vec![vec![index]] };
+            let wanted = if index == 254 {
+                vec![]
+            } else {
+                vec![vec![index]]
+            };
             assert_eq!(keys, wanted, "index {index}");
         }
     }
@@ -399,8 +501,10 @@ fn history_is_kept_when_asked(engine: &Made) -> Checked {
         put(database.as_mut(), &anna, vec![mutation], Position(n))?;
     }
     let history = database.history(Kind::Event, "e1", Rev(0), 99)?;
-    let seen: Vec<(u64, u64, bool)> =
-        history.iter().map(|d| (d.rev.0, d.seq.0, d.deleted)).collect();
+    let seen: Vec<(u64, u64, bool)> = history
+        .iter()
+        .map(|d| (d.rev.0, d.seq.0, d.deleted))
+        .collect();
     assert_eq!(seen, [(1, 1, false), (3, 3, false), (4, 4, true)]);
     let revs = |after, limit| -> Result<Vec<u64>, StoreError> {
         let versions = database.history(Kind::Event, "e1", Rev(after), limit)?;
@@ -428,7 +532,11 @@ fn the_feed_has_no_gaps(engine: &Made) -> Checked {
         let changes = database.changes(Seq(since), limit)?;
         Ok(changes.into_iter().map(|d| (d.seq.0, d.id)).collect())
     };
-    let all = [(2, "e2".to_owned()), (4, "e1".to_owned()), (5, "e3".to_owned())];
+    let all = [
+        (2, "e2".to_owned()),
+        (4, "e1".to_owned()),
+        (5, "e3".to_owned()),
+    ];
     assert_eq!(feed(0, 99)?, all);
     assert_eq!(feed(1, 99)?, all);
     assert_eq!(feed(2, 1)?, all[1..2]);
@@ -445,7 +553,11 @@ fn lists_are_paged_by_id(engine: &Made) -> Checked {
     let mutations = ids.iter().zip(1..).map(|(id, seq)| {
         let mut mutation = event(1, seq);
         (mutation.id, mutation.entries) = ((*id).to_owned(), Vec::new());
-        mutation.kind = if *id == "z" { Kind::Stream } else { Kind::Event };
+        mutation.kind = if *id == "z" {
+            Kind::Stream
+        } else {
+            Kind::Event
+        };
         mutation
     });
     put(database.as_mut(), &anna, mutations.collect(), Position(1))?;
@@ -467,14 +579,30 @@ fn large_and_odd_values_survive(engine: &Made) -> Checked {
     let mut database = engine.create(&anna, Position(u64::from(u32::MAX)))?;
     let mut mutation = event(1, 1);
     mutation.id = "\0' \"\u{1F431}%_\n".to_owned();
-    mutation.body = Bytes::from((0..3_000_000_u32).map(|n| n.to_be_bytes()[3]).collect::<Vec<_>>());
+    mutation.body = Bytes::from(
+        (0..3_000_000_u32)
+            .map(|n| n.to_be_bytes()[3])
+            .collect::<Vec<_>>(),
+    );
     mutation.rev = Rev(1 << 62);
-    mutation.entries = vec![Entry { index: BY_NUMBER, key: vec![0xFF; 1_024] }];
-    put(database.as_mut(), &anna, vec![mutation.clone()], Position(1 << 62))?;
+    mutation.entries = vec![Entry {
+        index: BY_NUMBER,
+        key: vec![0xFF; 1_024],
+    }];
+    put(
+        database.as_mut(),
+        &anna,
+        vec![mutation.clone()],
+        Position(1 << 62),
+    )?;
     let found = read(engine, &anna, |view| view.get(Kind::Event, &mutation.id))?;
     assert!(found.is_some_and(|d| d.body == mutation.body && d.rev == mutation.rev));
     let found = database.scan(&everything(BY_NUMBER))?;
-    assert!(found.iter().any(|(key, d)| *key == vec![0xFF; 1_024] && d.id == mutation.id));
+    assert!(
+        found
+            .iter()
+            .any(|(key, d)| *key == vec![0xFF; 1_024] && d.id == mutation.id)
+    );
     assert_eq!(database.applied()?, Position(1 << 62));
     Ok(())
 }
@@ -492,7 +620,10 @@ fn everything_survives_closing(engine: &Made) -> Checked {
     let database = engine.open(&anna)?;
     assert_eq!(dump(&*database)?, before);
     assert_eq!(database.applied()?, Position(50));
-    let last = Scan { from: key(49), ..everything(BY_NUMBER) };
+    let last = Scan {
+        from: key(49),
+        ..everything(BY_NUMBER)
+    };
     assert_eq!(database.scan(&last)?.len(), 2);
     Ok(())
 }
@@ -509,6 +640,9 @@ fn users_do_not_mix(engine: &Made) -> Checked {
     berts.commit(Position(2))?;
     assert_eq!(read(engine, &anna, |view| view.last_seq())?, Seq(1));
     assert_eq!(read(engine, &bert, |view| view.last_seq())?, Seq(2));
-    assert_eq!(read(engine, &bert, |view| view.get(Kind::Event, "e1"))?, None);
+    assert_eq!(
+        read(engine, &bert, |view| view.get(Kind::Event, "e1"))?,
+        None
+    );
     Ok(())
 }

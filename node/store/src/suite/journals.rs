@@ -25,7 +25,10 @@ pub fn journal_suite<J: Journal>(make: impl Fn() -> Arc<J>) -> Checked {
         ("positions are not used again", positions_are_not_used_again),
         ("callers do not mix", callers_do_not_mix),
         ("an error ends a replay", an_error_ends_a_replay),
-        ("a journal may be written while it is replayed", appends_while_replaying),
+        (
+            "a journal may be written while it is replayed",
+            appends_while_replaying,
+        ),
     ];
     for (name, test) in tests {
         let journal: Made = make();
@@ -46,7 +49,9 @@ fn positions_are_consecutive(journal: &Made) -> Checked {
 }
 
 fn rows_are_replayed_in_order(journal: &Made) -> Checked {
-    let written: Vec<_> = (1..=1_500_u64).map(|n| (user(n % 3), n.to_be_bytes().to_vec())).collect();
+    let written: Vec<_> = (1..=1_500_u64)
+        .map(|n| (user(n % 3), n.to_be_bytes().to_vec()))
+        .collect();
     for part in written.chunks(100) {
         journal.append(part.to_vec())?;
     }
@@ -76,7 +81,11 @@ fn what_is_forgotten_is_gone(journal: &Made) -> Checked {
     let left = rows(journal.as_ref(), Position(0))?;
     assert_eq!(left.first().map(|row| row.0), Some(Position(4_991)));
     assert_eq!(left.len(), 10);
-    assert!(journal.size_bytes()? < full / 2, "{full} {}", journal.size_bytes()?);
+    assert!(
+        journal.size_bytes()? < full / 2,
+        "{full} {}",
+        journal.size_bytes()?
+    );
     // Further back is no news; further on is not there yet.
     journal.forget_through(Position(10))?;
     assert_eq!(rows(journal.as_ref(), Position(0))?.len(), 10);
@@ -89,7 +98,10 @@ fn positions_are_not_used_again(journal: &Made) -> Checked {
     let last = journal.append(vec![(user(1), vec![1]), (user(1), vec![2])])?;
     journal.forget_through(last)?;
     assert_eq!(journal.last(), last);
-    assert_eq!(journal.append(vec![(user(1), vec![3])])?, Position(last.0 + 1));
+    assert_eq!(
+        journal.append(vec![(user(1), vec![3])])?,
+        Position(last.0 + 1)
+    );
     Ok(())
 }
 
@@ -118,14 +130,21 @@ fn callers_do_not_mix(journal: &Made) -> Checked {
     let found = rows(journal.as_ref(), Position(0))?;
     assert_eq!(found.len(), 800);
     for n in 1..=8 {
-        let of_one: Vec<&[u8]> =
-            found.iter().filter(|row| row.1 == user(n)).map(|row| row.2.as_slice()).collect();
+        let of_one: Vec<&[u8]> = found
+            .iter()
+            .filter(|row| row.1 == user(n))
+            .map(|row| row.2.as_slice())
+            .collect();
         assert_eq!(of_one.len(), 100);
         assert!(of_one.is_sorted(), "a caller's rows are in its order");
     }
     for (position, n) in promised {
         for at in [position.0 - 1, position.0] {
-            assert!(found.iter().any(|row| row.0 == Position(at) && row.1 == user(n)));
+            assert!(
+                found
+                    .iter()
+                    .any(|row| row.0 == Position(at) && row.1 == user(n))
+            );
         }
     }
     Ok(())
@@ -136,7 +155,11 @@ fn an_error_ends_a_replay(journal: &Made) -> Checked {
     let mut seen = 0;
     let ended = journal.replay(Position(0), &mut |_, _, _| {
         seen += 1;
-        if seen == 3 { Err(StoreError::Stopped) } else { Ok(()) }
+        if seen == 3 {
+            Err(StoreError::Stopped)
+        } else {
+            Ok(())
+        }
     });
     assert!(matches!(ended, Err(StoreError::Stopped)));
     assert_eq!(seen, 3);

@@ -48,10 +48,14 @@ impl Checkpoints {
     /// Asks for one; the receiver tells when it is made.
     pub(super) fn ask(&self) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
         let (answer, done) = oneshot::channel();
-        self.asks.try_send(Ask::Now(answer)).map_err(|refused| match refused {
-            TrySendError::Full(_) => StoreError::Busy { what: "the queue of checkpoints" },
-            TrySendError::Disconnected(_) => StoreError::Stopped,
-        })?;
+        self.asks
+            .try_send(Ask::Now(answer))
+            .map_err(|refused| match refused {
+                TrySendError::Full(_) => StoreError::Busy {
+                    what: "the queue of checkpoints",
+                },
+                TrySendError::Disconnected(_) => StoreError::Stopped,
+            })?;
         Ok(done)
     }
 
@@ -79,7 +83,10 @@ impl Checkpoints {
 pub(super) fn start(shared: Arc<Shared>) -> Result<(Checkpoints, Ended), StoreError> {
     let (asks, asked) = sync_channel(WAITING_MAX);
     let finishing = Arc::new(AtomicBool::new(false));
-    let checkpoints = Checkpoints { asks, finishing: Arc::clone(&finishing) };
+    let checkpoints = Checkpoints {
+        asks,
+        finishing: Arc::clone(&finishing),
+    };
     let ended = spawn("store-checkpoint", move || run(&shared, &asked, &finishing))?;
     Ok((checkpoints, ended))
 }
@@ -93,7 +100,10 @@ fn run(shared: &Shared, asked: &Receiver<Ask>, finishing: &AtomicBool) {
         };
         let outcome = run_once(shared);
         if let Err(error) = &outcome {
-            tracing::error!(error = chain(error), "a checkpoint failed; the journal is kept");
+            tracing::error!(
+                error = chain(error),
+                "a checkpoint failed; the journal is kept"
+            );
         }
         if let Ask::Now(answer) = ask
             && answer.send(outcome).is_err()
@@ -122,6 +132,9 @@ pub(super) fn run_once(shared: &Shared) -> Result<(), StoreError> {
         return Err(error);
     }
     shared.journal.forget_through(settled)?;
-    shared.counters.checkpointed.store(settled.0, Ordering::Release);
+    shared
+        .counters
+        .checkpointed
+        .store(settled.0, Ordering::Release);
     Ok(())
 }

@@ -44,7 +44,13 @@ impl Party {
         mut database: Box<dyn UserDatabase>,
     ) -> Result<Self, StoreError> {
         database.begin()?;
-        Ok(Self { user, database, jobs: Vec::new(), commits: Vec::new(), last: Seq(0) })
+        Ok(Self {
+            user,
+            database,
+            jobs: Vec::new(),
+            commits: Vec::new(),
+            last: Seq(0),
+        })
     }
 
     /// Runs a request in the transaction.
@@ -58,7 +64,9 @@ impl Party {
     ) -> Result<Ran, StoreError> {
         let mut writer = Writer::new(self.database.as_mut(), &self.user, clock);
         let ran = job.run(&mut writer);
-        let written = writer.finish().map_err(|damage| not_done(&self.user, &damage))?;
+        let written = writer
+            .finish()
+            .map_err(|damage| not_done(&self.user, &damage))?;
         if ran == Ran::Panicked && !written.commits.is_empty() {
             return Err(panicked());
         }
@@ -99,7 +107,10 @@ impl Party {
         };
         match committed {
             Ok(database) => {
-                let change = Change { user: self.user.clone(), seq: self.last };
+                let change = Change {
+                    user: self.user.clone(),
+                    seq: self.last,
+                };
                 if shared.changes.send(change).is_err() {
                     tracing::trace!("nobody listens to changes");
                 }
@@ -112,7 +123,10 @@ impl Party {
                 let reason = chain(&error);
                 tracing::error!(user = %self.user, reason, "the user is refused until it is repaired");
                 shared.set_behind(self.user.clone(), ticket.again());
-                let doing = format!("applying a recorded write to the data of user {}", self.user);
+                let doing = format!(
+                    "applying a recorded write to the data of user {}",
+                    self.user
+                );
                 for job in self.jobs {
                     job.answer(Err(StoreError::engine(doing.clone(), reason.clone())));
                 }
@@ -149,7 +163,11 @@ impl Group {
 
     /// Bytes for the journal so far.
     pub(super) fn bytes(&self) -> usize {
-        self.parties.values().flat_map(|party| &party.commits).map(Vec::len).sum()
+        self.parties
+            .values()
+            .flat_map(|party| &party.commits)
+            .map(Vec::len)
+            .sum()
     }
 
     pub(super) fn take(&mut self, user: &UserId) -> Option<Party> {
@@ -171,7 +189,11 @@ impl Group {
         for party in &mut writing {
             let commits = std::mem::take(&mut party.commits);
             counts.push(commits.len());
-            rows.extend(commits.into_iter().map(|commit| (party.user.clone(), commit)));
+            rows.extend(
+                commits
+                    .into_iter()
+                    .map(|commit| (party.user.clone(), commit)),
+            );
         }
         if rows.is_empty() {
             return fates;
@@ -193,7 +215,11 @@ impl Group {
                 for party in writing {
                     let user = party.user.clone();
                     let database = party.undo(&error);
-                    let fate = if in_doubt { Fate::InDoubt } else { Fate::Undone(database) };
+                    let fate = if in_doubt {
+                        Fate::InDoubt
+                    } else {
+                        Fate::Undone(database)
+                    };
                     fates.push((user, fate));
                 }
             }

@@ -26,7 +26,12 @@ struct Held<T> {
 impl<T> Handles<T> {
     /// Holds at most `most`, at least one.
     pub(super) fn new(most: usize) -> Self {
-        Self { most: most.max(1), uses: 0, users: BTreeMap::new(), order: BTreeMap::new() }
+        Self {
+            most: most.max(1),
+            uses: 0,
+            users: BTreeMap::new(),
+            order: BTreeMap::new(),
+        }
     }
 
     /// How many are held.
@@ -46,7 +51,14 @@ impl<T> Handles<T> {
         let mut closing: Vec<T> = self.take(&user).into_iter().collect();
         self.uses += 1;
         self.order.insert(self.uses, user.clone());
-        self.users.insert(user, Held { handle, used: self.uses, used_at: Instant::now() });
+        self.users.insert(
+            user,
+            Held {
+                handle,
+                used: self.uses,
+                used_at: Instant::now(),
+            },
+        );
         while self.users.len() > self.most {
             closing.extend(self.take_oldest());
         }
@@ -65,7 +77,10 @@ impl<T> Handles<T> {
     /// All of them, to be closed.
     pub(super) fn take_all(&mut self) -> Vec<T> {
         self.order.clear();
-        std::mem::take(&mut self.users).into_values().map(|held| held.handle).collect()
+        std::mem::take(&mut self.users)
+            .into_values()
+            .map(|held| held.handle)
+            .collect()
     }
 
     fn oldest_age(&self) -> Option<Duration> {

@@ -49,14 +49,23 @@ impl Outstanding {
         let number = tickets.next;
         tickets.next += 1;
         tickets.floors.insert(number, floor);
-        Ticket { all: Arc::clone(self), number, floor }
+        Ticket {
+            all: Arc::clone(self),
+            number,
+            floor,
+        }
     }
 
     /// The position through which every append has been committed to its user's database.
     pub(super) fn settled(&self, journal: &dyn Journal) -> Position {
         let tickets = self.lock();
         let last = journal.last();
-        tickets.floors.values().copied().min().map_or(last, |floor| floor.min(last))
+        tickets
+            .floors
+            .values()
+            .copied()
+            .min()
+            .map_or(last, |floor| floor.min(last))
     }
 
     fn lock(&self) -> MutexGuard<'_, Tickets> {

@@ -25,8 +25,13 @@ const CLOSED_AT_ONCE_MAX: usize = 8;
 
 /// What a reader thread is asked to do.
 pub(super) enum Request {
-    Read { user: UserId, job: Box<dyn ReadJob> },
-    List { answer: oneshot::Sender<Result<Vec<UserId>, StoreError>> },
+    Read {
+        user: UserId,
+        job: Box<dyn ReadJob>,
+    },
+    List {
+        answer: oneshot::Sender<Result<Vec<UserId>, StoreError>>,
+    },
 }
 
 /// The queue and the handles.
@@ -76,7 +81,9 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(Arc<Readers>, Vec<Ended>), 
     let mut threads = Vec::new();
     for number in 0..shared.options.readers.max(1) {
         let readers = Arc::clone(&readers);
-        threads.push(spawn(&format!("store-read-{number}"), move || readers.run())?);
+        threads.push(spawn(&format!("store-read-{number}"), move || {
+            readers.run()
+        })?);
     }
     Ok((readers, threads))
 }
@@ -89,7 +96,9 @@ impl Readers {
             return Err(StoreError::Stopped);
         }
         if queue.requests.len() >= self.shared.options.reader_queue_max {
-            return Err(StoreError::Busy { what: "the queue of the readers" });
+            return Err(StoreError::Busy {
+                what: "the queue of the readers",
+            });
         }
         queue.requests.push_back(request);
         drop(queue);
@@ -224,7 +233,12 @@ impl Readers {
             } else {
                 closing.push(reader);
             }
-            closing.extend(kept.handles.put(user.clone(), waiting).into_iter().flatten());
+            closing.extend(
+                kept.handles
+                    .put(user.clone(), waiting)
+                    .into_iter()
+                    .flatten(),
+            );
         } else {
             closing.push(reader);
         }

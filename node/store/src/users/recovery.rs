@@ -25,21 +25,25 @@ pub(super) fn recover_all(shared: &Shared) -> Result<(), StoreError> {
     let mut held = 0;
     let mut announced = BTreeSet::new();
     let mut replayed: u64 = 0;
-    shared.journal.replay(Position(0), &mut |position, user, bytes| {
-        let commit = Commit::decode(bytes)?;
-        replayed += 1;
-        if commit.mutations.is_empty() {
-            announced.insert(user.clone());
-            return Ok(());
-        }
-        held += bytes.len();
-        rows.entry(user.clone()).or_default().push((position, commit));
-        if held >= HELD_BYTES_MAX {
-            held = 0;
-            apply_all(shared, std::mem::take(&mut rows));
-        }
-        Ok(())
-    })?;
+    shared
+        .journal
+        .replay(Position(0), &mut |position, user, bytes| {
+            let commit = Commit::decode(bytes)?;
+            replayed += 1;
+            if commit.mutations.is_empty() {
+                announced.insert(user.clone());
+                return Ok(());
+            }
+            held += bytes.len();
+            rows.entry(user.clone())
+                .or_default()
+                .push((position, commit));
+            if held >= HELD_BYTES_MAX {
+                held = 0;
+                apply_all(shared, std::mem::take(&mut rows));
+            }
+            Ok(())
+        })?;
     apply_all(shared, rows);
     for user in announced {
         remove_if_empty(shared, &user);
@@ -56,7 +60,9 @@ fn apply_all(shared: &Shared, rows: Rows) {
         if shared.is_behind(&user) {
             continue;
         }
-        let Some(first) = rows.first().map(|(position, _)| *position) else { continue };
+        let Some(first) = rows.first().map(|(position, _)| *position) else {
+            continue;
+        };
         match apply(shared, &user, &rows) {
             // The user was removed after these rows were written.
             Ok(()) | Err(StoreError::UnknownUser { .. }) => {}
@@ -73,8 +79,13 @@ fn apply_all(shared: &Shared, rows: Rows) {
 fn apply(shared: &Shared, user: &UserId, rows: &[(Position, Commit)]) -> Result<(), StoreError> {
     let mut database = shared.engine.open(user)?;
     let applied = database.applied()?;
-    let missing: Vec<_> = rows.iter().filter(|(position, _)| *position > applied).collect();
-    let Some((last, _)) = missing.last() else { return Ok(()) };
+    let missing: Vec<_> = rows
+        .iter()
+        .filter(|(position, _)| *position > applied)
+        .collect();
+    let Some((last, _)) = missing.last() else {
+        return Ok(());
+    };
     database.begin()?;
     for (_, commit) in &missing {
         database.apply(commit)?;
@@ -87,7 +98,11 @@ fn remove_if_empty(shared: &Shared, user: &UserId) {
     if shared.is_behind(user) {
         return;
     }
-    let removed = match shared.engine.open(user).and_then(|database| database.last_seq()) {
+    let removed = match shared
+        .engine
+        .open(user)
+        .and_then(|database| database.last_seq())
+    {
         Ok(Seq(0)) => shared.engine.remove(user),
         Ok(_) | Err(StoreError::UnknownUser { .. }) => Ok(()),
         Err(error) => Err(error),
@@ -109,13 +124,15 @@ pub(super) fn recover_user(
     let applied = database.applied()?;
     let mut last = applied;
     database.begin()?;
-    shared.journal.replay(applied, &mut |position, whose, bytes| {
-        if whose == user {
-            database.apply(&Commit::decode(bytes)?)?;
-            last = position;
-        }
-        Ok(())
-    })?;
+    shared
+        .journal
+        .replay(applied, &mut |position, whose, bytes| {
+            if whose == user {
+                database.apply(&Commit::decode(bytes)?)?;
+                last = position;
+            }
+            Ok(())
+        })?;
     database.commit(last)?;
     Ok(database)
 }

@@ -4,9 +4,9 @@
 //! group waits for the journal's disk sync the next one queues up: load makes groups larger, not
 //! answers later.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::Arc;
 use std::time::Duration;
 
 use homecore_types::{UserId, limits};
@@ -33,11 +33,23 @@ const CLOSED_AT_ONCE_MAX: usize = 8;
 
 /// What a shard is asked to do.
 pub(super) enum Request {
-    Write { user: UserId, job: Box<dyn WriteJob> },
-    Create { user: UserId, job: Box<dyn WriteJob> },
-    Remove { user: UserId, answer: oneshot::Sender<Result<(), StoreError>> },
+    Write {
+        user: UserId,
+        job: Box<dyn WriteJob>,
+    },
+    Create {
+        user: UserId,
+        job: Box<dyn WriteJob>,
+    },
+    Remove {
+        user: UserId,
+        answer: oneshot::Sender<Result<(), StoreError>>,
+    },
     /// Apply what the journal holds and the user's database lacks.
-    CatchUp { user: UserId, answer: oneshot::Sender<Result<(), StoreError>> },
+    CatchUp {
+        user: UserId,
+        answer: oneshot::Sender<Result<(), StoreError>>,
+    },
 }
 
 /// What can be seen of a shard from outside.
@@ -60,7 +72,9 @@ impl ShardSender {
         self.queue.try_send(request).map_err(|refused| {
             self.gauges.queued.fetch_sub(1, Ordering::Relaxed);
             match refused {
-                TrySendError::Full(_) => StoreError::Busy { what: "the queue of a writer" },
+                TrySendError::Full(_) => StoreError::Busy {
+                    what: "the queue of a writer",
+                },
                 TrySendError::Disconnected(_) => StoreError::Poisoned {
                     reason: "a writer thread died; its error was logged".to_owned(),
                 },
@@ -79,9 +93,12 @@ impl ShardSender {
 
 /// Which of `shards` a user belongs to (FNV-1a; it may differ between runs).
 pub(super) fn place(user: &UserId, shards: usize) -> usize {
-    let hash = user.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = user
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     let shards = u64::try_from(shards).unwrap_or(u64::MAX).max(1);
     usize::try_from((hash ^ (hash >> 32)) % shards).unwrap_or(0)
 }
@@ -102,7 +119,9 @@ pub(super) fn start(
         gauges: Arc::clone(&gauges),
         handles: Handles::new(shared.options.open_users_max / shared.options.writers.max(1)),
     };
-    let ended = spawn(&format!("store-write-{number}"), move || shard.run(&requests))?;
+    let ended = spawn(&format!("store-write-{number}"), move || {
+        shard.run(&requests)
+    })?;
     Ok((ShardSender { queue, gauges }, ended))
 }
 
@@ -125,8 +144,13 @@ impl Shard {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            drop(self.handles.take_idle(self.shared.options.idle, CLOSED_AT_ONCE_MAX));
-            self.gauges.open.store(self.handles.len(), Ordering::Relaxed);
+            drop(
+                self.handles
+                    .take_idle(self.shared.options.idle, CLOSED_AT_ONCE_MAX),
+            );
+            self.gauges
+                .open
+                .store(self.handles.len(), Ordering::Relaxed);
         }
         drop(self.handles.take_all());
     }
@@ -152,7 +176,10 @@ impl Shard {
                 }
                 Request::CatchUp { user, answer } => {
                     self.commit(std::mem::take(&mut group));
-                    reply(answer, self.open(&user).map(|database| self.keep(user, database)));
+                    reply(
+                        answer,
+                        self.open(&user).map(|database| self.keep(user, database)),
+                    );
                 }
             }
             if taken < limits::COMMIT_GROUP_MAX && group.bytes() < GROUP_BYTES_MAX {
@@ -217,7 +244,10 @@ impl Shard {
         let shared = Arc::clone(&self.shared);
         let ticket = shared.outstanding.enter(shared.journal.as_ref());
         let unfinished = Unfinished::enter(&shared, &user);
-        let position = match self.ensure_absent(&user).and_then(|()| self.announce(&user)) {
+        let position = match self
+            .ensure_absent(&user)
+            .and_then(|()| self.announce(&user))
+        {
             Ok(position) => position,
             Err(error) => return job.answer(Err(error)),
         };
@@ -282,7 +312,11 @@ impl Shard {
 
     fn announce(&self, user: &UserId) -> Result<Position, StoreError> {
         let at = self.shared.clock.now();
-        let announcement = Commit { user: user.clone(), at, mutations: Vec::new() };
+        let announcement = Commit {
+            user: user.clone(),
+            at,
+            mutations: Vec::new(),
+        };
         let rows = vec![(user.clone(), announcement.encode()?)];
         let appended = self.shared.journal.append(rows);
         appended.inspect_err(|error| note_append_failure(&self.shared, error))
@@ -361,7 +395,10 @@ impl Drop for Unfinished<'_> {
 
 /// An error that leaves no doubt: nothing was written.
 pub(super) fn not_done(user: &UserId, reason: &str) -> StoreError {
-    StoreError::engine(format!("writing for user {user} (nothing was done)"), reason)
+    StoreError::engine(
+        format!("writing for user {user} (nothing was done)"),
+        reason,
+    )
 }
 
 fn reply(answer: oneshot::Sender<Result<(), StoreError>>, outcome: Result<(), StoreError>) {

@@ -71,7 +71,10 @@ impl Shared {
     pub(super) fn poison(&self, reason: &str) {
         let mut poisoned = self.poisoned.lock().unwrap_or_else(PoisonError::into_inner);
         if poisoned.is_none() {
-            tracing::error!(reason, "the store stops writing; this core must be restarted");
+            tracing::error!(
+                reason,
+                "the store stops writing; this core must be restarted"
+            );
             *poisoned = Some(reason.to_owned());
         }
     }
@@ -79,7 +82,9 @@ impl Shared {
     /// Refuses if writing has stopped.
     pub(super) fn ensure_sound(&self) -> Result<(), StoreError> {
         match &*self.poisoned.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(reason) => Err(StoreError::Poisoned { reason: reason.clone() }),
+            Some(reason) => Err(StoreError::Poisoned {
+                reason: reason.clone(),
+            }),
             None => Ok(()),
         }
     }
@@ -101,13 +106,19 @@ impl Shared {
 
     /// Users that are being made or removed.
     pub(super) fn unfinished(&self) -> MutexGuard<'_, BTreeSet<UserId>> {
-        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unfinished
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a user's database lacks something.
     pub(super) fn is_behind(&self, user: &UserId) -> bool {
         self.counters.behind.load(Ordering::Acquire) > 0
-            && self.behind.lock().unwrap_or_else(PoisonError::into_inner).contains_key(user)
+            && self
+                .behind
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains_key(user)
     }
 }
 
@@ -175,7 +186,13 @@ impl Inner {
             return Ok(());
         }
         let (answer, done) = oneshot::channel();
-        self.send(user, Request::CatchUp { user: user.clone(), answer })?;
+        self.send(
+            user,
+            Request::CatchUp {
+                user: user.clone(),
+                answer,
+            },
+        )?;
         done.await.map_err(|_gone| StoreError::Stopped)?
     }
 
@@ -202,7 +219,11 @@ impl Inner {
     }
 
     pub(super) async fn shutdown(&self) {
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let threads = self
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let Some(threads) = threads else {
             let mut stopped = self.stopped.subscribe();
             if stopped.wait_for(|stopped| *stopped).await.is_err() {
@@ -211,7 +232,12 @@ impl Inner {
             return;
         };
         // Without senders a shard works off its queue, closes its databases and ends.
-        drop(self.shards.write().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.shards
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
         self.readers.close();
         all_ended(threads.shards).await;
         all_ended(threads.readers).await;
@@ -237,10 +263,7 @@ async fn all_ended(threads: Vec<Ended>) {
 }
 
 /// Starts a named thread and says when it has ended.
-pub(super) fn spawn(
-    name: &str,
-    body: impl FnOnce() + Send + 'static,
-) -> Result<Ended, StoreError> {
+pub(super) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<Ended, StoreError> {
     let (ending, ended) = oneshot::channel::<()>();
     std::thread::Builder::new()
         .name(name.to_owned())
@@ -272,12 +295,16 @@ pub(super) fn again(error: &StoreError) -> StoreError {
         StoreError::Busy { what } => StoreError::Busy { what },
         StoreError::Stopped => StoreError::Stopped,
         StoreError::Corrupted { what } => StoreError::Corrupted { what: what.clone() },
-        StoreError::UnknownFormat { what, found, known } => {
-            StoreError::UnknownFormat { what: what.clone(), found: *found, known: *known }
-        }
+        StoreError::UnknownFormat { what, found, known } => StoreError::UnknownFormat {
+            what: what.clone(),
+            found: *found,
+            known: *known,
+        },
         StoreError::Engine { doing, source } => {
             StoreError::engine(doing.clone(), chain(source.as_ref()))
         }
-        StoreError::Poisoned { reason } => StoreError::Poisoned { reason: reason.clone() },
+        StoreError::Poisoned { reason } => StoreError::Poisoned {
+            reason: reason.clone(),
+        },
     }
 }

@@ -52,7 +52,14 @@ struct Job<F, T> {
 impl<F, T> Job<F, T> {
     fn new(work: F) -> (Self, Answer<T>) {
         let (answer, receiver) = oneshot::channel();
-        (Self { work: Some(work), result: None, answer }, receiver)
+        (
+            Self {
+                work: Some(work),
+                result: None,
+                answer,
+            },
+            receiver,
+        )
     }
 
     fn finish(self, outcome: Result<(), StoreError>) {
@@ -66,7 +73,10 @@ impl<F, T> Job<F, T> {
 
 /// The answer to a request whose closure panicked.
 pub(super) fn panicked() -> StoreError {
-    StoreError::engine("running a request", "its code panicked; nothing of it was kept")
+    StoreError::engine(
+        "running a request",
+        "its code panicked; nothing of it was kept",
+    )
 }
 
 /// Packs a write.
@@ -97,10 +107,16 @@ where
     E: Send + 'static,
 {
     fn run(&mut self, writer: &mut Writer<'_>) -> Ran {
-        let Some(work) = self.work.take() else { return Ran::Panicked };
+        let Some(work) = self.work.take() else {
+            return Ran::Panicked;
+        };
         match guarded(|| work(writer)) {
             Some(result) => {
-                let ran = if result.is_ok() { Ran::Well } else { Ran::Refused };
+                let ran = if result.is_ok() {
+                    Ran::Well
+                } else {
+                    Ran::Refused
+                };
                 self.result = Some(result);
                 ran
             }
@@ -123,7 +139,9 @@ where
     }
 
     fn run(&mut self, view: &dyn View) -> bool {
-        let Some(work) = self.work.take() else { return false };
+        let Some(work) = self.work.take() else {
+            return false;
+        };
         self.result = guarded(|| work(view));
         self.result.is_some()
     }

@@ -27,7 +27,14 @@ impl<'a> Writer<'a> {
         user: &'a UserId,
         clock: &'a dyn Clock,
     ) -> Self {
-        Self { database, user, clock, commits: Vec::new(), last: None, damage: None }
+        Self {
+            database,
+            user,
+            clock,
+            commits: Vec::new(),
+            last: None,
+            damage: None,
+        }
     }
 
     /// Whose data.
@@ -57,7 +64,9 @@ impl<'a> Writer<'a> {
         }
         let mut transaction = Transaction::new(&*self.database, self.user, self.clock.now())?;
         let result = attempt(&mut transaction)?;
-        let Some(commit) = transaction.into_commit() else { return Ok(result) };
+        let Some(commit) = transaction.into_commit() else {
+            return Ok(result);
+        };
         let bytes = commit.encode()?;
         // Set before and cleared after, so that a panic inside the engine is noticed too.
         self.damage = Some("the engine stopped half-way through a change".to_owned());
@@ -77,7 +86,10 @@ impl<'a> Writer<'a> {
     pub(super) fn finish(self) -> Result<Written, String> {
         match self.damage {
             Some(damage) => Err(damage),
-            None => Ok(Written { commits: self.commits, last: self.last }),
+            None => Ok(Written {
+                commits: self.commits,
+                last: self.last,
+            }),
         }
     }
 }

@@ -302,3 +302,16 @@ pub(super) fn put_section(bench: &mut Bench, section: &str, text: &str) {
         base_version,
     });
 }
+
+/// The answer to a reservation of `name` that took effect.
+pub(super) fn reserved(core: &str, name: &str) -> Response {
+    Response::Reserved {
+        core: core_id(core),
+        user: user_id(name),
+    }
+}
+
+/// Users counted on a core.
+pub(super) fn users_on(machine: &Machine, core: &str) -> u64 {
+    machine.directory().core(&core_id(core)).unwrap().users
+}

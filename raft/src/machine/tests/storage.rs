@@ -236,6 +236,32 @@ fn a_newer_releases_values_are_refused_by_name() {
 }
 
 #[test]
+fn a_damaged_state_is_made_anew() {
+    let mut bench = Bench::founded_on(EngineKind::Redb);
+    furnish(&mut bench);
+    let hash = bench.machine.state_hash().unwrap();
+    bench.snapshot();
+    let Bench { dir, machine, .. } = bench;
+    machine.close().unwrap();
+    let generation = dir.path().join("state-redb/gen-1");
+    let mut engine = EngineKind::Redb.open(&generation).unwrap();
+    let mut batch = Batch::default();
+    batch.put(Space::Names, b"alice".to_vec(), vec![1, 0xc1]);
+    engine.commit(batch).unwrap();
+    engine.close().unwrap();
+    let machine = Machine::open(dir.path(), EngineKind::Redb, view()).unwrap();
+    assert!(matches!(machine.opened(), Opened::FromSnapshot(_)));
+    assert_eq!(machine.state_hash().unwrap(), hash);
+    drop(machine);
+
+    let file = dir.path().join("state-redb/gen-2/state.redb");
+    std::fs::write(&file, b"no database").unwrap();
+    let machine = Machine::open(dir.path(), EngineKind::Redb, view()).unwrap();
+    assert!(matches!(machine.opened(), Opened::FromSnapshot(_)));
+    assert_eq!(machine.state_hash().unwrap(), hash);
+}
+
+#[test]
 fn engines_can_be_changed_through_a_snapshot() {
     let mut bench = Bench::founded_on(EngineKind::Sled);
     furnish(&mut bench);

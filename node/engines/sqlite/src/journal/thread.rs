@@ -25,8 +25,14 @@ type Rows = Vec<(UserId, Vec<u8>)>;
 
 /// What the thread is asked to do.
 pub(super) enum Request {
-    Append { rows: Rows, answer: Answer<Position> },
-    Forget { through: Position, answer: Answer<()> },
+    Append {
+        rows: Rows,
+        answer: Answer<Position>,
+    },
+    Forget {
+        through: Position,
+        answer: Answer<()>,
+    },
 }
 
 /// Owns the connection that writes.
@@ -46,7 +52,11 @@ struct Failed {
 
 impl Writer {
     pub(super) fn new(connection: Connection, figures: Arc<Figures>) -> Self {
-        Self { connection, figures, poisoned: None }
+        Self {
+            connection,
+            figures,
+            poisoned: None,
+        }
     }
 
     pub(super) fn run(mut self, requests: &Receiver<Request>) {
@@ -101,28 +111,33 @@ impl Writer {
                 .prepare_cached("DELETE FROM row WHERE position <= ?1")?
                 .execute([position])?;
             connection
-                .prepare_cached(
-                    "UPDATE state SET forgotten = max(forgotten, ?1) WHERE one = 1",
-                )?
+                .prepare_cached("UPDATE state SET forgotten = max(forgotten, ?1) WHERE one = 1")?
                 .execute([position])?;
             Ok(bytes.unwrap_or(0).unsigned_abs() + rows.unsigned_abs() * ROW_BYTES)
         });
-        let bytes =
-            forgotten.map_err(|failed| self.judge(failed, "forgetting what is no longer needed"))?;
+        let bytes = forgotten
+            .map_err(|failed| self.judge(failed, "forgetting what is no longer needed"))?;
         self.figures.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.figures.forgotten.fetch_max(through.0, Ordering::AcqRel);
-        self.shrink().map_err(fault::sql("making the journal smaller"))
+        self.figures
+            .forgotten
+            .fetch_max(through.0, Ordering::AcqRel);
+        self.shrink()
+            .map_err(fault::sql("making the journal smaller"))
     }
 
     /// Gives pages back that a burst of writes left unused.
     fn shrink(&self) -> rusqlite::Result<()> {
-        let free: i64 =
-            self.connection.query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        let free: i64 = self
+            .connection
+            .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         if free <= FREE_PAGES_MAX {
             return Ok(());
         }
         // A few at a time: somebody may be waiting to append.
-        let sql = format!("PRAGMA incremental_vacuum({})", (free - FREE_PAGES_MAX).min(2_048));
+        let sql = format!(
+            "PRAGMA incremental_vacuum({})",
+            (free - FREE_PAGES_MAX).min(2_048)
+        );
         let mut statement = self.connection.prepare(&sql)?;
         let mut rows = statement.query([])?;
         while rows.next()?.is_some() {}
@@ -133,11 +148,18 @@ impl Writer {
         &self,
         write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, Failed> {
-        let run = |sql| self.connection.prepare_cached(sql).and_then(|mut s| s.execute([]));
+        let run = |sql| {
+            self.connection
+                .prepare_cached(sql)
+                .and_then(|mut s| s.execute([]))
+        };
         let undone = |error| {
             // After some errors SQLite has undone it already.
             let undone = self.connection.is_autocommit() || run("ROLLBACK").is_ok();
-            Failed { error, in_doubt: !undone }
+            Failed {
+                error,
+                in_doubt: !undone,
+            }
         };
         run("BEGIN IMMEDIATE").map_err(undone)?;
         let value = write(&self.connection).map_err(undone)?;
@@ -146,13 +168,18 @@ impl Writer {
             // other failure, of a sync above all, nobody can tell what a restart will find.
             let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
             let failed = undone(error);
-            Failed { in_doubt: failed.in_doubt || !full, ..failed }
+            Failed {
+                in_doubt: failed.in_doubt || !full,
+                ..failed
+            }
         })
     }
 
     fn sound(&self) -> Result<(), StoreError> {
         match &self.poisoned {
-            Some(reason) => Err(StoreError::Poisoned { reason: reason.clone() }),
+            Some(reason) => Err(StoreError::Poisoned {
+                reason: reason.clone(),
+            }),
             None => Ok(()),
         }
     }
@@ -209,7 +236,9 @@ fn insert(
 /// The same error for each of a group.
 fn again(error: &StoreError) -> StoreError {
     match error {
-        StoreError::Poisoned { reason } => StoreError::Poisoned { reason: reason.clone() },
+        StoreError::Poisoned { reason } => StoreError::Poisoned {
+            reason: reason.clone(),
+        },
         other => {
             let source = std::error::Error::source(other).map(ToString::to_string);
             StoreError::engine(other.to_string(), source.unwrap_or_default())

@@ -35,10 +35,14 @@ fn every_statement_runs_as_planned() {
     let mut plans = String::new();
     for (name, sql) in STATEMENTS {
         writeln!(plans, "{name}").unwrap();
-        let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut explain = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .unwrap();
         let count = explain.parameter_count();
         let nothing = rusqlite::params_from_iter(vec![rusqlite::types::Null; count]);
-        let lines = explain.query_map(nothing, |row| row.get::<_, String>(3)).unwrap();
+        let lines = explain
+            .query_map(nothing, |row| row.get::<_, String>(3))
+            .unwrap();
         for line in lines {
             let line = line.unwrap();
             assert!(!line.contains("SCAN"), "{name} reads a whole table: {line}");
@@ -46,5 +50,9 @@ fn every_statement_runs_as_planned() {
             writeln!(plans, "  {line}").unwrap();
         }
     }
-    assert_eq!(plans, include_str!("plans.txt"), "the plans are now:\n{plans}");
+    assert_eq!(
+        plans,
+        include_str!("plans.txt"),
+        "the plans are now:\n{plans}"
+    );
 }

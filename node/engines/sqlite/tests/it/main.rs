@@ -2,4 +2,8 @@
 //! under [`homecore_store::Users`] with crashes.
 
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
 mod suites;

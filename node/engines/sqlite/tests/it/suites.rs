@@ -26,7 +26,10 @@ impl Folders {
 fn the_engine_passes_the_suite() {
     for durability in [Durability::FileSystem, Durability::Files] {
         let folders = Folders::default();
-        let options = SqliteOptions { durability, ..SqliteOptions::default() };
+        let options = SqliteOptions {
+            durability,
+            ..SqliteOptions::default()
+        };
         suite::engine_suite(|| {
             Arc::new(SqliteEngine::open(&folders.next(), options.clone()).unwrap())
         })
@@ -37,7 +40,10 @@ fn the_engine_passes_the_suite() {
 #[test]
 fn the_engine_passes_the_suite_with_mapped_files() {
     let folders = Folders::default();
-    let options = SqliteOptions { mmap_bytes: 1 << 24, ..SqliteOptions::default() };
+    let options = SqliteOptions {
+        mmap_bytes: 1 << 24,
+        ..SqliteOptions::default()
+    };
     suite::engine_suite(|| Arc::new(SqliteEngine::open(&folders.next(), options.clone()).unwrap()))
         .unwrap();
 }
@@ -74,7 +80,9 @@ fn a_closed_user_is_one_file_that_can_be_copied() {
     for n in 1..=20 {
         suite::write(database.as_mut(), &anna, n, Position(n)).unwrap();
     }
-    reader.snapshot(&mut |view| view.last_seq().map(|last| assert_eq!(last, Seq(20)))).unwrap();
+    reader
+        .snapshot(&mut |view| view.last_seq().map(|last| assert_eq!(last, Seq(20))))
+        .unwrap();
     drop(reader);
     drop(database);
     let folder = engine.folder(&anna);
@@ -102,10 +110,17 @@ fn only_we_may_read_the_files() {
     journal.append(vec![(anna.clone(), vec![1])]).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let folder = engine.folder(&anna);
-    for path in [&folder, folder.parent().unwrap(), &root.path().join("users")] {
+    for path in [
+        &folder,
+        folder.parent().unwrap(),
+        &root.path().join("users"),
+    ] {
         assert_eq!(mode(path), 0o700, "{}", path.display());
     }
-    let mut files = vec![root.path().join("journal.sqlite"), root.path().join("journal.sqlite-wal")];
+    let mut files = vec![
+        root.path().join("journal.sqlite"),
+        root.path().join("journal.sqlite-wal"),
+    ];
     for name in ["data.sqlite", "data.sqlite-wal", "data.sqlite-shm"] {
         files.push(folder.join(name));
     }
@@ -165,7 +180,10 @@ fn removing_takes_everything_in_the_folder() {
 
 fn tamper(engine: &SqliteEngine, user: &UserId, sql: &str) {
     let path = engine.folder(user).join("data.sqlite");
-    rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+    rusqlite::Connection::open(path)
+        .unwrap()
+        .execute_batch(sql)
+        .unwrap();
 }
 
 #[test]
@@ -175,7 +193,10 @@ fn another_format_is_refused() {
     let engine = open(root.path());
     drop(engine.create(&anna, Position(0)).unwrap());
     tamper(&engine, &anna, "PRAGMA user_version = 9");
-    for error in [engine.open(&anna).map(drop), engine.open_reader(&anna).map(drop)] {
+    for error in [
+        engine.open(&anna).map(drop),
+        engine.open_reader(&anna).map(drop),
+    ] {
         let error = error.unwrap_err();
         assert!(
             matches!(&error, StoreError::UnknownFormat { found: 9, known: 1, what } if what.contains(anna.as_str())),
@@ -183,14 +204,27 @@ fn another_format_is_refused() {
         );
     }
     tamper(&engine, &anna, "PRAGMA user_version = 0");
-    assert!(matches!(engine.open(&anna), Err(StoreError::Corrupted { .. })));
+    assert!(matches!(
+        engine.open(&anna),
+        Err(StoreError::Corrupted { .. })
+    ));
 
     let journal = root.path().join("journal.sqlite");
     drop(SqliteJournal::open(&journal).unwrap());
     let raw = rusqlite::Connection::open(&journal).unwrap();
     raw.execute_batch("PRAGMA user_version = 2").unwrap();
     let error = SqliteJournal::open(&journal).unwrap_err();
-    assert!(matches!(error, StoreError::UnknownFormat { found: 2, known: 1, .. }), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            StoreError::UnknownFormat {
+                found: 2,
+                known: 1,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -217,7 +251,11 @@ fn damage_is_reported_as_damage() {
     assert!(matches!(read(&engine), Err(StoreError::Corrupted { .. })));
     std::fs::write(&path, &whole).unwrap();
     read(&engine).unwrap();
-    tamper(&engine, &anna, "UPDATE document SET kind = 99 WHERE id = 'e7'");
+    tamper(
+        &engine,
+        &anna,
+        "UPDATE document SET kind = 99 WHERE id = 'e7'",
+    );
     assert!(matches!(read(&engine), Err(StoreError::Corrupted { what }) if what.contains("99")));
 }
 
@@ -228,10 +266,18 @@ fn the_journal_survives_closing() {
     let (anna, bert) = (suite::user(1), suite::user(2));
     let journal = SqliteJournal::open(&path).unwrap();
     for n in 0..100 {
-        journal.append(vec![(anna.clone(), vec![n]), (bert.clone(), vec![n; 1_000])]).unwrap();
+        journal
+            .append(vec![
+                (anna.clone(), vec![n]),
+                (bert.clone(), vec![n; 1_000]),
+            ])
+            .unwrap();
     }
     journal.forget_through(Position(150)).unwrap();
-    let (bytes, rows) = (journal.size_bytes().unwrap(), suite::rows(&journal, Position(0)).unwrap());
+    let (bytes, rows) = (
+        journal.size_bytes().unwrap(),
+        suite::rows(&journal, Position(0)).unwrap(),
+    );
     drop(journal);
     let journal = SqliteJournal::open(&path).unwrap();
     assert_eq!(journal.last(), Position(200));
@@ -243,7 +289,10 @@ fn the_journal_survives_closing() {
     assert_eq!(journal.size_bytes().unwrap(), 0);
     drop(journal);
     let journal = SqliteJournal::open(&path).unwrap();
-    assert_eq!(journal.append(vec![(anna, vec![1])]).unwrap(), Position(201));
+    assert_eq!(
+        journal.append(vec![(anna, vec![1])]).unwrap(),
+        Position(201)
+    );
 }
 
 #[test]
@@ -264,7 +313,11 @@ fn callers_share_a_sync() {
         thread.join().unwrap();
     }
     assert_eq!(journal.last(), Position(800));
-    assert!(journal.syncs() < 600, "{} syncs for 800 appends", journal.syncs());
+    assert!(
+        journal.syncs() < 600,
+        "{} syncs for 800 appends",
+        journal.syncs()
+    );
 }
 
 #[test]
@@ -273,7 +326,9 @@ fn a_burst_does_not_leave_a_large_file() {
     let path = root.path().join("journal.sqlite");
     let journal = SqliteJournal::open(&path).unwrap();
     for n in 0..12_000 / 100 {
-        journal.append((0..100).map(|_| (suite::user(n), vec![1; 8_000])).collect()).unwrap();
+        journal
+            .append((0..100).map(|_| (suite::user(n), vec![1; 8_000])).collect())
+            .unwrap();
     }
     for through in (0..=12_000).step_by(1_000) {
         journal.forget_through(Position(through)).unwrap();

@@ -1,1 +1,206 @@
-//! Tests.
+//! What each kind of access is shown of the tree.
+
+use serde_json::json;
+
+use super::*;
+use crate::Method;
+use crate::permission::Permission;
+use crate::testing::Home;
+
+/// Ids with their children, as `a(b,c)`.
+fn shape(streams: &Value) -> String {
+    let one = |stream: &Value| {
+        let children = shape(&stream["children"]);
+        let id = stream["id"].as_str().unwrap();
+        if children.is_empty() {
+            id.to_owned()
+        } else {
+            format!("{id}({children})")
+        }
+    };
+    streams
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(one)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn list(home: &Home, actor: &Actor, params: &Value) -> Result<String, ErrorId> {
+    let answer = home
+        .read(actor, Method::StreamsGet, params)
+        .map_err(|error| error.id())?;
+    Ok(shape(&answer["streams"]))
+}
+
+fn planted() -> Home {
+    let mut home = Home::new();
+    for (id, parent) in [
+        ("a", None),
+        ("b", Some("a")),
+        ("c", Some("b")),
+        ("d", Some("a")),
+        ("e", None),
+    ] {
+        home.stream(id, parent);
+    }
+    let me = home.person();
+    home.create_stream(
+        &me,
+        &json!({ "id": "t", "name": "t", "parentId": "e", "trashed": true }),
+    )
+    .unwrap();
+    home
+}
+
+const ACCOUNT: &str = ":_system:account(:_system:language,:_system:storageUsed(\
+                       :_system:dbDocuments,:_system:attachedFiles),:system:email)";
+
+#[test]
+fn a_fresh_account_looks_as_recorded() {
+    let home = Home::new();
+    let answer = home
+        .read(&home.person(), Method::StreamsGet, &json!({}))
+        .unwrap();
+    assert_eq!(
+        shape(&answer["streams"]),
+        format!(":_audit:,:_emails:,{ACCOUNT}")
+    );
+    let audit = &answer["streams"][0];
+    assert_eq!(audit["childrenHidden"], true);
+    assert_eq!(audit["createdBy"], "system");
+    assert_eq!(
+        answer["streams"][2]["children"][0]["parentId"],
+        ":_system:account"
+    );
+}
+
+#[test]
+fn the_person_sees_everything() {
+    let home = planted();
+    let me = home.person();
+    let roots = format!(":_audit:,:_emails:,a(b(c),d),e,{ACCOUNT}");
+    assert_eq!(list(&home, &me, &json!({})), Ok(roots));
+    let all = format!(":_audit:,:_emails:,a(b(c),d),e(t),{ACCOUNT}");
+    assert_eq!(list(&home, &me, &json!({ "state": "all" })), Ok(all));
+    for (params, expected) in [
+        (json!({ "parentId": "a" }), Ok("b(c),d")),
+        (json!({ "id": "b" }), Ok("b(c)")),
+        (json!({ "parentId": "c" }), Ok("")),
+        (
+            json!({ "parentId": ":_audit:" }),
+            Ok(":_audit:accesses,:_audit:actions"),
+        ),
+        (
+            json!({ "parentId": "nope" }),
+            Err(ErrorId::UnknownReferencedResource),
+        ),
+        (
+            json!({ "id": "nope" }),
+            Err(ErrorId::UnknownReferencedResource),
+        ),
+        (
+            json!({ "id": "t" }),
+            Err(ErrorId::UnknownReferencedResource),
+        ),
+        (json!({ "id": "t", "state": "all" }), Ok("t")),
+        (
+            json!({ "id": "a", "parentId": "a" }),
+            Err(ErrorId::InvalidRequestStructure),
+        ),
+        (
+            json!({ "state": "trashed" }),
+            Err(ErrorId::InvalidParametersFormat),
+        ),
+        (
+            json!({ "includeDeletionsSince": "x" }),
+            Err(ErrorId::InvalidParametersFormat),
+        ),
+    ] {
+        assert_eq!(
+            list(&home, &me, &params),
+            expected.map(str::to_owned),
+            "{params}"
+        );
+    }
+    let with = home
+        .read(
+            &me,
+            Method::StreamsGet,
+            &json!({ "id": "c", "includeDeletionsSince": 0 }),
+        )
+        .unwrap();
+    assert_eq!(with["streamDeletions"], json!([]));
+    assert_eq!(with["streams"][0]["parentId"], "b");
+}
+
+#[test]
+fn others_see_what_they_were_given() {
+    use Level::{CreateOnly, Manage, None as Nothing, Read};
+    let home = planted();
+    for (grants, expected) in [
+        (vec![("a", Read)], "a(b(c),d)"),
+        (vec![("a", Read), ("b", Nothing)], "a(d)"),
+        (vec![("a", Read), ("b", Nothing), ("c", Read)], "a(d),c"),
+        (vec![("b", CreateOnly)], "b(c)"),
+        (vec![("a", Read), ("c", Manage)], "a(b(c),d)"),
+        (vec![("*", Read)], ":_emails:,a(b(c),d),e"),
+        (
+            vec![("*", Read), ("a", Nothing), ("b", Read)],
+            ":_emails:,e,b(c)",
+        ),
+        (vec![("*", Nothing), ("e", Read)], "e"),
+        (vec![("nope", Read)], ""),
+        (vec![(":_system:language", Read)], ":_system:language"),
+        (vec![], ""),
+    ] {
+        let permissions = grants
+            .iter()
+            .map(|(id, level)| Permission::stream(*id, *level))
+            .collect();
+        let app = home.app(permissions);
+        let own_audit = ":_audit:access-caccess00000000000000001";
+        let expected: Vec<&str> = [expected, own_audit]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect();
+        assert_eq!(
+            list(&home, &app, &json!({})),
+            Ok(expected.join(",")),
+            "{grants:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_hidden_stays_hidden() {
+    let home = planted();
+    let app = home.app(vec![Permission::stream("b", Level::Read)]);
+    let seen = home.read(&app, Method::StreamsGet, &json!({})).unwrap();
+    assert_eq!(
+        seen["streams"][0]["parentId"],
+        Value::Null,
+        "its parent is not visible"
+    );
+    for params in [
+        json!({ "id": "a" }),
+        json!({ "parentId": "a" }),
+        json!({ "id": "nope" }),
+    ] {
+        assert_eq!(
+            list(&home, &app, &params),
+            Err(ErrorId::Forbidden),
+            "{params}"
+        );
+    }
+    assert_eq!(
+        list(&home, &app, &json!({ "parentId": "b" })),
+        Ok("c".to_owned())
+    );
+    let all = home.app(vec![Permission::stream("*", Level::Read)]);
+    assert_eq!(
+        list(&home, &all, &json!({ "id": "nope" })),
+        Err(ErrorId::UnknownReferencedResource)
+    );
+}

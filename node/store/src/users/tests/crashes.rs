@@ -55,7 +55,9 @@ fn done(mut model: Model, request: Request) -> Model {
 
 async fn run(users: &Users, request: Request) -> Result<(), StoreError> {
     match request {
-        Create(number) => users.create(&user(number), one(0)).await.map(|made| drop(made.unwrap())),
+        Create(number) => users.create(&user(number), one(0)).await.map(|made| {
+            made.unwrap();
+        }),
         Put(whose, number) => users.write(&user(whose), one(number)).await.map(drop),
         Remove(number) => users.remove(&user(number)).await,
         Checkpoint => users.checkpoint().await,
@@ -65,9 +67,19 @@ async fn run(users: &Users, request: Request) -> Result<(), StoreError> {
 async fn found(users: &Users) -> Model {
     let mut model = Model::new();
     for whose in users.list().await.unwrap() {
-        let documents = users.read(&whose, |view| view.changes(Seq(0), 999)).await.unwrap();
-        let events = documents.unwrap().iter().map(|d| (number(d), d.rev.0)).collect();
-        model.insert(whose.as_str()[1..].parse().unwrap(), events);
+        let documents = users
+            .read(&whose, |view| view.changes(Seq(0), 999))
+            .await
+            .unwrap();
+        let events = documents
+            .unwrap()
+            .iter()
+            .map(|d| (number(d), d.rev.0))
+            .collect();
+        model.insert(
+            whose.as_str().trim_start_matches('u').parse().unwrap(),
+            events,
+        );
     }
     model
 }
@@ -109,7 +121,13 @@ async fn dies(step: u64, after: bool, survivor: usize) -> bool {
             assert_eq!(found(&store.users).await, before);
             return false;
         }
-        check(store, survivor, &[before.clone()], &format!("step {step} after {after}")).await;
+        check(
+            store,
+            survivor,
+            &[before.clone()],
+            &format!("step {step} after {after}"),
+        )
+        .await;
         return true;
     };
     assert!(store.faults.is_dead(), "{last:?} failed without reason");
@@ -135,7 +153,10 @@ async fn check(store: Store, survivor: usize, allowed: &[Model], context: &str) 
     let again = start_on(left, journal, Arc::default(), options());
     assert_eq!(again.users.stats().behind, 0, "{context}");
     let found_again = found(&again.users).await;
-    assert!(allowed.contains(&found_again), "{context}: {found_again:?}, allowed: {allowed:?}");
+    assert!(
+        allowed.contains(&found_again),
+        "{context}: {found_again:?}, allowed: {allowed:?}"
+    );
     // And it goes on, through one more death in which everything unsynced is lost.
     let mut expected = found_again;
     for request in [Create(7), Put(7, 1), Checkpoint, Put(7, 2)] {
@@ -149,5 +170,9 @@ async fn check(store: Store, survivor: usize, allowed: &[Model], context: &str) 
         Arc::default(),
         options(),
     );
-    assert_eq!(found(&last.users).await, expected, "{context}, second death");
+    assert_eq!(
+        found(&last.users).await,
+        expected,
+        "{context}, second death"
+    );
 }

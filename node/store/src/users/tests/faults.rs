@@ -92,7 +92,11 @@ impl Faults {
     /// Returns when an append waits at the gate.
     pub(super) fn wait_for_append(&self) {
         let gate = self.gate.lock().unwrap();
-        drop(self.moved.wait_while(gate, |gate| gate.waiting == 0).unwrap());
+        drop(
+            self.moved
+                .wait_while(gate, |gate| gate.waiting == 0)
+                .unwrap(),
+        );
     }
 
     fn pass_gate(&self) {
@@ -130,7 +134,9 @@ impl Faults {
             _ => None,
         };
         let failed = || StoreError::engine(format!("{step:?}"), "it was told to fail");
-        let doubt = || StoreError::Poisoned { reason: "it was told to be in doubt".to_owned() };
+        let doubt = || StoreError::Poisoned {
+            reason: "it was told to be in doubt".to_owned(),
+        };
         match fault {
             None => run(),
             Some(Fault::Before) => Err(failed()),
@@ -152,7 +158,8 @@ impl Journal for FaultyJournal {
     fn append(&self, commits: Vec<(UserId, Vec<u8>)>) -> Result<Position, StoreError> {
         self.faults.appends.fetch_add(1, Ordering::SeqCst);
         self.faults.pass_gate();
-        self.faults.step(Step::Append, || self.inner.append(commits))
+        self.faults
+            .step(Step::Append, || self.inner.append(commits))
     }
 
     fn replay(&self, from: Position, each: &mut EachRow<'_>) -> Result<(), StoreError> {
@@ -160,7 +167,8 @@ impl Journal for FaultyJournal {
     }
 
     fn forget_through(&self, position: Position) -> Result<(), StoreError> {
-        self.faults.step(Step::Forget, || self.inner.forget_through(position))
+        self.faults
+            .step(Step::Forget, || self.inner.forget_through(position))
     }
 
     fn last(&self) -> Position {
@@ -180,7 +188,10 @@ pub(super) struct FaultyEngine {
 
 impl FaultyEngine {
     fn wrap(&self, inner: Box<dyn UserDatabase>) -> Box<dyn UserDatabase> {
-        Box::new(FaultyDatabase { inner, faults: Arc::clone(&self.faults) })
+        Box::new(FaultyDatabase {
+            inner,
+            faults: Arc::clone(&self.faults),
+        })
     }
 }
 
@@ -190,7 +201,9 @@ impl Engine for FaultyEngine {
         user: &UserId,
         applied: Position,
     ) -> Result<Box<dyn UserDatabase>, StoreError> {
-        let made = self.faults.step(Step::Create, || self.inner.create(user, applied));
+        let made = self
+            .faults
+            .step(Step::Create, || self.inner.create(user, applied));
         made.map(|inner| self.wrap(inner))
     }
 
@@ -216,7 +229,8 @@ impl Engine for FaultyEngine {
     }
 
     fn make_durable(&self) -> Result<(), StoreError> {
-        self.faults.step(Step::Durable, || self.inner.make_durable())
+        self.faults
+            .step(Step::Durable, || self.inner.make_durable())
     }
 }
 
@@ -236,7 +250,8 @@ impl UserDatabase for FaultyDatabase {
     }
 
     fn commit(&mut self, applied: Position) -> Result<(), StoreError> {
-        self.faults.step(Step::Commit, || self.inner.commit(applied))
+        self.faults
+            .step(Step::Commit, || self.inner.commit(applied))
     }
 
     fn rollback(&mut self) -> Result<(), StoreError> {

@@ -1,0 +1,167 @@
+//! Streams and events (spec/pryv-api §4, §5). The kernel checks every parameter; here they are only
+//! brought into the flat form in which it takes them, and events are streamed as they are read.
+
+use std::sync::Arc;
+
+use axum::extract::{self, Path};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use homecore_http::stream::{Cut, ListWriter, streamed};
+use homecore_http::{ApiError, Context, JsonBody, Kind, Query, body};
+use homecore_kernel::method::QueryType;
+use homecore_kernel::{EventPages, EventsPart, Method};
+use homecore_types::ErrorId;
+use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value};
+
+use crate::caller::Caller;
+use crate::state::State;
+
+/// `GET /{username}/streams`.
+pub(crate) async fn streams_get(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller,
+    query: Query,
+) -> Result<Response, ApiError> {
+    let params = params(&query, Method::StreamsGet);
+    let reply = state.kernel.streams_get(&actor, Value::Object(params)).await?;
+    state.context.reply_text(StatusCode::OK, reply.as_bytes())
+}
+
+/// `POST /{username}/streams`.
+pub(crate) async fn streams_create(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let reply = state.kernel.streams_create(&actor, given(body)).await?;
+    state.context.reply_text(StatusCode::CREATED, reply.as_bytes())
+}
+
+/// `GET /{username}/events`.
+pub(crate) async fn events_get(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller,
+    query: Query,
+) -> Result<Response, ApiError> {
+    if query.names().any(|name| name.starts_with("streams[")) {
+        return Err(ApiError::unreadable(
+            "Parameter \"streams\" must be ids or JSON text; nested brackets are not read",
+        ));
+    }
+    let params = params(&query, Method::EventsGet);
+    let pages = state.kernel.events_get(&actor, Value::Object(params)).await?;
+    Ok(streamed(write_events(state.context, pages)))
+}
+
+/// `GET /{username}/events/{id}`.
+pub(crate) async fn events_get_one(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response, ApiError> {
+    let mut params = params(&query, Method::EventsGetOne);
+    params.insert("id".to_owned(), Value::from(id));
+    let reply = state.kernel.event_get_one(&actor, Value::Object(params)).await?;
+    state.context.reply_text(StatusCode::OK, reply.as_bytes())
+}
+
+/// `POST /{username}/events`.
+pub(crate) async fn events_create(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    if body::media_type(&headers).is_some_and(|kind| kind == "multipart/form-data") {
+        return Err(ApiError::new(
+            ErrorId::UnsupportedContentType,
+            "Events with attachments are not offered by this server",
+        ));
+    }
+    let reply = state.kernel.event_create(&actor, given(body)).await?;
+    state.context.reply_text(StatusCode::CREATED, reply.as_bytes())
+}
+
+/// `POST /{username}/events/{id}`: `start` and `stop` are gone.
+pub(crate) async fn events_post(Path(id): Path<String>) -> ApiError {
+    if id == "start" || id == "stop" {
+        ApiError::new(ErrorId::RemovedMethod, "API method gone, please stop using it.")
+    } else {
+        ApiError::unknown_route()
+    }
+}
+
+/// A body as the kernel takes it: nothing is an empty object, anything else it judges itself.
+fn given(body: JsonBody) -> Value {
+    match body.value {
+        Value::Null => Value::Object(Map::new()),
+        value => value,
+    }
+}
+
+fn params(query: &Query, method: Method) -> Map<String, Value> {
+    let kinds: Vec<(&str, Kind)> = method
+        .query_types()
+        .iter()
+        .map(|(name, kind)| {
+            let kind = match kind {
+                QueryType::Text => Kind::Text,
+                QueryType::Number => Kind::Number,
+                QueryType::Flag => Kind::Boolean,
+                QueryType::Texts => Kind::Texts,
+                QueryType::Streams => Kind::TextOrTexts,
+            };
+            (*name, kind)
+        })
+        .collect();
+    query.coerce(&kinds)
+}
+
+/// Writes pages while they are read. Nothing is read ahead of what the client takes.
+fn write_events(
+    context: Arc<Context>,
+    pages: EventPages,
+) -> impl Stream<Item = Result<Bytes, Cut>> + Send + 'static {
+    let mut writer = ListWriter::default();
+    writer.list("events");
+    let start = Some((pages, writer, false));
+    stream::try_unfold(start, move |step| {
+        let context = Arc::clone(&context);
+        async move {
+            let Some((mut pages, mut writer, mut in_deletions)) = step else { return Ok(None) };
+            loop {
+                let part = pages.next().await.map_err(|error| {
+                    tracing::warn!(%error, "events could not be read to the end");
+                    Cut(error.to_string())
+                })?;
+                let items = match part {
+                    Some(EventsPart::Events(items)) => items,
+                    Some(EventsPart::Deletions(items)) => {
+                        if !in_deletions {
+                            in_deletions = true;
+                            writer.list("eventDeletions");
+                        }
+                        items
+                    }
+                    None => {
+                        if pages.has_deletions() && !in_deletions {
+                            writer.list("eventDeletions");
+                        }
+                        let end = writer.finish(&context);
+                        let end = end.map_err(|error| Cut(error.to_string()))?;
+                        return Ok(Some((end, None)));
+                    }
+                };
+                for item in items {
+                    writer.text(&item.json);
+                }
+                if let Some(piece) = writer.piece() {
+                    return Ok(Some((piece, Some((pages, writer, in_deletions)))));
+                }
+            }
+        }
+    })
+}

@@ -1,0 +1,66 @@
+//! `auth/login`, `auth/logout`, `access-info` (spec/pryv-api §2.3, §2.4).
+//!
+//! The `sso` cookie of the original is not set: nothing accepts it.
+
+use axum::Extension;
+use axum::extract;
+use axum::response::Response;
+use homecore_http::context::ClientAddress;
+use homecore_http::owner::Owner;
+use homecore_http::rate::RateKey;
+use homecore_http::{ApiError, JsonBody, Rate};
+use http::header::{ORIGIN, REFERER};
+use http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+
+use crate::caller::{Caller, owner};
+use crate::state::State;
+
+/// `POST /{username}/auth/login`.
+pub(crate) async fn login(
+    extract::State(state): extract::State<State>,
+    Extension(client): Extension<ClientAddress>,
+    Owner(user): Owner,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    state.limit(Rate::LoginByClient, client)?;
+    let by_user = RateKey::User(user.username.as_str().into());
+    state.context.rates.take(Rate::LoginByUser, by_user)?;
+
+    let params = Value::Object(body.into_object()?);
+    let origin = [ORIGIN, REFERER]
+        .iter()
+        .find_map(|name| headers.get(name))
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let logged_in = state.kernel.login(&owner(&user), &params, origin).await?;
+    let endpoint = state.settings().addressing.api_endpoint(
+        &state.own_url(),
+        user.username.as_str(),
+        &logged_in.token,
+    );
+    let body = json!({
+        "token": logged_in.token.expose(),
+        "apiEndpoint": endpoint,
+        "preferredLanguage": logged_in.preferred_language,
+    });
+    state.context.reply(StatusCode::OK, &body)
+}
+
+/// `POST /{username}/auth/logout`.
+pub(crate) async fn logout(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller,
+) -> Result<Response, ApiError> {
+    state.kernel.logout(&actor).await?;
+    state.context.reply(StatusCode::OK, &json!({}))
+}
+
+/// `GET /{username}/access-info`.
+pub(crate) async fn access_info(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller,
+) -> Result<Response, ApiError> {
+    state.context.reply_text(StatusCode::OK, state.kernel.access_info(&actor).as_bytes())
+}

@@ -1,0 +1,12 @@
+//! The Pryv API over the whole request path, in process: real kernel on the memory engine, a
+//! platform that is a map.
+
+mod access_requests;
+mod admin;
+mod golden;
+mod lookups;
+mod registration;
+mod robustness;
+mod routing;
+mod support;
+mod users;

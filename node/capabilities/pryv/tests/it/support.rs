@@ -1,0 +1,519 @@
+//! A platform that is a map, and a client without a socket.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use axum::body::Body;
+use homecore_capability_pryv::{Addressing, FixedSettings, Pryv, Service, Settings};
+use homecore_http::site::FixedSite;
+use homecore_http::{
+    App, Context, Health, Limits, Rate, RateLimits, RateRule, Readiness, SiteFacts,
+};
+use homecore_kernel::account::NewAccount;
+use homecore_kernel::ports::{
+    AccessRequestError, AccessRequestState, CoreInfo, Directory, Home, InvitationInfo, Platform,
+    Records, RecordsError, RegisterError, Registered, Registration, Unavailable, UserInfo,
+};
+use homecore_kernel::trust::TrustedApps;
+use homecore_kernel::{Kernel, Settings as KernelSettings};
+use homecore_store::Users;
+use homecore_store::memory::{MemoryEngine, MemoryJournal};
+use homecore_store::users::Options;
+use homecore_types::{
+    Clock, CoreId, Email, Millis, Secret, SystemClock, SystemEntropy, UserId, Username,
+};
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+pub(crate) const ADMIN: &str = "peer-admin-key";
+pub(crate) const HERE: &str = "http://127.0.0.1:3000/";
+pub(crate) const THERE: &str = "https://core-b.test/";
+pub(crate) const ORIGIN: &str = "https://l.backloop.dev";
+pub(crate) const PASSWORD: &str = "sample-pass-1";
+
+/// The platform of one core, or of two.
+#[derive(Debug)]
+pub(crate) struct Fake {
+    kernel: OnceLock<Kernel>,
+    state: Mutex<State>,
+    /// Nothing can be asked of the platform.
+    pub(crate) down: AtomicBool,
+    single: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    users: BTreeMap<String, UserInfo>,
+    invitations: Vec<InvitationInfo>,
+    requests: BTreeMap<String, AccessRequestState>,
+    records: BTreeMap<String, Records>,
+}
+
+impl Fake {
+    fn up(&self) -> Result<(), Unavailable> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(Unavailable {
+                reason: "no quorum".to_owned(),
+                retry_after: Duration::from_secs(2),
+            });
+        }
+        Ok(())
+    }
+
+    fn core(&self, name: &str) -> CoreInfo {
+        let here = name != "core-b";
+        let users = self.state.lock().unwrap();
+        CoreInfo {
+            id: CoreId::parse(name).unwrap(),
+            url: if here { HERE } else { THERE }.to_owned(),
+            hosting: (!here).then(|| "europe".to_owned()),
+            available: here,
+            users: u64::try_from(users.users.values().filter(|u| u.core.as_str() == name).count())
+                .unwrap(),
+        }
+    }
+
+    /// A user of the other core.
+    pub(crate) fn add_elsewhere(&self, name: &str) {
+        self.add(name, "core-b", UserId::generate(&SystemEntropy));
+    }
+
+    fn add(&self, name: &str, core: &str, id: UserId) {
+        let user = UserInfo {
+            id,
+            username: Username::parse(name).unwrap(),
+            core: CoreId::parse(core).unwrap(),
+            unique: BTreeMap::from([("email".to_owned(), format!("{name}@example.com"))]),
+            indexed: BTreeMap::from([("language".to_owned(), "en".to_owned())]),
+        };
+        self.state.lock().unwrap().users.insert(name.to_owned(), user);
+    }
+
+    pub(crate) fn records(&self, label: &str) -> Option<Records> {
+        self.state.lock().unwrap().records.get(label).cloned()
+    }
+
+    pub(crate) fn invite(&self, token: &str, used_by: Option<&str>) {
+        self.state.lock().unwrap().invitations.push(InvitationInfo {
+            id: token.to_owned(),
+            created_at: Millis(1_000),
+            created_by: "admin".to_owned(),
+            description: String::new(),
+            consumed_at: used_by.map(|_| Millis(2_000)),
+            consumed_by: used_by.map(str::to_owned),
+        });
+    }
+
+    fn this_id(&self) -> &'static str {
+        if self.single { "single" } else { "core-a" }
+    }
+}
+
+#[async_trait::async_trait]
+impl Directory for Fake {
+    fn find(&self, username: &str) -> Option<Home> {
+        let state = self.state.lock().unwrap();
+        let user = state.users.get(username)?;
+        Some(if user.core.as_str() == "core-b" {
+            Home::Elsewhere { core_url: THERE.to_owned() }
+        } else {
+            Home::Here { user: user.id.clone(), username: user.username.clone() }
+        })
+    }
+
+    async fn find_current(&self, username: &str) -> Result<Option<Home>, Unavailable> {
+        self.up()?;
+        Ok(self.find(username))
+    }
+}
+
+#[async_trait::async_trait]
+impl Platform for Fake {
+    async fn register(&self, registration: Registration) -> Result<Registered, RegisterError> {
+        self.up()?;
+        if registration.hosting.as_deref() == Some("nowhere") {
+            return Err(RegisterError::UnknownHosting("nowhere".to_owned()));
+        }
+        if !self.invitation_valid(registration.invitation.as_deref().unwrap_or("")).await? {
+            return Err(RegisterError::InvalidInvitation);
+        }
+        let name = registration.username.clone();
+        let id = UserId::generate(&SystemEntropy);
+        {
+            let mut state = self.state.lock().unwrap();
+            let mut taken = BTreeMap::new();
+            if state.users.contains_key(name.as_str()) {
+                taken.insert("username".to_owned(), name.to_string());
+            }
+            let email = registration.email.as_str();
+            if state.users.values().any(|u| u.unique.get("email").is_some_and(|e| e == email)) {
+                taken.insert("email".to_owned(), email.to_owned());
+            }
+            if !taken.is_empty() {
+                return Err(RegisterError::Taken(taken));
+            }
+            let optional = |text: &Option<String>| text.clone().unwrap_or_default();
+            let user = UserInfo {
+                id: id.clone(),
+                username: name.clone(),
+                core: CoreId::parse(self.this_id()).unwrap(),
+                unique: BTreeMap::from([("email".to_owned(), email.to_owned())]),
+                indexed: BTreeMap::from([
+                    ("language".to_owned(), registration.language.clone()),
+                    ("appId".to_owned(), registration.app.clone()),
+                    ("invitationToken".to_owned(), optional(&registration.invitation)),
+                    ("referer".to_owned(), optional(&registration.referer)),
+                ]),
+            };
+            state.users.insert(name.to_string(), user);
+        }
+        let kernel = self.kernel.get().unwrap();
+        let token = kernel.create_account(&id, NewAccount::from(registration)).await.unwrap();
+        Ok(Registered { username: name, token, core_url: HERE.to_owned() })
+    }
+
+    async fn username_taken(&self, username: &Username) -> Result<bool, Unavailable> {
+        self.up()?;
+        Ok(self.state.lock().unwrap().users.contains_key(username.as_str()))
+    }
+
+    async fn find_by_email(&self, email: &Email) -> Result<Option<UserInfo>, Unavailable> {
+        self.up()?;
+        let state = self.state.lock().unwrap();
+        let holds = |user: &&UserInfo| user.unique.get("email").is_some_and(|e| e == email.as_str());
+        Ok(state.users.values().find(holds).cloned())
+    }
+
+    async fn find_user(&self, username: &str) -> Result<Option<UserInfo>, Unavailable> {
+        self.up()?;
+        Ok(self.state.lock().unwrap().users.get(username).cloned())
+    }
+
+    fn core_url(&self, core: &CoreId) -> Option<String> {
+        Some(self.core(core.as_str()).url)
+    }
+
+    fn this_core(&self) -> CoreInfo {
+        self.core(self.this_id())
+    }
+
+    async fn cores(&self) -> Vec<CoreInfo> {
+        if self.single {
+            vec![self.this_core()]
+        } else {
+            vec![self.core("core-a"), self.core("core-b")]
+        }
+    }
+
+    async fn users(
+        &self,
+        core: Option<&CoreId>,
+        after: Option<&Username>,
+        limit: usize,
+    ) -> Result<Vec<UserInfo>, Unavailable> {
+        self.up()?;
+        let state = self.state.lock().unwrap();
+        Ok(state
+            .users
+            .values()
+            .filter(|user| core.is_none_or(|core| user.core == *core))
+            .filter(|user| after.is_none_or(|after| user.username > *after))
+            .take(limit)
+            .cloned()
+            .collect())
+    }
+
+    async fn invitations(&self) -> Result<Vec<InvitationInfo>, Unavailable> {
+        self.up()?;
+        Ok(self.state.lock().unwrap().invitations.clone())
+    }
+
+    async fn create_invitations(
+        &self,
+        count: usize,
+        created_by: &str,
+        description: &str,
+    ) -> Result<Vec<InvitationInfo>, Unavailable> {
+        self.up()?;
+        let made: Vec<InvitationInfo> = (0..count)
+            .map(|n| InvitationInfo {
+                id: format!("{n:08x}"),
+                created_at: SystemClock.now(),
+                created_by: created_by.to_owned(),
+                description: description.to_owned(),
+                consumed_at: None,
+                consumed_by: None,
+            })
+            .collect();
+        self.state.lock().unwrap().invitations.extend(made.clone());
+        Ok(made)
+    }
+
+    async fn invitation_valid(&self, token: &str) -> Result<bool, Unavailable> {
+        self.up()?;
+        let state = self.state.lock().unwrap();
+        Ok(state.invitations.is_empty()
+            || state.invitations.iter().any(|i| i.id == token && i.consumed_at.is_none()))
+    }
+
+    async fn open_access_request(
+        &self,
+        key: &Secret,
+        request: AccessRequestState,
+    ) -> Result<(), AccessRequestError> {
+        self.up()?;
+        self.state.lock().unwrap().requests.insert(key.expose().to_owned(), request);
+        Ok(())
+    }
+
+    async fn access_request(&self, key: &Secret) -> Result<AccessRequestState, AccessRequestError> {
+        self.up()?;
+        let state = self.state.lock().unwrap();
+        state.requests.get(key.expose()).cloned().ok_or(AccessRequestError::Unknown)
+    }
+
+    async fn resolve_access_request(
+        &self,
+        key: &Secret,
+        answer: AccessRequestState,
+    ) -> Result<(), AccessRequestError> {
+        self.up()?;
+        let mut state = self.state.lock().unwrap();
+        let present = state.requests.get_mut(key.expose()).ok_or(AccessRequestError::Unknown)?;
+        if present.status != "NEED_SIGNIN" {
+            return Err(AccessRequestError::AlreadyResolved);
+        }
+        *present = answer;
+        Ok(())
+    }
+
+    async fn put_records(&self, label: &str, records: Records) -> Result<(), RecordsError> {
+        self.up()?;
+        let mut state = self.state.lock().unwrap();
+        if state.users.contains_key(label) {
+            let (label, holder) = (label.to_owned(), "a user".to_owned());
+            return Err(RecordsError::Taken { label, holder });
+        }
+        state.records.insert(label.to_owned(), records);
+        Ok(())
+    }
+
+    async fn delete_records(&self, label: &str) -> Result<(), RecordsError> {
+        self.up()?;
+        let removed = self.state.lock().unwrap().records.remove(label);
+        removed.map(|_| ()).ok_or_else(|| RecordsError::Unknown(label.to_owned()))
+    }
+}
+
+#[derive(Debug)]
+struct Ready;
+
+impl Health for Ready {
+    fn readiness(&self) -> Readiness {
+        Readiness { ready: true, reasons: Vec::new() }
+    }
+
+    fn metrics(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Which platform a test wants.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) domain: Option<&'static str>,
+    pub(crate) single: bool,
+    pub(crate) rates: BTreeMap<Rate, RateRule>,
+    pub(crate) hosting_regions: Option<Map<String, Value>>,
+    pub(crate) apps: Vec<Map<String, Value>>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self {
+            domain: None,
+            single: false,
+            rates: BTreeMap::new(),
+            hosting_regions: None,
+            apps: Vec::new(),
+        }
+    }
+}
+
+pub(crate) fn settings(wanted: &Wanted) -> Settings {
+    let url = |path: &str| format!("http://127.0.0.1:3990/{path}");
+    Settings {
+        service: Service {
+            serial: "2019061301".to_owned(),
+            name: "Test platform".to_owned(),
+            home: url(""),
+            support: url("support"),
+            terms: url("terms"),
+            event_types: url("flat.json"),
+            assets: None,
+            features: Map::new(),
+            adapters: None,
+        },
+        addressing: match wanted.domain {
+            Some(domain) => Addressing::Domain { domain: domain.to_owned() },
+            None => Addressing::Path { public_url: Url::parse(HERE).unwrap() },
+        },
+        single_core: wanted.single,
+        hosting_regions: wanted.hosting_regions.clone(),
+        apps: wanted.apps.clone(),
+        admin_key: Some(Secret::new(ADMIN)),
+        default_auth_url: Some("http://127.0.0.1:3000/access/access.html".to_owned()),
+        trusted_auth_urls: vec!["https://pages.test/consent".to_owned()],
+    }
+}
+
+/// A core with its platform, and a way to ask it.
+#[derive(Clone, Debug)]
+pub(crate) struct Core {
+    pub(crate) app: App,
+    pub(crate) fake: Arc<Fake>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or(Value::Null)
+    }
+
+    pub(crate) fn error(&self) -> (u16, String) {
+        let id = self.json()["error"]["id"].as_str().unwrap_or_default().to_owned();
+        (self.status, id)
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// A shorthand for [`Answer::error`] in comparisons.
+pub(crate) fn error(status: u16, id: &str) -> (u16, String) {
+    (status, id.to_owned())
+}
+
+impl Core {
+    /// A platform of two cores without a domain.
+    pub(crate) fn new() -> Self {
+        Self::of(Wanted::default())
+    }
+
+    pub(crate) fn of(wanted: Wanted) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let users = Users::start(
+            Arc::new(MemoryEngine::new()),
+            Arc::new(MemoryJournal::new()),
+            Arc::clone(&clock),
+            Options { writers: 1, readers: 1, ..Options::default() },
+        )
+        .unwrap();
+        let kernel = Kernel::new(
+            users,
+            Arc::clone(&clock),
+            Arc::new(SystemEntropy),
+            KernelSettings {
+                trusted_apps: TrustedApps::parse("*@https://*.backloop.dev*").unwrap(),
+                ..KernelSettings::default()
+            },
+        )
+        .unwrap();
+        let fake = Arc::new(Fake {
+            kernel: OnceLock::new(),
+            state: Mutex::default(),
+            down: AtomicBool::new(false),
+            single: wanted.single,
+        });
+        fake.kernel.set(kernel.clone()).unwrap();
+        let facts = SiteFacts {
+            domain: wanted.domain.map(str::to_owned),
+            core: fake.this_id().to_owned(),
+            cores: ["core-a", "core-b"].map(str::to_owned).into(),
+            static_labels: ["sandbox".to_owned()].into(),
+            serial: "2019061301".to_owned(),
+        };
+        let context = Arc::new(Context::new(
+            Arc::new(FixedSite(Arc::new(facts))),
+            Arc::clone(&fake) as Arc<dyn Directory>,
+            Arc::clone(&clock),
+            Limits { body_bytes_max: 1024 * 1024, ..Limits::default() },
+            RateLimits::new(clock, wanted.rates.clone()),
+        ));
+        let pryv = Pryv::new(
+            kernel,
+            Arc::clone(&fake) as Arc<dyn Platform>,
+            Arc::new(FixedSettings(Arc::new(settings(&wanted)))),
+            Arc::new(SystemEntropy),
+        );
+        let app = App::new(context, &[Arc::new(pryv)], Arc::new(Ready)).unwrap();
+        Self { app, fake }
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        request: http::request::Builder,
+        body: impl Into<Body>,
+    ) -> Answer {
+        let response = self.app.handle(request.body(body.into()).unwrap()).await;
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            text: String::from_utf8(bytes.to_vec()).unwrap(),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask(Request::get(path), Body::empty()).await
+    }
+
+    pub(crate) async fn get_as(&self, token: &str, path: &str) -> Answer {
+        self.ask(Request::get(path).header("authorization", token), Body::empty()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        let request = Request::post(path).header("content-type", "application/json");
+        self.ask(request, body.to_string()).await
+    }
+
+    pub(crate) async fn post_as(&self, token: &str, path: &str, body: &Value) -> Answer {
+        let request = Request::post(path)
+            .header("content-type", "application/json")
+            .header("authorization", token);
+        self.ask(request, body.to_string()).await
+    }
+
+    /// Registers somebody and returns the token.
+    pub(crate) async fn register(&self, name: &str) -> String {
+        let answer = self.post("/users", &registration(name)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        let endpoint = answer.json()["apiEndpoint"].as_str().unwrap().to_owned();
+        Url::parse(&endpoint).unwrap().username().to_owned()
+    }
+}
+
+pub(crate) fn registration(name: &str) -> Value {
+    json!({
+        "appId": "sample-app",
+        "username": name,
+        "password": PASSWORD,
+        "email": format!("{name}@example.com"),
+        "hosting": "default",
+        "language": "en",
+        "invitationToken": "enjoy",
+        "referer": "samples",
+    })
+}

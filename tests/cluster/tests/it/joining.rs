@@ -1,0 +1,156 @@
+//! Becoming a member, refusals, and a cluster that grows and shrinks under writes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use homecore_harness::{Cluster, ClusterOptions, Core, CoreOptions, Http, wait_until};
+
+use crate::PATIENCE;
+use crate::people::Person;
+
+/// The token of an invitation for `id`.
+async fn invite(core: &Core, id: &str, more: &[&str]) -> anyhow::Result<String> {
+    let line = core.run(&[&["invite", "--id", id], more].concat()).await?;
+    Ok(line.split_whitespace().last().context("no token")?.to_owned())
+}
+
+/// What `homecore join TOKEN --no-serve` says when it is refused.
+async fn refusal(core: &Core, token: &str) -> anyhow::Result<String> {
+    match core.run(&["join", token, "--no-serve"]).await {
+        Ok(printed) => anyhow::bail!("the join went through: {printed}"),
+        Err(error) => Ok(format!("{error:#}")),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_open_once_in_time_and_unchanged() -> anyhow::Result<()> {
+    let cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let founder = cluster.core(0)?;
+    let dir = tempfile::tempdir()?;
+    let machine = |name: &str, id: &str| Core::prepare(&dir.path().join(name), CoreOptions::member(id));
+
+    // Altered: any letter.
+    let token = invite(founder, "core-b", &[]).await?;
+    let altered = token.replacen(['A', 'B', 'c', '1'], "x", 2);
+    let first = machine("first", "core-b")?;
+    ensure!(refusal(&first, &altered).await?.contains("damaged"));
+    ensure!(refusal(&first, "hello").await?.contains("not a join token"));
+
+    // Once: the same machine may repeat it, another may not.
+    first.run(&["join", &token, "--no-serve"]).await?;
+    first.run(&["join", &token, "--no-serve"]).await?;
+    let second = machine("second", "core-b")?;
+    let said = refusal(&second, &token).await?;
+    ensure!(said.contains("already-consumed"), "{said}");
+
+    // For one core only, in time, and not revoked.
+    let third = machine("third", "core-c")?;
+    let said = refusal(&third, &invite(founder, "core-d", &[]).await?).await?;
+    ensure!(said.contains("core-d"), "{said}");
+    let short = invite(founder, "core-c", &["--ttl", "1s"]).await?;
+    wait_until(PATIENCE, "the token has expired", async || {
+        let tokens = founder.run(&["tokens", "list", "--json"]).await?;
+        Ok(tokens.contains("\"expired\"").then_some(()))
+    })
+    .await?;
+    let said = refusal(&third, &short).await?;
+    ensure!(said.contains("expired"), "{said}");
+    let revoked = invite(founder, "core-e", &[]).await?;
+    let tokens: serde_json::Value =
+        serde_json::from_str(&founder.run(&["tokens", "list", "--json"]).await?)?;
+    let id = tokens["tokens"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|token| token["core"] == "core-e")
+        .and_then(|token| token["id"].as_str())
+        .context("the token is not listed")?;
+    founder.run(&["tokens", "revoke", id]).await?;
+    let fourth = machine("fourth", "core-e")?;
+    let said = refusal(&fourth, &revoked).await?;
+    ensure!(said.contains("revoked"), "{said}");
+
+    // At the address that the token names there is another cluster by now.
+    let mut gone = Cluster::start(ClusterOptions::cores(1)).await?;
+    let token = invite(gone.core(0)?, "core-f", &[]).await?;
+    let rpc = gone.core(0)?.rpc()?;
+    gone.core_mut(0)?.stop(PATIENCE).await?;
+    let set = vec![format!("cluster.listen={rpc}")];
+    let _other = Cluster::start(ClusterOptions { set, ..ClusterOptions::cores(1) }).await?;
+    let fifth = machine("fifth", "core-f")?;
+    let said = refusal(&fifth, &token).await?;
+    ensure!(said.contains("another cluster"), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_cut_off_can_be_repeated() -> anyhow::Result<()> {
+    let cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let dir = tempfile::tempdir()?;
+    let founder = cluster.core(0)?;
+    let token = invite(founder, "core-b", &[]).await?;
+    let machine = Core::prepare(dir.path(), CoreOptions::member("core-b"))?;
+    machine.run(&["join", &token, "--no-serve"]).await?;
+    // As if the answer had been lost: the key is here, what came back is not.
+    std::fs::remove_dir_all(machine.data().join("platform"))?;
+    std::fs::remove_file(machine.data().join("node.crt"))?;
+    machine.run(&["join", &token, "--no-serve"]).await?;
+    let status = founder.status().await?;
+    ensure!(status.cores.len() == 2, "{status:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_one_core_to_five_and_back_under_writes() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let http = Http::new()?;
+    let mut people = Vec::new();
+    for i in 0..50 {
+        people.push(Person::new(&http, &cluster.core(0)?.url(), &format!("stays{i}")).await?);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = people
+        .iter()
+        .cloned()
+        .map(|person| {
+            let (http, stop) = (http.clone(), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut written = 0_u64;
+                while !stop.load(Ordering::Relaxed) {
+                    let reply = person.write(&http, written).await?;
+                    ensure!(reply.status == 201, "{}: {}", person.username, reply.text());
+                    written += 1;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Ok(written)
+            })
+        })
+        .collect();
+    for _ in 0..4 {
+        cluster.add().await?;
+    }
+    cluster.wait_settled(PATIENCE).await?;
+    for removed in (1..5).rev() {
+        let id = cluster.core(removed)?.id().to_owned();
+        cluster.core(0)?.run(&["remove", &id]).await?;
+        wait_until(PATIENCE, "the others are settled without it", async || {
+            let status = cluster.core(0)?.status().await?;
+            Ok(status.is_settled(removed).then_some(()))
+        })
+        .await?;
+        wait_until(PATIENCE, "the removed core has stopped", async || {
+            Ok((!cluster.core_mut(removed)?.is_running()).then_some(()))
+        })
+        .await?;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for (person, writer) in people.iter().zip(writers) {
+        let written = writer.await??;
+        ensure!(written > 0, "{} wrote nothing", person.username);
+        let present = person.numbers(&http).await?;
+        ensure!(present == (0..written).collect::<Vec<_>>(), "{} lost something", person.username);
+    }
+    Ok(())
+}

@@ -1,0 +1,18 @@
+//! Clusters of real processes: names taken at once on every core, cores killed under load, cores
+//! joining and leaving.
+
+mod joining;
+mod kills;
+mod people;
+mod unique;
+
+use std::time::Duration;
+
+/// How often a round of something random is repeated.
+#[expect(clippy::disallowed_methods, reason = "the one setting of these tests")]
+fn rounds(default: usize) -> usize {
+    std::env::var("HOMECORE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Long enough for anything that a healthy cluster does.
+const PATIENCE: Duration = Duration::from_secs(60);

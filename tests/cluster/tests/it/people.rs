@@ -1,0 +1,69 @@
+//! Registering, logging in and writing, as the tests do it over and over.
+
+use anyhow::Context as _;
+use homecore_harness::{Http, Reply};
+use serde_json::{Value, json};
+
+/// The body of a registration.
+pub(crate) fn registration(username: &str, email: &str) -> Value {
+    json!({
+        "appId": "cluster-tests", "username": username, "password": "a-password",
+        "email": email, "language": "en",
+    })
+}
+
+/// Registers somebody at a core.
+pub(crate) async fn register(http: &Http, core: &str, username: &str) -> anyhow::Result<Reply> {
+    let body = registration(username, &format!("{username}@example.com"));
+    http.post(&format!("{core}users"), None, &body).await
+}
+
+/// Somebody who can write.
+#[derive(Clone, Debug)]
+pub(crate) struct Person {
+    pub(crate) username: String,
+    /// Base URL of the home core.
+    pub(crate) home: String,
+    pub(crate) token: String,
+}
+
+impl Person {
+    /// Registers at a core and makes a stream to write into.
+    pub(crate) async fn new(http: &Http, core: &str, username: &str) -> anyhow::Result<Self> {
+        let body = register(http, core, username).await?.expect(201)?;
+        let endpoint = body["apiEndpoint"].as_str().context("no apiEndpoint")?;
+        let (scheme, rest) = endpoint.split_once("://").context("apiEndpoint is no URL")?;
+        let (token, place) = rest.split_once('@').context("apiEndpoint has no token")?;
+        let place = place.strip_suffix(&format!("{username}/")).context("apiEndpoint is of another")?;
+        let person = Self {
+            username: username.to_owned(),
+            home: format!("{scheme}://{place}"),
+            token: token.to_owned(),
+        };
+        let stream = json!({"id": "notes", "name": "Notes"});
+        let made = http.post(&person.url("streams"), Some(&person.token), &stream).await?;
+        made.expect(201)?;
+        Ok(person)
+    }
+
+    /// A URL of this person at home.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{}/{path}", self.home, self.username)
+    }
+
+    /// Writes a numbered note.
+    pub(crate) async fn write(&self, http: &Http, number: u64) -> anyhow::Result<Reply> {
+        let event = json!({"streamIds": ["notes"], "type": "count/generic", "content": number});
+        http.post(&self.url("events"), Some(&self.token), &event).await
+    }
+
+    /// The numbers of all notes, in order.
+    pub(crate) async fn numbers(&self, http: &Http) -> anyhow::Result<Vec<u64>> {
+        let url = self.url("events?limit=1000000&streams=[\"notes\"]");
+        let body = http.get(&url, Some(&self.token)).await?.expect(200)?;
+        let events = body["events"].as_array().context("no events")?;
+        let mut numbers: Vec<u64> = events.iter().filter_map(|e| e["content"].as_u64()).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+}
