@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use homecore_raft::command::{Command, Rejection, Response};
 use homecore_raft::directory::Directory;
-use homecore_raft::records::{Core, CoreAddresses};
+use homecore_raft::records::{Core, CoreAddresses, CoreState};
 use homecore_raft::{Handle, WriteError};
 use homecore_types::{Clock, CoreId, Entropy, NodeId};
 use rustls::pki_types::CertificateDer;
@@ -79,6 +79,11 @@ impl Cluster {
             return self.first_members.contains(&node.0);
         }
         self.platform.is_member(node)
+    }
+
+    /// Whether a node was a member and was removed for good.
+    pub(crate) fn was_removed(&self, node: NodeId) -> bool {
+        self.directory().core_by_node(node).is_some_and(|core| core.state == CoreState::Removed)
     }
 
     /// The platform's secrets.

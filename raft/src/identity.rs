@@ -158,7 +158,7 @@ fn write(dir: &Path, identity: &Identity, log_created: bool) -> Result<(), Ident
 /// Replaces a small file so that after a crash either the old or the new one is there, whole, and
 /// after returning only the new one. Readable by the owner alone.
 pub(crate) fn replace_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("."));
+    let parent = path.parent().unwrap_or_else(|| Path::new("."));
     let temporary = path.with_extension("tmp");
     let mut file = OpenOptions::new()
         .write(true)

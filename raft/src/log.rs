@@ -317,8 +317,14 @@ impl RaftLogReader<TypeConfig> for LogStore {
         Ok(self.read_all(start, end).await?)
     }
 
+    /// Never begins later than asked: entries sent behind a gap would leave a hole in a follower.
+    /// openraft takes an empty answer for a heartbeat and looks again.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        Ok(self.read(start, end, READ_BYTES_MAX).await?)
+        let entries = self.read(start, end, READ_BYTES_MAX).await?;
+        let whole = entries
+            .first()
+            .is_some_and(|entry| entry.log_id.index == start);
+        Ok(if whole { entries } else { Vec::new() })
     }
 
     /// Part by part, so that applying a long log again does not hold it all in memory.

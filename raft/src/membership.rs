@@ -116,7 +116,7 @@ fn choose(facts: &Facts) -> BTreeSet<u64> {
 
     let present = facts.voters.iter().filter(|node| member(node)).count();
     let wanted = wanted(usable.len(), present, facts.cores.len()).min(candidates.len());
-    let odd = if wanted % 2 == 0 {
+    let odd = if wanted.is_multiple_of(2) {
         wanted.saturating_sub(1)
     } else {
         wanted

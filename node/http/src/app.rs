@@ -19,7 +19,7 @@ use axum::extract::{OriginalUri, Request};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use homecore_types::ErrorId;
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Uri};
 use thiserror::Error;
@@ -80,7 +80,11 @@ impl App {
         for capability in capabilities {
             for segment in capability.roots() {
                 if let Some((_, first)) = owners.iter().find(|(taken, _)| taken == segment) {
-                    return Err(AppError::RootTaken { segment, first, second: capability.name() });
+                    return Err(AppError::RootTaken {
+                        segment,
+                        first,
+                        second: capability.name(),
+                    });
                 }
                 owners.push((segment, capability.name()));
             }
@@ -140,17 +144,23 @@ impl App {
     /// Paths stay out of the log: they may hold poll keys, names and tokens.
     fn log(&self, method: &Method, response: &Response, elapsed: Duration) {
         self.context.metrics.answered(response.status(), elapsed);
-        let error_id = response.extensions().get::<ApiError>().map(|error| error.id.wire());
+        let error_id = response
+            .extensions()
+            .get::<ApiError>()
+            .map(|error| error.id.wire());
         let elapsed_ms = elapsed.as_millis();
         tracing::debug!(%method, status = response.status().as_u16(), error_id, elapsed_ms, "answered");
     }
 
-    /// Gives an error its final form; headers that the route had set stay.
+    /// Gives an error its final form; headers that the route had set stay, but for the length of the
+    /// body that is replaced.
     fn rendered(&self, mut response: Response) -> Response {
-        let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
+        let Some(error) = response.extensions_mut().remove::<ApiError>() else {
+            return response;
+        };
         let mut rendered = error.render(&self.context);
         for (name, value) in response.headers() {
-            if !rendered.headers().contains_key(name) {
+            if name != CONTENT_LENGTH && !rendered.headers().contains_key(name) {
                 rendered.headers_mut().insert(name.clone(), value.clone());
             }
         }
@@ -204,7 +214,11 @@ impl App {
         if request.method() == Method::POST && form::is_form(request.headers()) {
             request = form::unfold(&self.context, request).await?;
         }
-        let mut routes = if at_root { self.root_routes.clone() } else { self.user_routes.clone() };
+        let mut routes = if at_root {
+            self.root_routes.clone()
+        } else {
+            self.user_routes.clone()
+        };
         match routes.call(request).await {
             Ok(response) => Ok(response),
             Err(never) => match never {},
@@ -214,27 +228,45 @@ impl App {
     /// The path that is served: host rewritten, slashes single, none at the end.
     fn served_path(&self, request: &Request) -> Result<String, ApiError> {
         let path = request.uri().path();
-        if percent_encoding::percent_decode_str(path).decode_utf8().is_err() {
+        if percent_encoding::percent_decode_str(path)
+            .decode_utf8()
+            .is_err()
+        {
             return Err(ApiError::unreadable("The path is not UTF-8"));
         }
         let host = match request.uri().authority() {
             Some(authority) => Some(authority.as_str()),
-            None => request.headers().get(HOST).and_then(|value| value.to_str().ok()),
+            None => request
+                .headers()
+                .get(HOST)
+                .and_then(|value| value.to_str().ok()),
         };
         let rewritten = match rewrite(&self.context.site.facts(), host, path) {
             Rewrite::Keep => None,
             Rewrite::To(path) => Some(path),
             Rewrite::MissingHost => {
-                return Err(ApiError::new(ErrorId::MissingHeader, "Missing or invalid header: Host")
-                    .with_data(serde_json::json!({ "header": "Host" })));
+                return Err(ApiError::new(
+                    ErrorId::MissingHeader,
+                    "Missing or invalid header: Host",
+                )
+                .with_data(serde_json::json!({ "header": "Host" })));
             }
         };
         let mut clean = String::with_capacity(path.len() + 1);
-        for segment in rewritten.as_deref().unwrap_or(path).split('/').filter(|s| !s.is_empty()) {
+        for segment in rewritten
+            .as_deref()
+            .unwrap_or(path)
+            .split('/')
+            .filter(|s| !s.is_empty())
+        {
             clean.push('/');
             clean.push_str(segment);
         }
-        Ok(if clean.is_empty() { "/".to_owned() } else { clean })
+        Ok(if clean.is_empty() {
+            "/".to_owned()
+        } else {
+            clean
+        })
     }
 
     /// The address of the client: the socket's other end, or what the proxies in front say.

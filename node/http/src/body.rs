@@ -76,7 +76,10 @@ pub async fn read_json(
     let is_json = media_type(headers)
         .is_some_and(|kind| kind == "application/json" || kind.ends_with("+json"));
     if !is_json {
-        return Ok(JsonBody { value: Value::Null, _held: None });
+        return Ok(JsonBody {
+            value: Value::Null,
+            _held: None,
+        });
     }
     let held = read(context, headers, body).await?;
     let value = if held.bytes.iter().all(u8::is_ascii_whitespace) {
@@ -85,19 +88,28 @@ pub async fn read_json(
         serde_json::from_slice(&held.bytes)
             .map_err(|error| ApiError::unreadable(format!("The body is not JSON: {error}")))?
     };
-    Ok(JsonBody { value, _held: Some(held) })
+    Ok(JsonBody {
+        value,
+        _held: Some(held),
+    })
 }
 
 /// Reads a body into memory.
 ///
 /// # Errors
 /// As [`read_json`].
-pub async fn read(context: &Context, headers: &HeaderMap, mut body: Body) -> Result<Held, ApiError> {
+pub async fn read(
+    context: &Context,
+    headers: &HeaderMap,
+    mut body: Body,
+) -> Result<Held, ApiError> {
     let encoded = headers
         .get(CONTENT_ENCODING)
         .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
     if encoded {
-        return Err(ApiError::unreadable("Bodies with a Content-Encoding are not read here"));
+        return Err(ApiError::unreadable(
+            "Bodies with a Content-Encoding are not read here",
+        ));
     }
     let max = context.limits.body_bytes_max;
     let too_large = || ApiError::unreadable(format!("The body is larger than {max} bytes"));
@@ -113,14 +125,19 @@ pub async fn read(context: &Context, headers: &HeaderMap, mut body: Body) -> Res
     while let Some(frame) = body.frame().await {
         let frame = frame
             .map_err(|error| ApiError::unreadable(format!("The body was cut off: {error}")))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if bytes.len().saturating_add(data.len()) > max {
             return Err(too_large());
         }
         grow(&context.budget, &mut share, bytes.len() + data.len())?;
         bytes.extend_from_slice(&data);
     }
-    Ok(Held { bytes: bytes.freeze(), _share: share })
+    Ok(Held {
+        bytes: bytes.freeze(),
+        _share: share,
+    })
 }
 
 /// Makes a share as large as `bytes`, or refuses at once: waiting would hold what others wait for.
@@ -130,7 +147,8 @@ fn grow(
     bytes: usize,
 ) -> Result<(), ApiError> {
     let wanted = bytes.div_ceil(BUDGET_UNIT);
-    let missing = wanted.saturating_sub(share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+    let missing =
+        wanted.saturating_sub(share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
     if missing == 0 {
         return Ok(());
     }
@@ -138,8 +156,11 @@ fn grow(
         .ok()
         .and_then(|missing| Arc::clone(budget).try_acquire_many_owned(missing).ok())
         .ok_or_else(|| {
-            ApiError::new(ErrorId::ApiUnavailable, "Too many large bodies are being received")
-                .retry_after(Duration::from_secs(1))
+            ApiError::new(
+                ErrorId::ApiUnavailable,
+                "Too many large bodies are being received",
+            )
+            .retry_after(Duration::from_secs(1))
         })?;
     match share {
         Some(share) => share.merge(more),

@@ -138,7 +138,11 @@ impl Context {
         let meta = serde_json::to_vec(&self.meta()).map_err(|e| ApiError::internal(&e))?;
         let mut bytes = Vec::with_capacity(text.len() + meta.len() + 8);
         bytes.extend_from_slice(open);
-        bytes.extend_from_slice(if open == b"{" { b"\"meta\":" } else { b",\"meta\":" });
+        bytes.extend_from_slice(if open == b"{" {
+            b"\"meta\":"
+        } else {
+            b",\"meta\":"
+        });
         bytes.extend_from_slice(&meta);
         bytes.push(b'}');
         Ok(json_response(status, bytes.into()))
@@ -159,9 +163,10 @@ pub fn plain_reply(status: StatusCode, body: &impl Serialize) -> Result<Response
 pub fn json_response(status: StatusCode, bytes: Bytes) -> Response {
     let mut response = Response::new(Body::from(bytes));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/json; charset=utf-8"),
+    );
     response
 }
 

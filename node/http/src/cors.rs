@@ -21,12 +21,21 @@ impl Cors {
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let echo = |name: HeaderName, default: &'static str| {
-            headers.get(name).cloned().unwrap_or_else(|| HeaderValue::from_static(default))
+            headers
+                .get(name)
+                .cloned()
+                .unwrap_or_else(|| HeaderValue::from_static(default))
         };
         Self {
             origin: echo(ORIGIN, "*"),
-            methods: echo(ACCESS_CONTROL_REQUEST_METHOD, "POST, GET, PUT, DELETE, OPTIONS"),
-            headers: echo(ACCESS_CONTROL_REQUEST_HEADERS, "Authorization, Content-Type"),
+            methods: echo(
+                ACCESS_CONTROL_REQUEST_METHOD,
+                "POST, GET, PUT, DELETE, OPTIONS",
+            ),
+            headers: echo(
+                ACCESS_CONTROL_REQUEST_HEADERS,
+                "Authorization, Content-Type",
+            ),
         }
     }
 
@@ -35,9 +44,14 @@ impl Cors {
         response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, self.origin);
         response.insert(ACCESS_CONTROL_ALLOW_METHODS, self.methods);
         response.insert(ACCESS_CONTROL_ALLOW_HEADERS, self.headers);
-        response
-            .insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("API-Version"));
+        response.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("API-Version"),
+        );
         response.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("31536000"));
-        response.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        response.insert(
+            ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
     }
 }

@@ -40,15 +40,26 @@ impl Credentials {
         form: Option<&FormToken>,
     ) -> Result<Option<Self>, ApiError> {
         if let Some(header) = headers.get(AUTHORIZATION) {
-            let text = header.to_str().map_err(|_| wrong("the header is not plain ASCII"))?.trim();
+            let text = header
+                .to_str()
+                .map_err(|_| wrong("the header is not plain ASCII"))?
+                .trim();
             if !text.is_empty() {
                 return Self::from_header(text).map(Some);
             }
         }
         if let Some(token) = query.first("auth").filter(|token| !token.is_empty()) {
-            return Ok(Some(Self { token: Secret::new(token), caller: None, in_query: true }));
+            return Ok(Some(Self {
+                token: Secret::new(token),
+                caller: None,
+                in_query: true,
+            }));
         }
-        Ok(form.map(|form| Self { token: form.0.clone(), caller: None, in_query: false }))
+        Ok(form.map(|form| Self {
+            token: form.0.clone(),
+            caller: None,
+            in_query: false,
+        }))
     }
 
     fn from_header(text: &str) -> Result<Self, ApiError> {
@@ -71,26 +82,38 @@ impl Credentials {
                 .map_err(|_| wrong("the Basic header is not base64"))?;
             let decoded =
                 String::from_utf8(decoded).map_err(|_| wrong("the Basic header is not UTF-8"))?;
-            let token = decoded.split_once(':').map_or(decoded.as_str(), |(user, _)| user);
+            let token = decoded
+                .split_once(':')
+                .map_or(decoded.as_str(), |(user, _)| user);
             if token.is_empty() {
                 return Err(wrong("the Basic header holds no token"));
             }
             return Ok(plain(token, None));
         }
         let caller: String = rest.chars().take(CALLER_CHARS_MAX).collect();
-        Ok(plain(first, Some(caller).filter(|caller| !caller.is_empty())))
+        Ok(plain(
+            first,
+            Some(caller).filter(|caller| !caller.is_empty()),
+        ))
     }
 }
 
 fn wrong(why: &str) -> ApiError {
-    ApiError::new(ErrorId::InvalidAccessToken, format!("The access token cannot be read: {why}"))
+    ApiError::new(
+        ErrorId::InvalidAccessToken,
+        format!("The access token cannot be read: {why}"),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(header: Option<&str>, query: &str, form: Option<&str>) -> Result<Option<Credentials>, ApiError> {
+    fn read(
+        header: Option<&str>,
+        query: &str,
+        form: Option<&str>,
+    ) -> Result<Option<Credentials>, ApiError> {
         let mut headers = HeaderMap::new();
         if let Some(header) = header {
             headers.insert(AUTHORIZATION, header.parse().unwrap());
@@ -134,9 +157,19 @@ mod tests {
 
     #[test]
     fn a_basic_header_without_token_is_refused_and_never_shown() {
-        for header in ["Basic", "Basic Og==", "Basic OnBhc3M=", "Basic !!!", "Basic /w=="] {
+        for header in [
+            "Basic",
+            "Basic Og==",
+            "Basic OnBhc3M=",
+            "Basic !!!",
+            "Basic /w==",
+        ] {
             let error = read(Some(header), "", None).unwrap_err();
-            assert_eq!((error.id.wire(), error.status()), ("invalid-access-token", 403), "{header}");
+            assert_eq!(
+                (error.id.wire(), error.status()),
+                ("invalid-access-token", 403),
+                "{header}"
+            );
         }
     }
 }

@@ -108,7 +108,10 @@ impl ApiError {
     /// Nobody has this name.
     #[must_use]
     pub fn unknown_user(username: &str) -> Self {
-        Self::new(ErrorId::UnknownResource, format!("Unknown user \"{}\"", shorten(username)))
+        Self::new(
+            ErrorId::UnknownResource,
+            format!("Unknown user \"{}\"", shorten(username)),
+        )
     }
 
     /// The request cannot be read at all.
@@ -141,7 +144,11 @@ impl ApiError {
     }
 
     fn render_with(&self, meta: Option<Meta>) -> Response {
-        let bytes = serde_json::to_vec(&Envelope { error: self.body(), meta }).unwrap_or_default();
+        let bytes = serde_json::to_vec(&Envelope {
+            error: self.body(),
+            meta,
+        })
+        .unwrap_or_default();
         let status = StatusCode::from_u16(self.status()).unwrap_or_default();
         let mut response = json_response(status, bytes.into());
         if let Some(span) = self.retry_after {

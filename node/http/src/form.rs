@@ -55,7 +55,9 @@ pub(crate) async fn unfold(
         }
         None => Value::Object(fields).to_string(),
     };
-    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    parts
+        .headers
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     parts.headers.remove(CONTENT_LENGTH);
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
@@ -65,7 +67,10 @@ pub(crate) async fn unfold(
 #[must_use]
 pub fn parse(raw: &[u8]) -> Vec<(String, String)> {
     let decode = |bytes: &[u8]| {
-        let blanks: Vec<u8> = bytes.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+        let blanks: Vec<u8> = bytes
+            .iter()
+            .map(|b| if *b == b'+' { b' ' } else { *b })
+            .collect();
         String::from_utf8_lossy(&percent_encoding::percent_decode(&blanks).collect::<Vec<u8>>())
             .into_owned()
     };

@@ -50,8 +50,11 @@ pub(crate) fn answer(
         "/healthz" | "/livez" => plain_reply(StatusCode::OK, &Alive { status: "ok" }),
         "/readyz" => {
             let readiness = health.readiness();
-            let status =
-                if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+            let status = if readiness.ready {
+                StatusCode::OK
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
             plain_reply(status, &readiness)
         }
         "/metrics" => {

@@ -38,8 +38,10 @@ impl HttpMetrics {
         let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         self.answered.fetch_add(1, Ordering::Relaxed);
         self.total_ms.fetch_add(ms, Ordering::Relaxed);
-        if let Some((_, counter)) =
-            BUCKETS_MS.iter().zip(&self.buckets).find(|(bound, _)| ms <= **bound)
+        if let Some((_, counter)) = BUCKETS_MS
+            .iter()
+            .zip(&self.buckets)
+            .find(|(bound, _)| ms <= **bound)
         {
             counter.fetch_add(1, Ordering::Relaxed);
         }
@@ -49,15 +51,26 @@ impl HttpMetrics {
     pub fn render(&self, out: &mut String) {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut lines = String::from("# TYPE homecore_http_responses_total counter\n");
-        for (class, counter) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().zip(&self.by_class) {
-            line(&mut lines, &format!("responses_total{{class=\"{class}\"}}"), read(counter));
+        for (class, counter) in ["1xx", "2xx", "3xx", "4xx", "5xx"]
+            .iter()
+            .zip(&self.by_class)
+        {
+            line(
+                &mut lines,
+                &format!("responses_total{{class=\"{class}\"}}"),
+                read(counter),
+            );
         }
         lines.push_str("# TYPE homecore_http_response_seconds histogram\n");
         let mut below = 0;
         for (bound, counter) in BUCKETS_MS.iter().zip(&self.buckets) {
             below += read(counter);
             let seconds = Duration::from_millis(*bound).as_secs_f64();
-            line(&mut lines, &format!("response_seconds_bucket{{le=\"{seconds}\"}}"), below);
+            line(
+                &mut lines,
+                &format!("response_seconds_bucket{{le=\"{seconds}\"}}"),
+                below,
+            );
         }
         let answered = read(&self.answered);
         line(&mut lines, "response_seconds_bucket{le=\"+Inf\"}", answered);
@@ -92,7 +105,10 @@ mod tests {
     fn buckets_are_cumulative() {
         let metrics = HttpMetrics::default();
         for (status, ms) in [(200, 0), (200, 7), (421, 30), (503, 60_000)] {
-            metrics.answered(StatusCode::from_u16(status).unwrap(), Duration::from_millis(ms));
+            metrics.answered(
+                StatusCode::from_u16(status).unwrap(),
+                Duration::from_millis(ms),
+            );
         }
         let mut text = String::new();
         metrics.render(&mut text);

@@ -61,9 +61,10 @@ pub async fn resolve(directory: &dyn Directory, name: &str) -> Result<UserContex
     };
     match home {
         Some(Home::Here { user, username }) => Ok(UserContext { user, username }),
-        Some(Home::Elsewhere { core_url }) => {
-            Err(OwnerError::Elsewhere { username: name, core_url })
-        }
+        Some(Home::Elsewhere { core_url }) => Err(OwnerError::Elsewhere {
+            username: name,
+            core_url,
+        }),
         None => Err(OwnerError::Unknown(name)),
     }
 }
@@ -109,6 +110,9 @@ impl<S: Sync> axum::extract::OptionalFromRequestParts<S> for Owner {
         parts: &mut Parts,
         _state: &S,
     ) -> Result<Option<Self>, Self::Rejection> {
-        Ok(parts.extensions.get::<Arc<UserContext>>().map(|user| Self(Arc::clone(user))))
+        Ok(parts
+            .extensions
+            .get::<Arc<UserContext>>()
+            .map(|user| Self(Arc::clone(user))))
     }
 }

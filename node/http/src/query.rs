@@ -41,7 +41,10 @@ impl Query {
     /// The first value of a parameter, written `name` or `name[]`.
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| base(key) == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(key, _)| base(key) == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The names of all parameters, without `[]`.
@@ -59,7 +62,10 @@ impl Query {
             if name == "auth" {
                 continue;
             }
-            let kind = known.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+            let kind = known
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, kind)| *kind);
             let listed = name.len() < key.len();
             match kind.unwrap_or(Kind::Text) {
                 Kind::Texts => push(&mut out, name, value),
@@ -138,7 +144,10 @@ pub fn number(text: &str) -> Option<Number> {
         return Some(Number::from(whole));
     }
     // Rust also reads `inf`, `infinity` and `nan`; JavaScript's Infinity has no JSON.
-    if !text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E')) {
+    if !text
+        .bytes()
+        .all(|b| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E'))
+    {
         return None;
     }
     text.parse::<f64>().ok().and_then(Number::from_f64)
@@ -162,7 +171,10 @@ mod tests {
         for (query, expected) in [
             ("limit=5", json!({ "limit": 5 })),
             ("limit=1e3", json!({ "limit": 1000.0 })),
-            ("limit=-1.7976931348623157e%2B308", json!({ "limit": f64::MIN })),
+            (
+                "limit=-1.7976931348623157e%2B308",
+                json!({ "limit": f64::MIN }),
+            ),
             ("limit=abc", json!({ "limit": "abc" })),
             ("limit=Infinity", json!({ "limit": "Infinity" })),
             ("limit=nan", json!({ "limit": "nan" })),
@@ -174,7 +186,10 @@ mod tests {
             ("types=a%2Fb", json!({ "types": ["a/b"] })),
             ("types[]=a&types%5B%5D=b", json!({ "types": ["a", "b"] })),
             ("streams=weight", json!({ "streams": "weight" })),
-            ("streams=a&streams=b&streams=c", json!({ "streams": ["a", "b", "c"] })),
+            (
+                "streams=a&streams=b&streams=c",
+                json!({ "streams": ["a", "b", "c"] }),
+            ),
             ("streams[]=a", json!({ "streams": ["a"] })),
             ("streams[]=a&streams[]=b", json!({ "streams": ["a", "b"] })),
             ("streams=%5B%22a%22%5D", json!({ "streams": "[\"a\"]" })),
@@ -184,7 +199,11 @@ mod tests {
             ("", json!({})),
             ("&&=&", json!({})),
         ] {
-            assert_eq!(Value::Object(Query::parse(Some(query)).coerce(KNOWN)), expected, "{query}");
+            assert_eq!(
+                Value::Object(Query::parse(Some(query)).coerce(KNOWN)),
+                expected,
+                "{query}"
+            );
         }
     }
 

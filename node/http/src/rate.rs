@@ -127,7 +127,9 @@ impl RateLimits {
     /// # Errors
     /// 429 `too-many-requests` with the time until the next token.
     pub fn take(&self, rate: Rate, key: RateKey) -> Result<(), ApiError> {
-        let Some(rule) = self.rules.get(&rate) else { return Ok(()) };
+        let Some(rule) = self.rules.get(&rate) else {
+            return Ok(());
+        };
         let now = self.clock.now();
         let full = f64::from(rule.burst.max(1));
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,9 +139,17 @@ impl RateLimits {
             if table.young.len() >= self.generation_keys_max {
                 table.old = std::mem::take(&mut table.young);
             }
-            table.young.insert(key.clone(), known.unwrap_or(Bucket { tokens: full, at: now }));
+            table.young.insert(
+                key.clone(),
+                known.unwrap_or(Bucket {
+                    tokens: full,
+                    at: now,
+                }),
+            );
         }
-        let Some(bucket) = table.young.get_mut(&key) else { return Ok(()) };
+        let Some(bucket) = table.young.get_mut(&key) else {
+            return Ok(());
+        };
         let rested = now.since(bucket.at).as_secs_f64() * rule.per_second;
         bucket.tokens = (bucket.tokens + rested).min(full);
         bucket.at = now;
@@ -148,8 +158,11 @@ impl RateLimits {
             return Ok(());
         }
         let wait = (1.0 - bucket.tokens) / rule.per_second.max(0.001);
-        Err(ApiError::new(ErrorId::TooManyRequests, "Too many requests of this kind; slow down")
-            .retry_after(Duration::from_secs_f64(wait.clamp(0.0, 3_600.0))))
+        Err(ApiError::new(
+            ErrorId::TooManyRequests,
+            "Too many requests of this kind; slow down",
+        )
+        .retry_after(Duration::from_secs_f64(wait.clamp(0.0, 3_600.0))))
     }
 }
 
@@ -186,8 +199,12 @@ mod tests {
         let error = limits.take(Rate::Lookup, client(1)).unwrap_err();
         assert_eq!((error.id, error.status()), (ErrorId::TooManyRequests, 429));
         assert_eq!(error.retry_after, Some(Duration::from_millis(500)));
-        limits.take(Rate::Lookup, client(2)).expect("another client has its own bucket");
-        limits.take(Rate::LoginByUser, client(1)).expect("what has no rule is free");
+        limits
+            .take(Rate::Lookup, client(2))
+            .expect("another client has its own bucket");
+        limits
+            .take(Rate::LoginByUser, client(1))
+            .expect("what has no rule is free");
 
         clock.0.store(500, Ordering::SeqCst);
         limits.take(Rate::Lookup, client(1)).unwrap();
@@ -197,9 +214,13 @@ mod tests {
         for _ in 0..3 {
             limits.take(Rate::Lookup, client(1)).unwrap();
         }
-        limits.take(Rate::Lookup, client(1)).expect_err("a long rest fills one bucket, no more");
+        limits
+            .take(Rate::Lookup, client(1))
+            .expect_err("a long rest fills one bucket, no more");
         clock.0.store(0, Ordering::SeqCst);
-        limits.take(Rate::Lookup, client(1)).expect_err("a clock set back gives nothing");
+        limits
+            .take(Rate::Lookup, client(1))
+            .expect_err("a clock set back gives nothing");
     }
 
     #[test]
@@ -209,7 +230,9 @@ mod tests {
         limits.take(Rate::Lookup, client(0)).unwrap();
         for last in 1..=200 {
             limits.take(Rate::Lookup, client(last)).unwrap();
-            limits.take(Rate::Lookup, client(0)).expect_err("still empty");
+            limits
+                .take(Rate::Lookup, client(0))
+                .expect_err("still empty");
             let table = limits.table.lock().unwrap();
             assert!(table.young.len() <= 10 && table.old.len() <= 10);
         }

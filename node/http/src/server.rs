@@ -64,7 +64,11 @@ impl Server {
     pub fn new(app: App) -> Self {
         let limits = app.context().limits.clone();
         let connections = Arc::new(Semaphore::new(limits.connections_max.max(1)));
-        Self { app, limits, connections }
+        Self {
+            app,
+            limits,
+            connections,
+        }
     }
 
     /// Serves until `stop`, then drains.
@@ -93,7 +97,11 @@ impl Server {
             cut += set.len();
             set.shutdown().await;
         }
-        if drained.is_err() && cut > 0 { Err(ServerError::Cut(cut)) } else { Ok(()) }
+        if drained.is_err() && cut > 0 {
+            Err(ServerError::Cut(cut))
+        } else {
+            Ok(())
+        }
     }
 
     fn builder(&self) -> auto::Builder<TokioExecutor> {
@@ -111,7 +119,7 @@ impl Server {
             .max_concurrent_streams(H2_STREAMS_MAX)
             .keep_alive_interval(limits.header_read_timeout)
             .keep_alive_timeout(limits.header_read_timeout);
-        if limits.h2c { builder } else { builder.http1_only() }
+        builder
     }
 
     /// Accepts until `stop` and returns the connections that are still open.
@@ -160,7 +168,7 @@ impl Server {
         permit: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + 'static {
         let app = self.app.clone();
-        let patience = self.limits.header_read_timeout;
+        let (patience, h2c) = (self.limits.header_read_timeout, self.limits.h2c);
         async move {
             let _permit = permit;
             let metrics = Arc::clone(&app.context().metrics);
@@ -177,8 +185,10 @@ impl Server {
                     Ok::<_, std::convert::Infallible>(app.handle(request).await)
                 }
             });
-            let io = TokioIo::new(Greeted::new(stream, patience));
-            let connection = builder.serve_connection_with_upgrades(io, service).into_owned();
+            let io = TokioIo::new(Greeted::new(stream, patience, h2c));
+            let connection = builder
+                .serve_connection_with_upgrades(io, service)
+                .into_owned();
             if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(error, "a connection ended badly");
             }
@@ -187,22 +197,53 @@ impl Server {
     }
 }
 
-/// A stream that fails when its first bytes do not come in time. hyper-util first looks which version
-/// a client speaks, also where only one is offered, and hyper's own header timeout does not run yet.
+/// A stream that fails when its first bytes do not come in time, or are those of HTTP/2 where that is
+/// not wanted. hyper-util first looks which version a client speaks, even if it was told to speak one
+/// only, and hyper's own header timeout does not run yet.
 #[derive(Debug)]
 struct Greeted<S> {
     inner: S,
+    /// What is still to come of the preface, while all that came is its beginning.
+    preface: Option<&'static [u8]>,
     missing: usize,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-/// Length of the HTTP/2 connection preface.
-const PREFACE_BYTES: usize = 24;
+/// What a client of HTTP/2 says first (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl<S> Greeted<S> {
-    fn new(inner: S, patience: Duration) -> Self {
-        let deadline = Some(Box::pin(tokio::time::sleep(patience)));
-        Self { inner, missing: PREFACE_BYTES, deadline }
+    fn new(inner: S, patience: Duration, h2c: bool) -> Self {
+        Self {
+            inner,
+            preface: (!h2c).then_some(PREFACE),
+            missing: PREFACE.len(),
+            deadline: Some(Box::pin(tokio::time::sleep(patience))),
+        }
+    }
+
+    /// Looks at the next bytes.
+    fn greet(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.missing = self.missing.saturating_sub(bytes.len());
+        if self.missing == 0 {
+            self.deadline = None;
+        }
+        if let Some(preface) = self.preface {
+            let common = preface
+                .iter()
+                .zip(bytes)
+                .take_while(|(a, b)| a == b)
+                .count();
+            if common == preface.len() {
+                return Err(io::Error::other("HTTP/2 is not spoken here"));
+            }
+            self.preface = if common == bytes.len() {
+                preface.get(common..)
+            } else {
+                None
+            };
+        }
+        Ok(())
     }
 }
 
@@ -219,11 +260,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Greeted<S> {
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if self.deadline.is_some() {
-            self.missing = self.missing.saturating_sub(buf.filled().len() - before);
-            if self.missing == 0 {
-                self.deadline = None;
-            }
+        let greeting = self.deadline.is_some() || self.preface.is_some();
+        if greeting && let Some(new) = buf.filled().get(before..) {
+            self.greet(new)?;
         }
         polled
     }

@@ -56,7 +56,14 @@ pub enum Rewrite {
 }
 
 /// First path segments that are never prefixed with a user.
-const UNPREFIXED: &[&str] = &["system", "reg", "www", "socket.io", "socket.io2", "favicon.ico"];
+const UNPREFIXED: &[&str] = &[
+    "system",
+    "reg",
+    "www",
+    "socket.io",
+    "socket.io2",
+    "favicon.ico",
+];
 /// Labels that all mean the registration routes.
 const REGISTRATION: &[&str] = &["reg", "access", "mfa"];
 
@@ -73,15 +80,25 @@ const REGISTRATION: &[&str] = &["reg", "access", "mfa"];
 /// ```
 #[must_use]
 pub fn rewrite(facts: &SiteFacts, host: Option<&str>, path: &str) -> Rewrite {
-    let Some(domain) = &facts.domain else { return Rewrite::Keep };
+    let Some(domain) = &facts.domain else {
+        return Rewrite::Keep;
+    };
     let first = first_segment(path);
     let Some(host) = host else {
-        return if UNPREFIXED.contains(&first) { Rewrite::Keep } else { Rewrite::MissingHost };
+        return if UNPREFIXED.contains(&first) {
+            Rewrite::Keep
+        } else {
+            Rewrite::MissingHost
+        };
     };
     let host = host_name(host);
     let (label, parent) = host.split_once('.').unwrap_or((host.as_str(), ""));
     if REGISTRATION.contains(&label) && !parent.is_empty() {
-        return if first == "reg" { Rewrite::Keep } else { Rewrite::To(format!("/reg{path}")) };
+        return if first == "reg" {
+            Rewrite::Keep
+        } else {
+            Rewrite::To(format!("/reg{path}"))
+        };
     }
     let names_a_user = parent.eq_ignore_ascii_case(domain)
         && Username::parse(label).is_ok()
@@ -164,7 +181,11 @@ mod tests {
             ("[::1]:3000", "/alice/events", keep()),
             ("", "/alice/events", keep()),
         ] {
-            assert_eq!(rewrite(&facts(), Some(host), path), expected, "{host} {path}");
+            assert_eq!(
+                rewrite(&facts(), Some(host), path),
+                expected,
+                "{host} {path}"
+            );
         }
     }
 
@@ -172,9 +193,16 @@ mod tests {
     fn a_host_is_needed_only_where_it_decides() {
         assert_eq!(rewrite(&facts(), None, "/events"), Rewrite::MissingHost);
         assert_eq!(rewrite(&facts(), None, "/reg/hostings"), Rewrite::Keep);
-        assert_eq!(rewrite(&SiteFacts::default(), None, "/events"), Rewrite::Keep);
         assert_eq!(
-            rewrite(&SiteFacts::default(), Some("reg.pryv.test"), "/service/info"),
+            rewrite(&SiteFacts::default(), None, "/events"),
+            Rewrite::Keep
+        );
+        assert_eq!(
+            rewrite(
+                &SiteFacts::default(),
+                Some("reg.pryv.test"),
+                "/service/info"
+            ),
             Rewrite::Keep,
             "without a domain only paths count"
         );

@@ -33,7 +33,12 @@ impl Default for ListWriter {
     fn default() -> Self {
         let mut buffer = BytesMut::with_capacity(PIECE_BYTES + 1024);
         buffer.put_u8(b'{');
-        Self { buffer, keys: 0, items: 0, open: false }
+        Self {
+            buffer,
+            keys: 0,
+            items: 0,
+            open: false,
+        }
     }
 }
 
@@ -117,7 +122,9 @@ where
     E: Into<axum::BoxError> + fmt::Debug + 'static,
 {
     let mut response = Response::new(Body::from_stream(pieces));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -156,7 +163,11 @@ mod tests {
         writer.list("events");
         assert_eq!(writer.piece(), None);
         writer.item(&"x".repeat(PIECE_BYTES)).unwrap();
-        assert!(writer.piece().is_some_and(|piece| piece.len() > PIECE_BYTES));
+        assert!(
+            writer
+                .piece()
+                .is_some_and(|piece| piece.len() > PIECE_BYTES)
+        );
         assert_eq!(writer.piece(), None);
     }
 }

@@ -265,6 +265,9 @@ impl Kernel {
     /// # Errors
     /// As the method's own.
     pub async fn call(&self, actor: &Actor, method: Method, params: Value) -> Result<Reply, Error> {
+        if method == Method::EventsGet {
+            return self.events_get(actor, params).await?.collect().await;
+        }
         let actor_there = actor.clone();
         if method.writes() {
             let context = self.context();

@@ -18,7 +18,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::{Request, Status};
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Request, Status};
 
 use super::enrolment::Enrolment;
 use super::membership::Membership;
@@ -157,6 +158,14 @@ pub(crate) struct MembersOnly {
     cluster: Arc<Cluster>,
 }
 
+/// Marks the refusal of a core that was removed: it may stop.
+const REMOVED: &str = "homecore-removed";
+
+/// Whether another core said that this one was removed.
+pub(crate) fn says_removed(status: &Status) -> bool {
+    status.code() == Code::PermissionDenied && status.metadata().contains_key(REMOVED)
+}
+
 /// The member that calls.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Caller(pub(crate) NodeId);
@@ -176,9 +185,18 @@ impl Interceptor for MembersOnly {
                 "the certificate is of another cluster",
             ));
         }
+        if self.cluster.was_removed(node) {
+            let mut metadata = MetadataMap::new();
+            metadata.insert(REMOVED, MetadataValue::from_static("true"));
+            return Err(Status::with_metadata(
+                Code::PermissionDenied,
+                format!("node {node} was removed from this cluster"),
+                metadata,
+            ));
+        }
         if !self.cluster.is_member(node) {
             return Err(Status::permission_denied(format!(
-                "node {node} is not a member of this cluster (any more)"
+                "node {node} is not a member of this cluster, or not known here yet"
             )));
         }
         request.extensions_mut().insert(Caller(node));

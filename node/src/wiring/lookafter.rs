@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use homecore_proto::membership::RenewRequest;
 use homecore_proto::membership::membership_client::MembershipClient;
+use homecore_proto::membership::{DescribeRequest, RenewRequest};
 use homecore_raft::command::{Command, Rejection};
 use homecore_raft::records::CoreState;
 use rustls::pki_types::CertificateDer;
@@ -16,10 +16,13 @@ use crate::cluster::{Cluster, CommandError};
 use crate::config::Config;
 use crate::rpc::files::{self, DataDir};
 use crate::rpc::pki;
+use crate::rpc::server::says_removed;
 use crate::tasks::Tasks;
 
 /// Between attempts at something that the platform could not do yet.
 const RETRY: Duration = Duration::from_millis(500);
+/// How often another core is asked whether this one is still a member.
+const REMOVAL_INTERVAL: Duration = Duration::from_secs(3);
 /// How often a certificate's age is looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3_600);
 /// How often left-overs of interrupted registrations are looked for.
@@ -35,6 +38,7 @@ pub(super) fn spawn(
 ) {
     let stop = tasks.stop_signal();
     tasks.spawn("announce", announce(Arc::clone(cluster), stop.clone()));
+    tasks.spawn("removal", notice_removal(Arc::clone(cluster), stop.clone()));
     tasks.spawn("settle", settle(Arc::clone(accounts), stop.clone()));
     tasks.spawn(
         "renew",
@@ -86,6 +90,27 @@ async fn announce(cluster: Arc<Cluster>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             changed = applied.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Asks the other cores in turn whether this one is still a member: a core that was removed gets no
+/// more of the log, so it may not learn it from there.
+async fn notice_removal(cluster: Arc<Cluster>, stop: CancellationToken) {
+    let mut turn = 0;
+    while wait(&stop, REMOVAL_INTERVAL).await {
+        let directory = cluster.directory();
+        let others: Vec<_> = directory.cores().filter(|core| core.id != cluster.core).collect();
+        turn += 1;
+        let Some(other) = others.get(turn % others.len().max(1)) else { continue };
+        let Ok(channel) = cluster.peers.open(other.node, &other.addresses.rpc) else { continue };
+        let mut client = MembershipClient::new(channel);
+        let asked = client.describe(DescribeRequest {});
+        if let Ok(Err(status)) = tokio::time::timeout(Duration::from_secs(2), asked).await
+            && says_removed(&status)
+        {
+            tracing::error!(core = %cluster.core, by = %other.id, "this core was removed from the platform; it stops");
+            stop.cancel();
         }
     }
 }

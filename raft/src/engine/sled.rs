@@ -93,19 +93,18 @@ impl Engine for Sled {
     }
 
     fn commit(&mut self, batch: Batch) -> Result<(), EngineError> {
-        // Tree by tree: the owner is the only reader, and after a crash none of it is trusted. A
-        // transaction over trees would read every old value first.
+        // Key by key: the owner is the only reader, and after a crash none of it is trusted. sled's
+        // batches and transactions buy nothing then, and cost memory: what a change leaves behind is
+        // freed only after the whole batch.
         for (space, changes) in batch.changes {
-            let mut tree_batch = ::sled::Batch::default();
+            let tree = self.tree(space)?;
             for (key, value) in changes {
                 match value {
-                    Some(value) => tree_batch.insert(key, value),
-                    None => tree_batch.remove(key),
+                    Some(value) => tree.insert(key, value).map(drop),
+                    None => tree.remove(key).map(drop),
                 }
+                .map_err(because("change a key"))?;
             }
-            self.tree(space)?
-                .apply_batch(tree_batch)
-                .map_err(because("apply a batch"))?;
         }
         Ok(())
     }

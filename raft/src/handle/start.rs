@@ -236,13 +236,19 @@ impl Handle {
                 tracing::warn!("the thread of the platform store panicked");
             }
         }
-        if let Err(error) = inner.log.close().await {
+        if clean && let Err(error) = inner.log.close().await {
             tracing::warn!(
                 error = crate::report(&error),
                 "the log was not closed cleanly"
             );
         }
-        drop(inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            inner
+                .lock
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
     }
 }
 

@@ -27,12 +27,15 @@ pub(super) fn load<T: Table>(
 
 /// Decodes a stored value, naming its key if it cannot be.
 pub(super) fn decode<T: Table>(key: &[u8], bytes: &[u8]) -> Result<T::Value, MachineError> {
-    T::decode(bytes).map_err(unreadable(T::SPACE, key))
+    T::decode(bytes).map_err(|source| unreadable(T::SPACE, key, source))
 }
 
-fn unreadable(space: Space, key: &[u8]) -> impl FnOnce(CodecError) -> MachineError {
-    let key = Hex(key).to_string();
-    move |source| MachineError::Value { space, key, source }
+fn unreadable(space: Space, key: &[u8], source: CodecError) -> MachineError {
+    MachineError::Value {
+        space,
+        key: Hex(key).to_string(),
+        source,
+    }
 }
 
 /// The stored state contradicts itself.
@@ -102,7 +105,7 @@ impl<'a> Transaction<'a> {
         value: &T::Value,
     ) -> Result<(), MachineError> {
         let key = T::key(key);
-        let bytes = T::encode(value).map_err(unreadable(T::SPACE, &key))?;
+        let bytes = T::encode(value).map_err(|source| unreadable(T::SPACE, &key, source))?;
         self.batch.put(T::SPACE, key, bytes);
         Ok(())
     }

@@ -10,7 +10,7 @@ use homecore_raft::command::{Command, Founding, ReserveUser, Response};
 use homecore_raft::engine::EngineKind;
 use homecore_raft::records::{CoreAddresses, PlatformConfig, SealedSecrets};
 use homecore_raft::{
-    Handle, Identity, Options, PeerError, Peers, PlatformService, RaftService, Role, StartError,
+    Handle, Identity, Options, PlatformService, RaftService, Role, StartError,
     Timings,
 };
 use homecore_types::{
@@ -20,7 +20,9 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::Server;
+
+use crate::wires::{Plain, Wires};
 
 /// Longest wait for anything: generous, for a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,28 +33,6 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
     while !holds().await {
         assert!(began.elapsed() < PATIENCE, "it never came to this: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Plain channels.
-#[derive(Debug)]
-struct Plain;
-
-impl Peers for Plain {
-    fn channel(&self, node: NodeId, core: &str, rpc: &str) -> Result<Channel, PeerError> {
-        let endpoint =
-            Endpoint::from_shared(format!("http://{rpc}")).map_err(|error| PeerError {
-                node,
-                core: core.to_owned(),
-                rpc: rpc.to_owned(),
-                source: Box::new(error),
-            })?;
-        Ok(endpoint
-            .connect_timeout(Duration::from_secs(1))
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(Duration::from_secs(2))
-            .keep_alive_timeout(Duration::from_secs(2))
-            .connect_lazy())
     }
 }
 
@@ -112,6 +92,7 @@ pub(crate) struct Cluster {
     id: ClusterId,
     pub(crate) nodes: BTreeMap<String, Node>,
     tokens: Mutex<u64>,
+    wires: Arc<Wires>,
 }
 
 async fn free_address() -> (TcpListener, SocketAddr) {
@@ -128,7 +109,7 @@ fn addresses(address: SocketAddr) -> CoreAddresses {
     }
 }
 
-fn options(settings: Settings, identity: &Identity, dir: &Path) -> Options {
+fn options(settings: Settings, wires: &Arc<Wires>, identity: &Identity, dir: &Path) -> Options {
     Options {
         dir: dir.to_path_buf(),
         engine: settings.engine,
@@ -137,17 +118,18 @@ fn options(settings: Settings, identity: &Identity, dir: &Path) -> Options {
         dead_after: settings.dead_after,
         snapshot_every: settings.snapshot_every,
         clock: Arc::new(SystemClock),
-        peers: Arc::new(Plain),
+        peers: Arc::new(Plain::new(identity.node, wires)),
     }
 }
 
 async fn run(
     settings: Settings,
+    wires: &Arc<Wires>,
     identity: &Identity,
     dir: &Path,
     listener: TcpListener,
 ) -> Result<Running, StartError> {
-    let handle = Handle::start(options(settings, identity, dir)).await?;
+    let handle = Handle::start(options(settings, wires, identity, dir)).await?;
     let router = Server::builder()
         .add_service(RaftService::server(handle.clone()))
         .add_service(PlatformService::server(handle.clone()));
@@ -169,6 +151,7 @@ impl Cluster {
     /// Founds a cluster of one core.
     pub(crate) async fn found(settings: Settings) -> Self {
         let id = ClusterId::parse("c".repeat(24)).unwrap();
+        let wires = Arc::<Wires>::default();
         let (listener, address) = free_address().await;
         let dir = tempfile::tempdir().unwrap();
         let core = CoreId::parse("core-0").unwrap();
@@ -177,7 +160,7 @@ impl Cluster {
             node: NodeId(1),
             core: core.clone(),
         };
-        let running = run(settings, &identity, dir.path(), listener)
+        let running = run(settings, &wires, &identity, dir.path(), listener)
             .await
             .unwrap();
         let founding = Founding {
@@ -211,6 +194,7 @@ impl Cluster {
             id,
             nodes,
             tokens: Mutex::new(0),
+            wires,
         }
     }
 
@@ -270,7 +254,7 @@ impl Cluster {
             core: core.clone(),
         };
         let dir = tempfile::tempdir().unwrap();
-        let running = run(self.settings, &identity, dir.path(), listener)
+        let running = run(self.settings, &self.wires, &identity, dir.path(), listener)
             .await
             .unwrap();
         let handle = running.handle.clone();
@@ -365,8 +349,15 @@ impl Cluster {
     pub(crate) async fn start(&mut self, name: &str) -> Result<(), StartError> {
         let settings = self.settings;
         let node = self.nodes.get_mut(name).unwrap();
-        let listener = TcpListener::bind(node.address).await.unwrap();
-        node.running = Some(run(settings, &node.identity, node.dir.path(), listener).await?);
+        // The old server's socket closes a moment after its runtime was told to end.
+        let mut listener = None;
+        eventually("the address is free", async || {
+            listener = TcpListener::bind(node.address).await.ok();
+            listener.is_some()
+        })
+        .await;
+        let listener = listener.unwrap();
+        node.running = Some(run(settings, &self.wires, &node.identity, node.dir.path(), listener).await?);
         Ok(())
     }
 
@@ -413,7 +404,7 @@ pub(crate) fn reserve(number: u64, name: &str) -> Command {
         invitation: None,
         live: Vec::new(),
         at,
-        deadline: at + Duration::from_secs(60),
+        deadline: at + Duration::from_secs(600),
     })
 }
 
@@ -444,7 +435,7 @@ pub(crate) fn now() -> Millis {
 
 /// Starts a store in a folder, without a server.
 pub(crate) async fn start_in(identity: &Identity, dir: &Path) -> Result<Handle, StartError> {
-    Handle::start(options(Settings::default(), identity, dir)).await
+    Handle::start(options(Settings::default(), &Arc::default(), identity, dir)).await
 }
 
 impl Cluster {
@@ -470,10 +461,21 @@ impl Cluster {
         let node = self.nodes.get_mut(name).unwrap();
         node.address = address;
         node.running = Some(
-            run(settings, &node.identity, node.dir.path(), listener)
+            run(settings, &self.wires, &node.identity, node.dir.path(), listener)
                 .await
                 .unwrap(),
         );
+    }
+
+    /// Cuts a core off from all others.
+    pub(crate) fn isolate(&self, name: &str) {
+        let nodes: Vec<NodeId> = self.nodes.values().map(|node| node.identity.node).collect();
+        self.wires.isolate(self.nodes[name].identity.node, &nodes);
+    }
+
+    /// Mends the network.
+    pub(crate) fn mend(&self) {
+        self.wires.mend();
     }
 
     /// What a core says of its address.

@@ -43,8 +43,19 @@ pub(crate) const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
 /// Fields shown while an answer is awaited, in the order of the wire. The last three are for the
 /// consent page, which reads them.
 const PENDING_FIELDS: &[&str] = &[
-    "serviceInfo", "key", "requestingAppId", "requestedPermissions", "poll", "authUrl",
-    "poll_rate_ms", "lang", "returnURL", "oauthState", "clientData", "deviceName", "expireAfter",
+    "serviceInfo",
+    "key",
+    "requestingAppId",
+    "requestedPermissions",
+    "poll",
+    "authUrl",
+    "poll_rate_ms",
+    "lang",
+    "returnURL",
+    "oauthState",
+    "clientData",
+    "deviceName",
+    "expireAfter",
     "referer",
 ];
 
@@ -68,8 +79,15 @@ pub(crate) async fn create(
             }),
         )?;
         let payload = bounded(payload)?;
-        let pending = AccessRequestState { status: "NEED_SIGNIN".to_owned(), payload };
-        state.platform.open_access_request(&key, pending).await.map_err(refused)?;
+        let pending = AccessRequestState {
+            status: "NEED_SIGNIN".to_owned(),
+            payload,
+        };
+        state
+            .platform
+            .open_access_request(&key, pending)
+            .await
+            .map_err(refused)?;
         Ok(reply)
     };
     open.await.map_err(ApiError::plain)
@@ -101,7 +119,11 @@ pub(crate) async fn resolve(
         state.limit(Rate::AccessPoll, client)?;
         let key = parse_key(key)?;
         let answer = parse_answer(&body.into_object()?)?;
-        match state.platform.resolve_access_request(&key, answer.clone()).await {
+        match state
+            .platform
+            .resolve_access_request(&key, answer.clone())
+            .await
+        {
             Ok(()) => show(&answer),
             Err(AccessRequestError::AlreadyResolved) => {
                 let present = state.platform.access_request(&key).await.map_err(refused)?;
@@ -117,10 +139,7 @@ pub(crate) async fn resolve(
     resolve.await.map_err(ApiError::plain)
 }
 
-fn new_request(
-    state: &State,
-    body: JsonBody,
-) -> Result<(Secret, Map<String, Value>), ApiError> {
+fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Value>), ApiError> {
     let body = body.into_object()?;
     let text = |name: &str| match body.get(name) {
         None | Some(Value::Null) => Ok(None),
@@ -197,13 +216,21 @@ fn new_key(state: &State) -> String {
 /// Only what can be a key is asked for: other key spaces are not reached through a path.
 fn parse_key(text: String) -> Result<Secret, ApiError> {
     let fits = text.len() == KEY_CHARS
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
-    if fits { Ok(Secret::new(text)) } else { Err(refused(AccessRequestError::Unknown)) }
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    if fits {
+        Ok(Secret::new(text))
+    } else {
+        Err(refused(AccessRequestError::Unknown))
+    }
 }
 
 /// The page that asks the user: the platform's, or the one of the request if it is trusted.
 fn consent_page(settings: &Settings, asked: Option<&str>) -> Result<Option<String>, ApiError> {
-    let Some(asked) = asked else { return Ok(settings.default_auth_url.clone()) };
+    let Some(asked) = asked else {
+        return Ok(settings.default_auth_url.clone());
+    };
     let trusted = Url::parse(asked).is_ok_and(|url| {
         settings
             .trusted_auth_urls
@@ -211,7 +238,11 @@ fn consent_page(settings: &Settings, asked: Option<&str>) -> Result<Option<Strin
             .filter_map(|entry| Url::parse(entry).ok())
             .any(|entry| extends(&url, &entry))
     });
-    if trusted { Ok(Some(asked.to_owned())) } else { Err(invalid("authUrl")) }
+    if trusted {
+        Ok(Some(asked.to_owned()))
+    } else {
+        Err(invalid("authUrl"))
+    }
 }
 
 /// Whether `url` is `base` or lies below it by whole path segments.
@@ -259,7 +290,9 @@ fn parse_answer(body: &Map<String, Value>) -> Result<AccessRequestState, ApiErro
         Some(_) => Err(invalid(name)),
     };
     let needed = |name: &str| {
-        text(name)?.filter(|text| !text.is_empty()).ok_or_else(|| invalid(name))
+        text(name)?
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| invalid(name))
     };
     let status = needed("status")?;
     let mut payload = Map::new();
@@ -289,7 +322,10 @@ fn parse_answer(body: &Map<String, Value>) -> Result<AccessRequestState, ApiErro
         }
         _ => return Err(invalid("status")),
     }
-    Ok(AccessRequestState { status: status.to_owned(), payload: bounded(payload)? })
+    Ok(AccessRequestState {
+        status: status.to_owned(),
+        payload: bounded(payload)?,
+    })
 }
 
 /// The platform is small; so is each state.
@@ -298,7 +334,10 @@ fn bounded(payload: Map<String, Value>) -> Result<Value, ApiError> {
     if payload.to_string().len() > limits::ACCESS_REQUEST_BYTES_MAX {
         return Err(ApiError::new(
             ErrorId::InvalidParameters,
-            format!("The access request is larger than {} bytes", limits::ACCESS_REQUEST_BYTES_MAX),
+            format!(
+                "The access request is larger than {} bytes",
+                limits::ACCESS_REQUEST_BYTES_MAX
+            ),
         ));
     }
     Ok(payload)
@@ -311,7 +350,11 @@ fn show(state: &AccessRequestState) -> Result<Response, ApiError> {
         "ACCEPTED" => (StatusCode::OK, &["username", "token", "apiEndpoint"]),
         "REFUSED" | "ERROR" => (StatusCode::FORBIDDEN, &["reasonId", "message"]),
         "REDIRECTED" => (StatusCode::MOVED_PERMANENTLY, &["poll", "redirectUrl"]),
-        _ => return Err(ApiError::unexpected("an access request has an unknown status")),
+        _ => {
+            return Err(ApiError::unexpected(
+                "an access request has an unknown status",
+            ));
+        }
     };
     let mut body = Map::from_iter([("status".to_owned(), json!(state.status))]);
     for name in fields {
@@ -323,8 +366,11 @@ fn show(state: &AccessRequestState) -> Result<Response, ApiError> {
 }
 
 fn invalid(name: &str) -> ApiError {
-    ApiError::new(ErrorId::InvalidParameters, format!("Missing or invalid {name}"))
-        .with_data(json!({ "param": name }))
+    ApiError::new(
+        ErrorId::InvalidParameters,
+        format!("Missing or invalid {name}"),
+    )
+    .with_data(json!({ "param": name }))
 }
 
 fn refused(error: AccessRequestError) -> ApiError {

@@ -68,7 +68,9 @@ pub(crate) async fn users(
             ("id".to_owned(), json!(user.id)),
         ]);
         let fields = user.unique.iter().chain(&user.indexed);
-        for (name, value) in fields.filter(|(name, _)| ["email", "language"].contains(&name.as_str())) {
+        for (name, value) in
+            fields.filter(|(name, _)| ["email", "language"].contains(&name.as_str()))
+        {
             item.insert(name.clone(), json!(value));
         }
         if !single_core {
@@ -84,7 +86,9 @@ pub(crate) async fn cores(
     _admin: Admin,
 ) -> Result<Response, ApiError> {
     let cores: Vec<Value> = state.platform.cores().await.iter().map(core_item).collect();
-    state.context.reply(StatusCode::OK, &json!({ "cores": cores }))
+    state
+        .context
+        .reply(StatusCode::OK, &json!({ "cores": cores }))
 }
 
 /// `GET /system/status`: this core and the platform as it sees it.
@@ -156,7 +160,9 @@ pub(crate) async fn server_users(
         .filter(|core| core.id.as_str() == name || core.url.contains(&name))
         .map(|core| Some(core.id))
         .collect();
-    let pages = UserPages::open(&state, cores, None, usize::MAX).await.map_err(ApiError::plain)?;
+    let pages = UserPages::open(&state, cores, None, usize::MAX)
+        .await
+        .map_err(ApiError::plain)?;
     let plain = pages.write(state, "users", |user| json!({ "username": user.username }));
     Ok(streamed(plain))
 }
@@ -176,8 +182,11 @@ pub(crate) async fn invitations(
     extract::State(state): extract::State<State>,
     _admin: Admin,
 ) -> Result<Response, ApiError> {
-    let invitations =
-        state.platform.invitations().await.map_err(|e| ApiError::from(e).plain())?;
+    let invitations = state
+        .platform
+        .invitations()
+        .await
+        .map_err(|e| ApiError::from(e).plain())?;
     let items: Vec<Value> = invitations.iter().map(invitation_item).collect();
     plain_reply(StatusCode::OK, &json!({ "invitations": items }))
 }
@@ -189,9 +198,13 @@ pub(crate) async fn post_invitations(
     query: Query,
 ) -> Result<Response, ApiError> {
     let count = query.first("count").unwrap_or("1");
-    let made = make_invitations(&state, number(count), query.first("message").unwrap_or_default())
-        .await
-        .map_err(ApiError::plain)?;
+    let made = make_invitations(
+        &state,
+        number(count),
+        query.first("message").unwrap_or_default(),
+    )
+    .await
+    .map_err(ApiError::plain)?;
     plain_reply(StatusCode::OK, &json!({ "data": made }))
 }
 
@@ -213,7 +226,9 @@ pub(crate) async fn create_invitations(
         Some(_) => return Err(wrong_parameter("message")),
     };
     let made = make_invitations(&state, count, message).await?;
-    state.context.reply(StatusCode::CREATED, &json!({ "invitations": made }))
+    state
+        .context
+        .reply(StatusCode::CREATED, &json!({ "invitations": made }))
 }
 
 async fn make_invitations(
@@ -226,7 +241,10 @@ async fn make_invitations(
         .filter(|count| (1..=INVITATIONS_MAX).contains(count))
         .and_then(|count| usize::try_from(count).ok())
         .ok_or_else(|| wrong_parameter("count"))?;
-    let made = state.platform.create_invitations(count, "admin", &shorten(message)).await?;
+    let made = state
+        .platform
+        .create_invitations(count, "admin", &shorten(message))
+        .await?;
     Ok(made.iter().map(invitation_item).collect())
 }
 
@@ -245,8 +263,11 @@ fn invitation_item(invitation: &InvitationInfo) -> Value {
 }
 
 fn wrong_parameter(name: &str) -> ApiError {
-    ApiError::new(ErrorId::InvalidParameters, format!("Missing or invalid {name}"))
-        .with_data(json!({ "param": name }))
+    ApiError::new(
+        ErrorId::InvalidParameters,
+        format!("Missing or invalid {name}"),
+    )
+    .with_data(json!({ "param": name }))
 }
 
 /// Users of some cores, read from the platform in pages: a platform may have a million.
@@ -310,12 +331,17 @@ impl UserPages {
             let (item, state) = (&item, &state);
             // The first page is there already; each step writes it and reads the next.
             let written = step.map(|(pages, mut writer)| {
-                let failed = pages.page.iter().find_map(|user| writer.item(&item(user)).err());
+                let failed = pages
+                    .page
+                    .iter()
+                    .find_map(|user| writer.item(&item(user)).err());
                 (pages, writer, failed)
             });
             let context = Arc::clone(&state.context);
             async move {
-                let Some((mut pages, mut writer, failed)) = written else { return Ok(None) };
+                let Some((mut pages, mut writer, failed)) = written else {
+                    return Ok(None);
+                };
                 if let Some(error) = failed {
                     return Err(Cut(error.to_string()));
                 }
@@ -323,7 +349,9 @@ impl UserPages {
                     pages.read().await?;
                 }
                 if pages.page.is_empty() {
-                    let end = writer.finish(&context).map_err(|error| Cut(error.to_string()))?;
+                    let end = writer
+                        .finish(&context)
+                        .map_err(|error| Cut(error.to_string()))?;
                     return Ok(Some((end, None)));
                 }
                 let piece = writer.take();

@@ -30,8 +30,11 @@ pub(crate) async fn one(
         .iter()
         .find(|app| app.get("id").and_then(Value::as_str) == Some(id.as_str()))
         .ok_or_else(|| {
-            ApiError::new(ErrorId::UnknownResource, format!("Unknown app \"{}\"", shorten(&id)))
-                .plain()
+            ApiError::new(
+                ErrorId::UnknownResource,
+                format!("Unknown app \"{}\"", shorten(&id)),
+            )
+            .plain()
         })?;
     plain_reply(StatusCode::OK, &json!({ "app": app }))
 }
@@ -45,7 +48,9 @@ pub(crate) async fn check_invitation(
     let check = async {
         state.limit(Rate::Lookup, client)?;
         let body = body.into_object()?;
-        let token = body.get("invitationtoken").or_else(|| body.get("invitationToken"));
+        let token = body
+            .get("invitationtoken")
+            .or_else(|| body.get("invitationToken"));
         let valid = match token.and_then(Value::as_str) {
             Some(token) => state.platform.invitation_valid(token).await?,
             None => false,

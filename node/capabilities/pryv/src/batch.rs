@@ -33,7 +33,9 @@ pub(crate) async fn call_batch(
     for result in run(&state, &actor, body.value, 1).await? {
         writer.text(result.as_bytes());
     }
-    let text = writer.finish(&state.context).map_err(|error| ApiError::internal(&error))?;
+    let text = writer
+        .finish(&state.context)
+        .map_err(|error| ApiError::internal(&error))?;
     Ok(json_response(StatusCode::OK, text))
 }
 
@@ -59,7 +61,8 @@ fn run<'a>(
                     foreign(state, actor, method, params, depth).await
                 }
             };
-            results.push(result.unwrap_or_else(|error| json!({ "error": error.body() }).to_string()));
+            results
+                .push(result.unwrap_or_else(|error| json!({ "error": error.body() }).to_string()));
         }
         Ok(results)
     })

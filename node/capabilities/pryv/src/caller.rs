@@ -29,7 +29,9 @@ pub(crate) async fn authenticate(
     parts.extensions.insert(actor);
     let mut response = next.run(Request::from_parts(parts, body)).await;
     if let Ok(id) = id {
-        response.headers_mut().insert(HeaderName::from_static("pryv-access-id"), id);
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("pryv-access-id"), id);
     }
     response
 }
@@ -48,13 +50,19 @@ async fn identify(state: &State, parts: &Parts) -> Result<Actor, ApiError> {
         .extensions
         .get::<Arc<UserContext>>()
         .ok_or_else(|| ApiError::unexpected("a user route was reached without its user"))?;
-    let credential = Credential { token: credentials.token, caller: credentials.caller };
+    let credential = Credential {
+        token: credentials.token,
+        caller: credentials.caller,
+    };
     Ok(state.kernel.authenticate(&owner(user), credential).await?)
 }
 
 /// The user as the kernel knows it.
 pub(crate) fn owner(user: &UserContext) -> Owner {
-    Owner { id: user.user.clone(), username: user.username.clone() }
+    Owner {
+        id: user.user.clone(),
+        username: user.username.clone(),
+    }
 }
 
 /// The caller of the request, for handlers behind [`authenticate`].

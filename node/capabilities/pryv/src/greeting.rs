@@ -38,7 +38,10 @@ pub(crate) async fn service_info(
 
 /// Programs get JSON, also those that do not say; whoever names a text type first gets text.
 fn prefers_json(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("*/*");
+    let accept = headers
+        .get(ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("*/*");
     let first = |wanted: &str| accept.find(wanted).unwrap_or(usize::MAX);
     first("application/json") <= first("text/")
 }

@@ -25,7 +25,10 @@ pub(crate) async fn streams_get(
     query: Query,
 ) -> Result<Response, ApiError> {
     let params = params(&query, Method::StreamsGet);
-    let reply = state.kernel.streams_get(&actor, Value::Object(params)).await?;
+    let reply = state
+        .kernel
+        .streams_get(&actor, Value::Object(params))
+        .await?;
     state.context.reply_text(StatusCode::OK, reply.as_bytes())
 }
 
@@ -36,7 +39,9 @@ pub(crate) async fn streams_create(
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let reply = state.kernel.streams_create(&actor, given(body)).await?;
-    state.context.reply_text(StatusCode::CREATED, reply.as_bytes())
+    state
+        .context
+        .reply_text(StatusCode::CREATED, reply.as_bytes())
 }
 
 /// `GET /{username}/events`.
@@ -51,7 +56,10 @@ pub(crate) async fn events_get(
         ));
     }
     let params = params(&query, Method::EventsGet);
-    let pages = state.kernel.events_get(&actor, Value::Object(params)).await?;
+    let pages = state
+        .kernel
+        .events_get(&actor, Value::Object(params))
+        .await?;
     Ok(streamed(write_events(state.context, pages)))
 }
 
@@ -64,7 +72,10 @@ pub(crate) async fn events_get_one(
 ) -> Result<Response, ApiError> {
     let mut params = params(&query, Method::EventsGetOne);
     params.insert("id".to_owned(), Value::from(id));
-    let reply = state.kernel.event_get_one(&actor, Value::Object(params)).await?;
+    let reply = state
+        .kernel
+        .event_get_one(&actor, Value::Object(params))
+        .await?;
     state.context.reply_text(StatusCode::OK, reply.as_bytes())
 }
 
@@ -82,13 +93,18 @@ pub(crate) async fn events_create(
         ));
     }
     let reply = state.kernel.event_create(&actor, given(body)).await?;
-    state.context.reply_text(StatusCode::CREATED, reply.as_bytes())
+    state
+        .context
+        .reply_text(StatusCode::CREATED, reply.as_bytes())
 }
 
 /// `POST /{username}/events/{id}`: `start` and `stop` are gone.
 pub(crate) async fn events_post(Path(id): Path<String>) -> ApiError {
     if id == "start" || id == "stop" {
-        ApiError::new(ErrorId::RemovedMethod, "API method gone, please stop using it.")
+        ApiError::new(
+            ErrorId::RemovedMethod,
+            "API method gone, please stop using it.",
+        )
     } else {
         ApiError::unknown_route()
     }
@@ -131,7 +147,9 @@ fn write_events(
     stream::try_unfold(start, move |step| {
         let context = Arc::clone(&context);
         async move {
-            let Some((mut pages, mut writer, mut in_deletions)) = step else { return Ok(None) };
+            let Some((mut pages, mut writer, mut in_deletions)) = step else {
+                return Ok(None);
+            };
             loop {
                 let part = pages.next().await.map_err(|error| {
                     tracing::warn!(%error, "events could not be read to the end");

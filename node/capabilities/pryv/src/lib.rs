@@ -51,7 +51,12 @@ impl Pryv {
         settings: Arc<dyn SettingsSource>,
         entropy: Arc<dyn Entropy>,
     ) -> Self {
-        Self { kernel, platform, settings, entropy }
+        Self {
+            kernel,
+            platform,
+            settings,
+            entropy,
+        }
     }
 
     fn state(&self, context: &Arc<Context>) -> state::State {

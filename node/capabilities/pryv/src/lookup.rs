@@ -50,7 +50,9 @@ pub(crate) async fn check_email(
         let taken = [("email".to_owned(), email.to_string())];
         return Err(registration::taken(&taken));
     }
-    state.context.reply(StatusCode::OK, &json!({ "reserved": false }))
+    state
+        .context
+        .reply(StatusCode::OK, &json!({ "reserved": false }))
 }
 
 /// `GET /reg/cores?username=` or `?email=`.
@@ -84,7 +86,9 @@ pub(crate) async fn cores(
             ));
         }
     };
-    state.context.reply(StatusCode::OK, &json!({ "core": { "url": url } }))
+    state
+        .context
+        .reply(StatusCode::OK, &json!({ "core": { "url": url } }))
 }
 
 /// Where a user is reached: at a core; on a platform of one core, at the user's own URL.
@@ -92,7 +96,9 @@ fn url_of(state: &State, user: &UserInfo) -> Result<String, ApiError> {
     let core_url = core_url(state, user)?;
     let settings = state.settings();
     Ok(if settings.single_core {
-        settings.addressing.user_url(&core_url, user.username.as_str())
+        settings
+            .addressing
+            .user_url(&core_url, user.username.as_str())
     } else {
         core_url
     })
@@ -118,14 +124,15 @@ pub(crate) async fn hostings(
 ) -> Result<Response, ApiError> {
     let cores = state.platform.cores().await;
     let regions = hosting_regions(&state.settings(), &cores, &state.own_url());
-    state.context.reply(StatusCode::OK, &json!({ "regions": regions }))
+    state
+        .context
+        .reply(StatusCode::OK, &json!({ "regions": regions }))
 }
 
 /// The configured tree, with what is available now.
 fn hosting_regions(settings: &Settings, cores: &[CoreInfo], own: &str) -> Map<String, Value> {
     let Some(configured) = &settings.hosting_regions else {
-        let hosting =
-            json!({ "name": "Default", "available": true, "availableCore": own });
+        let hosting = json!({ "name": "Default", "available": true, "availableCore": own });
         let zone = json!({ "name": "Default", "hostings": { "default": hosting } });
         let region = json!({ "name": "Default", "zones": { "default": zone } });
         return Map::from_iter([("default".to_owned(), region)]);
@@ -151,10 +158,11 @@ fn hosting_regions(settings: &Settings, cores: &[CoreInfo], own: &str) -> Map<St
 fn hosting_entries(
     hostings: Option<&mut Map<String, Value>>,
 ) -> impl Iterator<Item = (&str, &mut Map<String, Value>)> {
-    hostings
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, hosting)| hosting.as_object_mut().map(|hosting| (key.as_str(), hosting)))
+    hostings.into_iter().flatten().filter_map(|(key, hosting)| {
+        hosting
+            .as_object_mut()
+            .map(|hosting| (key.as_str(), hosting))
+    })
 }
 
 /// `GET /reg/{email}/username`.
@@ -163,7 +171,9 @@ pub(crate) async fn email_username(
     client: Extension<ClientAddress>,
     address: Path<String>,
 ) -> Result<Response, ApiError> {
-    by_email(state, client, address, "username").await.map_err(ApiError::plain)
+    by_email(state, client, address, "username")
+        .await
+        .map_err(ApiError::plain)
 }
 
 /// `GET /reg/{email}/uid`: for clients the id of a user is the name.
@@ -172,7 +182,9 @@ pub(crate) async fn email_uid(
     client: Extension<ClientAddress>,
     address: Path<String>,
 ) -> Result<Response, ApiError> {
-    by_email(state, client, address, "uid").await.map_err(ApiError::plain)
+    by_email(state, client, address, "uid")
+        .await
+        .map_err(ApiError::plain)
 }
 
 async fn by_email(
@@ -197,8 +209,9 @@ pub(crate) async fn server_redirect(
     Extension(client): Extension<ClientAddress>,
     Path(name): Path<String>,
 ) -> Result<Response, ApiError> {
-    let (username, server) =
-        server_of(&state, client, &name).await.map_err(ApiError::plain)?;
+    let (username, server) = server_of(&state, client, &name)
+        .await
+        .map_err(ApiError::plain)?;
     let name = utf8_percent_encode(username.as_str(), COMPONENT);
     let location = HeaderValue::try_from(format!("{server}?username={name}"))
         .map_err(|error| ApiError::internal(&error))?;
@@ -211,8 +224,9 @@ pub(crate) async fn server(
     Extension(client): Extension<ClientAddress>,
     Path(name): Path<String>,
 ) -> Result<Response, ApiError> {
-    let (username, server) =
-        server_of(&state, client, &name).await.map_err(ApiError::plain)?;
+    let (username, server) = server_of(&state, client, &name)
+        .await
+        .map_err(ApiError::plain)?;
     let alias = match state.settings().addressing.domain() {
         Some(domain) => format!("{username}.{domain}"),
         None => username.to_string(),
@@ -229,7 +243,10 @@ async fn server_of(
     state.limit(Rate::Lookup, client)?;
     let name = name.to_lowercase();
     let user = find_user(state, &name).await?.ok_or_else(|| {
-        ApiError::new(ErrorId::UnknownUser, format!("Unknown user \"{}\"", shorten(&name)))
+        ApiError::new(
+            ErrorId::UnknownUser,
+            format!("Unknown user \"{}\"", shorten(&name)),
+        )
     })?;
     let mut url = core_url(state, &user)?;
     if state.settings().single_core {
@@ -240,5 +257,8 @@ async fn server_of(
 
 /// `POST /reg/username/check`, `POST /reg/email/check` and what else is gone.
 pub(crate) async fn gone() -> ApiError {
-    ApiError::new(ErrorId::RemovedMethod, "API method gone, please stop using it.")
+    ApiError::new(
+        ErrorId::RemovedMethod,
+        "API method gone, please stop using it.",
+    )
 }

@@ -30,11 +30,21 @@ pub(crate) async fn put(
     let put = async {
         ensure_admin(&state, &headers)?;
         let body = body.into_object()?;
-        let label = body.get("subdomain").and_then(Value::as_str).ok_or_else(|| invalid("subdomain"))?;
+        let label = body
+            .get("subdomain")
+            .and_then(Value::as_str)
+            .ok_or_else(|| invalid("subdomain"))?;
         let label = parse_label(label)?;
-        let shown = body.get("records").and_then(Value::as_object).ok_or_else(|| invalid("records"))?;
+        let shown = body
+            .get("records")
+            .and_then(Value::as_object)
+            .ok_or_else(|| invalid("records"))?;
         let records = parse_records(shown)?;
-        state.platform.put_records(&label, records).await.map_err(refused)?;
+        state
+            .platform
+            .put_records(&label, records)
+            .await
+            .map_err(refused)?;
         plain_reply(
             StatusCode::OK,
             &json!({ "subdomain": label, "records": shown, "status": "ok" }),
@@ -52,8 +62,15 @@ pub(crate) async fn delete(
     let delete = async {
         ensure_admin(&state, &headers)?;
         let label = parse_label(&label)?;
-        state.platform.delete_records(&label).await.map_err(refused)?;
-        plain_reply(StatusCode::OK, &json!({ "subdomain": label, "status": "deleted" }))
+        state
+            .platform
+            .delete_records(&label)
+            .await
+            .map_err(refused)?;
+        plain_reply(
+            StatusCode::OK,
+            &json!({ "subdomain": label, "status": "deleted" }),
+        )
     };
     delete.await.map_err(ApiError::plain)
 }
@@ -63,7 +80,10 @@ fn ensure_admin(state: &State, headers: &HeaderMap) -> Result<(), ApiError> {
     if state.settings().is_admin(headers) {
         Ok(())
     } else {
-        Err(ApiError::new(ErrorId::Forbidden, "The administrator's key is needed"))
+        Err(ApiError::new(
+            ErrorId::Forbidden,
+            "The administrator's key is needed",
+        ))
     }
 }
 
@@ -72,8 +92,14 @@ fn parse_label(text: &str) -> Result<String, ApiError> {
     let text = text.to_ascii_lowercase();
     let good = !text.is_empty()
         && text.len() <= NAME_MAX
-        && text.split('.').all(|label| is_label(label.strip_prefix('_').unwrap_or(label)));
-    if good { Ok(text) } else { Err(invalid("subdomain")) }
+        && text
+            .split('.')
+            .all(|label| is_label(label.strip_prefix('_').unwrap_or(label)));
+    if good {
+        Ok(text)
+    } else {
+        Err(invalid("subdomain"))
+    }
 }
 
 fn parse_records(map: &Map<String, Value>) -> Result<Records, ApiError> {
@@ -107,8 +133,10 @@ fn texts(kind: &str, value: &Value) -> Result<Vec<String>, ApiError> {
         Value::Array(list) => list.as_slice(),
         one => std::slice::from_ref(one),
     };
-    let texts: Option<Vec<String>> =
-        list.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+    let texts: Option<Vec<String>> = list
+        .iter()
+        .map(|item| item.as_str().map(str::to_owned))
+        .collect();
     texts
         .filter(|texts| texts.len() <= RECORDS_MAX && texts.iter().all(|t| t.len() <= TEXT_MAX))
         .ok_or_else(|| invalid_record(kind))
@@ -131,7 +159,10 @@ fn parse_caa(kind: &str, value: &Value) -> Result<Vec<(u8, String, String)>, Api
         let tag = item.get("tag")?.as_str().filter(|tag| {
             !tag.is_empty() && tag.len() <= 15 && tag.bytes().all(|b| b.is_ascii_alphanumeric())
         })?;
-        let value = item.get("value")?.as_str().filter(|value| value.len() <= TEXT_MAX)?;
+        let value = item
+            .get("value")?
+            .as_str()
+            .filter(|value| value.len() <= TEXT_MAX)?;
         Some((flags, tag.to_ascii_lowercase(), value.to_owned()))
     };
     value
@@ -142,8 +173,11 @@ fn parse_caa(kind: &str, value: &Value) -> Result<Vec<(u8, String, String)>, Api
 }
 
 fn invalid(name: &str) -> ApiError {
-    ApiError::new(ErrorId::InvalidParameters, format!("Missing or invalid {name}"))
-        .with_data(json!({ "param": name }))
+    ApiError::new(
+        ErrorId::InvalidParameters,
+        format!("Missing or invalid {name}"),
+    )
+    .with_data(json!({ "param": name }))
 }
 
 fn invalid_record(kind: &str) -> ApiError {

@@ -36,7 +36,11 @@ pub(crate) async fn register(
     if is_reserved(username.as_str(), &state.context.site.facts()) {
         return Err(taken(&[("username".to_owned(), username.to_string())]));
     }
-    let registered = state.platform.register(registration).await.map_err(refused)?;
+    let registered = state
+        .platform
+        .register(registration)
+        .await
+        .map_err(refused)?;
     let endpoint = state.settings().addressing.api_endpoint(
         &registered.core_url,
         registered.username.as_str(),
@@ -49,11 +53,23 @@ pub(crate) async fn register(
 fn ensure_bounded(registration: &Registration) -> Result<(), ApiError> {
     for (name, code, text) in [
         ("hosting", "hosting-invalid", &registration.hosting),
-        ("invitationToken", "invitationToken-invalid", &registration.invitation),
+        (
+            "invitationToken",
+            "invitationToken-invalid",
+            &registration.invitation,
+        ),
     ] {
-        if text.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
+        if text
+            .as_ref()
+            .is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX)
+        {
             let message = format!("Should have at most {TEXT_CHARS_MAX} characters");
-            return Err(invalid(&[Violation::of_field(code, &message, &format!("#/{name}"), name)]));
+            return Err(invalid(&[Violation::of_field(
+                code,
+                &message,
+                &format!("#/{name}"),
+                name,
+            )]));
         }
     }
     Ok(())
@@ -61,8 +77,11 @@ fn ensure_bounded(registration: &Registration) -> Result<(), ApiError> {
 
 /// 400 with what is wrong.
 pub(crate) fn invalid(violations: &[Violation]) -> ApiError {
-    ApiError::new(ErrorId::InvalidParametersFormat, "The parameters' format is invalid.")
-        .with_data(Violation::list(violations))
+    ApiError::new(
+        ErrorId::InvalidParametersFormat,
+        "The parameters' format is invalid.",
+    )
+    .with_data(Violation::list(violations))
 }
 
 /// 400 for a username in an address.
@@ -87,10 +106,14 @@ pub(crate) fn invalid_email() -> ApiError {
 
 /// 409 with every field that is taken.
 pub(crate) fn taken(fields: &[(String, String)]) -> ApiError {
-    let shown: Vec<String> =
-        fields.iter().map(|(field, value)| format!("{field} \"{value}\"")).collect();
-    let data: Map<String, Value> =
-        fields.iter().map(|(field, value)| (field.clone(), Value::from(value.as_str()))).collect();
+    let shown: Vec<String> = fields
+        .iter()
+        .map(|(field, value)| format!("{field} \"{value}\""))
+        .collect();
+    let data: Map<String, Value> = fields
+        .iter()
+        .map(|(field, value)| (field.clone(), Value::from(value.as_str())))
+        .collect();
     ApiError::new(
         ErrorId::ItemAlreadyExists,
         format!("An user with {} already exists", shown.join(", ")),

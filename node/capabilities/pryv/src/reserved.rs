@@ -9,10 +9,30 @@ use homecore_types::id::RESERVED_LABELS;
 
 /// Words that invite abuse beside those the router and the zone own.
 const WORDS: &[&str] = &[
-    "administrator", "hostmaster", "postmaster", "webmaster", "security", "support", "abuse",
-    "noreply", "no-reply", "autoconfig", "autodiscover", "localhost", "homecore", "favicon",
-    "static", "assets", "health", "status", "calendars", "contacts", "principals", "remote",
-    "well-known", "acme-challenge",
+    "administrator",
+    "hostmaster",
+    "postmaster",
+    "webmaster",
+    "security",
+    "support",
+    "abuse",
+    "noreply",
+    "no-reply",
+    "autoconfig",
+    "autodiscover",
+    "localhost",
+    "homecore",
+    "favicon",
+    "static",
+    "assets",
+    "health",
+    "status",
+    "calendars",
+    "contacts",
+    "principals",
+    "remote",
+    "well-known",
+    "acme-challenge",
 ];
 
 /// Whether a name is reserved on this platform.
@@ -30,7 +50,10 @@ pub(crate) fn is_reserved(username: &str, site: &SiteFacts) -> bool {
 /// Random aliases have the form `r-xxxxxxxx`.
 fn is_alias(username: &str) -> bool {
     username.strip_prefix("r-").is_some_and(|rest| {
-        rest.len() == 8 && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        rest.len() == 8
+            && rest
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
     })
 }
 
@@ -46,12 +69,26 @@ mod tests {
             static_labels: ["sandbox".to_owned()].into(),
             ..SiteFacts::default()
         };
-        for name in
-            ["admin", "system", "access", "events", "pryvtest", "core-b", "sandbox", "r-12345678"]
-        {
+        for name in [
+            "admin",
+            "system",
+            "access",
+            "events",
+            "pryvtest",
+            "core-b",
+            "sandbox",
+            "r-12345678",
+        ] {
             assert!(is_reserved(name, &site), "{name}");
         }
-        for name in ["alice", "core-c", "r-1234567", "r-123456789", "my-pryv", "sandbox2"] {
+        for name in [
+            "alice",
+            "core-c",
+            "r-1234567",
+            "r-123456789",
+            "my-pryv",
+            "sandbox2",
+        ] {
             assert!(!is_reserved(name, &site), "{name}");
         }
     }

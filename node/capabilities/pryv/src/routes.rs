@@ -6,12 +6,12 @@ use axum::routing::{any, delete, get, post};
 
 use crate::state::State;
 use crate::{
-    access_request, admin, apps, batch, caller, greeting, items, lookup, records, registration, session,
+    access_request, admin, apps, batch, caller, greeting, items, lookup, records, registration,
+    session,
 };
 
 /// First path segments at the root.
-pub(crate) const ROOTS: &[&str] =
-    &["", "reg", "users", "apps", "access", "service", "system"];
+pub(crate) const ROOTS: &[&str] = &["", "reg", "users", "apps", "access", "service", "system"];
 
 /// Routes at the root.
 pub(crate) fn root(state: State) -> Router {
@@ -38,7 +38,10 @@ fn registration_routes() -> Router<State> {
         .route("/reg/hostings", get(lookup::hostings))
         .route("/reg/{name}/username", get(lookup::email_username))
         .route("/reg/{name}/uid", get(lookup::email_uid))
-        .route("/reg/{name}/server", get(lookup::server_redirect).post(lookup::server))
+        .route(
+            "/reg/{name}/server",
+            get(lookup::server_redirect).post(lookup::server),
+        )
         .route("/apps", get(apps::list))
         .route("/apps/{id}", get(apps::one))
         .route("/reg/apps", get(apps::list))
@@ -47,10 +50,19 @@ fn registration_routes() -> Router<State> {
 
 fn access_routes() -> Router<State> {
     Router::new()
-        .route("/access/invitationtoken/check", post(apps::check_invitation))
-        .route("/reg/access/invitationtoken/check", post(apps::check_invitation))
+        .route(
+            "/access/invitationtoken/check",
+            post(apps::check_invitation),
+        )
+        .route(
+            "/reg/access/invitationtoken/check",
+            post(apps::check_invitation),
+        )
         .route("/reg/access", post(access_request::create))
-        .route("/reg/access/{key}", get(access_request::poll).post(access_request::resolve))
+        .route(
+            "/reg/access/{key}",
+            get(access_request::poll).post(access_request::resolve),
+        )
 }
 
 fn admin_routes() -> Router<State> {
@@ -60,7 +72,10 @@ fn admin_routes() -> Router<State> {
         .route("/reg/admin/users/{name}", get(admin::user))
         .route("/reg/admin/servers", get(admin::servers))
         .route("/reg/admin/servers/{name}/users", get(admin::server_users))
-        .route("/reg/admin/servers/{name}/rename/{to}", any(admin::rename_server))
+        .route(
+            "/reg/admin/servers/{name}/rename/{to}",
+            any(admin::rename_server),
+        )
         .route("/reg/admin/invitations", get(admin::invitations))
         .route("/reg/admin/invitations/post", get(admin::post_invitations))
         .route("/system/admin/users", get(admin::users))
@@ -82,7 +97,10 @@ pub(crate) fn user(state: State) -> Router {
         .route("/", post(batch::call_batch))
         .route("/auth/logout", post(session::logout))
         .route("/access-info", get(session::access_info))
-        .route("/streams", get(items::streams_get).post(items::streams_create))
+        .route(
+            "/streams",
+            get(items::streams_get).post(items::streams_create),
+        )
         .route("/events", get(items::events_get).post(items::events_create))
         .route("/events/{id}", get(items::events_get_one))
         .route_layer(from_fn_with_state(state.clone(), caller::authenticate));

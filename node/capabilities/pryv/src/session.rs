@@ -62,5 +62,7 @@ pub(crate) async fn access_info(
     extract::State(state): extract::State<State>,
     Caller(actor): Caller,
 ) -> Result<Response, ApiError> {
-    state.context.reply_text(StatusCode::OK, state.kernel.access_info(&actor).as_bytes())
+    state
+        .context
+        .reply_text(StatusCode::OK, state.kernel.access_info(&actor).as_bytes())
 }

@@ -217,7 +217,9 @@ impl Settings {
     /// Whether a request's `Authorization` header is the administrator's key, in constant time.
     #[must_use]
     pub fn is_admin(&self, headers: &http::HeaderMap) -> bool {
-        let given = headers.get(http::header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = headers
+            .get(http::header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
         match (&self.admin_key, given) {
             (Some(key), Some(given)) => !key.expose().is_empty() && key.matches(given),
             _ => false,
@@ -235,12 +237,16 @@ mod tests {
     use super::*;
 
     fn path(url: &str) -> Addressing {
-        Addressing::Path { public_url: Url::parse(url).unwrap() }
+        Addressing::Path {
+            public_url: Url::parse(url).unwrap(),
+        }
     }
 
     #[test]
     fn urls_follow_from_the_addressing() {
-        let domain = Addressing::Domain { domain: "pryv.test".to_owned() };
+        let domain = Addressing::Domain {
+            domain: "pryv.test".to_owned(),
+        };
         let explicit = Addressing::Explicit {
             api: "https://any.test/{username}".to_owned(),
             register: "https://any.test/reg".to_owned(),
@@ -283,9 +289,14 @@ mod tests {
         let token = Secret::new("tok");
         let home = "https://core-b.test/";
         for (addressing, endpoint) in [
-            (path("https://core-a.test/"), "https://tok@core-b.test/alice/"),
             (
-                Addressing::Domain { domain: "pryv.test".to_owned() },
+                path("https://core-a.test/"),
+                "https://tok@core-b.test/alice/",
+            ),
+            (
+                Addressing::Domain {
+                    domain: "pryv.test".to_owned(),
+                },
                 "https://tok@alice.pryv.test/",
             ),
             (

@@ -71,7 +71,7 @@ impl SqliteEngine {
         let users = root.join("users");
         let preparing = || format!("preparing the folder {}", users.display());
         let prepare = || -> io::Result<()> {
-            std::fs::create_dir_all(root)?;
+            files::ensure_path(root)?;
             for folder in [users.clone(), users.join(MAKING), users.join(REMOVED)] {
                 files::ensure_folder(&folder)?;
             }

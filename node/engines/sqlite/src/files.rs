@@ -14,6 +14,15 @@ pub(crate) fn ensure_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The same for a folder and those above it that are missing.
+pub(crate) fn ensure_path(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.try_exists()? {
+        return Ok(());
+    }
+    path.parent().map_or(Ok(()), ensure_path)?;
+    ensure_folder(path)
+}
+
 /// Makes a file for us alone. SQLite gives its side files the same mode.
 pub(crate) fn create_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
@@ -27,6 +36,12 @@ pub(crate) fn create_file(path: &Path) -> io::Result<File> {
 
 /// Makes what was created, renamed or removed in a folder durable.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    // The parent of a bare name is empty.
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
     File::open(path)?.sync_all()
 }
 

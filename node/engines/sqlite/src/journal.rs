@@ -72,7 +72,7 @@ impl SqliteJournal {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let doing = || format!("opening the journal {}", path.display());
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(fault::io(doing()))?;
+            files::ensure_path(folder).map_err(fault::io(doing()))?;
             drop(files::create_file(path).map_err(fault::io(doing()))?);
             files::sync_folder(folder).map_err(fault::io(doing()))?;
         }

@@ -33,13 +33,21 @@ async fn cross_origin_headers_are_on_every_answer() {
         ("/%ff", 400),
         ("/panic", 500),
     ] {
-        let request = Request::get(path).header("host", "pryv.test").header("origin", "https://a.b");
+        let request = Request::get(path)
+            .header("host", "pryv.test")
+            .header("origin", "https://a.b");
         let answer = client.ask(request, Body::empty()).await;
         assert_eq!(answer.status, status, "{path}");
         for (name, value) in [
             ("access-control-allow-origin", "https://a.b"),
-            ("access-control-allow-methods", "POST, GET, PUT, DELETE, OPTIONS"),
-            ("access-control-allow-headers", "Authorization, Content-Type"),
+            (
+                "access-control-allow-methods",
+                "POST, GET, PUT, DELETE, OPTIONS",
+            ),
+            (
+                "access-control-allow-headers",
+                "Authorization, Content-Type",
+            ),
             ("access-control-expose-headers", "API-Version"),
             ("access-control-max-age", "31536000"),
             ("access-control-allow-credentials", "true"),
@@ -54,14 +62,24 @@ async fn cross_origin_headers_are_on_every_answer() {
 #[tokio::test]
 async fn a_preflight_is_answered_before_everything() {
     let client = Client::new(Some("pryv.test"), Limits::default());
-    for path in ["/", "/bobby/events", "/nosuch-user/x", "/reg/nosuch", "/%ff", "/doubt/x"] {
+    for path in [
+        "/",
+        "/bobby/events",
+        "/nosuch-user/x",
+        "/reg/nosuch",
+        "/%ff",
+        "/doubt/x",
+    ] {
         let request = Request::options(path)
             .header("access-control-request-method", "PATCH")
             .header("access-control-request-headers", "x-mine");
         let answer = client.ask(request, Body::empty()).await;
         assert_eq!((answer.status, answer.text.as_str()), (200, ""), "{path}");
         assert_eq!(answer.header("access-control-allow-methods"), Some("PATCH"));
-        assert_eq!(answer.header("access-control-allow-headers"), Some("x-mine"));
+        assert_eq!(
+            answer.header("access-control-allow-headers"),
+            Some("x-mine")
+        );
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     }
 }
@@ -69,15 +87,30 @@ async fn a_preflight_is_answered_before_everything() {
 #[tokio::test]
 async fn a_user_route_is_reached_only_by_users_of_this_core() {
     let client = client();
-    for path in ["/alice/events", "/ALICE/events", "/old-alice/events", "/carol/events", "/%61lice/events/"]
-    {
+    for path in [
+        "/alice/events",
+        "/ALICE/events",
+        "/old-alice/events",
+        "/carol/events",
+        "/%61lice/events/",
+    ] {
         let answer = client.get(path).await;
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.json()["user"], json!([ALICE_ID, ALICE]), "{path}");
         assert_eq!(answer.json()["path"], "/events", "{path}");
     }
-    for path in ["/nosuch-user/events", "/bob/events", "/al_ce/x", "/wait-not/x", "/alice%2Fevents"] {
-        assert_eq!(client.get(path).await.error(), (404, "unknown-resource".to_owned()), "{path}");
+    for path in [
+        "/nosuch-user/events",
+        "/bob/events",
+        "/al_ce/x",
+        "/wait-not/x",
+        "/alice%2Fevents",
+    ] {
+        assert_eq!(
+            client.get(path).await.error(),
+            (404, "unknown-resource".to_owned()),
+            "{path}"
+        );
     }
 }
 
@@ -129,10 +162,22 @@ async fn errors_have_one_form() {
     assert_eq!(body["meta"]["serial"], "2019061301");
     assert!(body["meta"]["serverTime"].is_f64());
     let answer = client.get("/reg/plain").await;
-    assert_eq!(answer.json(), json!({ "error": { "id": "invalid-parameters", "message": "plain" } }));
-    assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"));
-    let answer = client.ask(Request::delete("/alice/events"), Body::empty()).await;
-    assert_eq!(answer.error(), (404, "unknown-resource".to_owned()), "a wrong method is no route");
+    assert_eq!(
+        answer.json(),
+        json!({ "error": { "id": "invalid-parameters", "message": "plain" } })
+    );
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/json; charset=utf-8")
+    );
+    let answer = client
+        .ask(Request::delete("/alice/events"), Body::empty())
+        .await;
+    assert_eq!(
+        answer.error(),
+        (404, "unknown-resource".to_owned()),
+        "a wrong method is no route"
+    );
 }
 
 #[tokio::test]
@@ -145,39 +190,73 @@ async fn slashes_do_not_matter() {
         assert_eq!(client.get(path).await.json()["path"], "/", "{path}");
     }
     assert_eq!(client.get("//").await.json(), json!({ "route": "/" }));
-    assert_eq!(client.get("/alice/events/?a=b%20c").await.json()["query"], json!({ "a": "b c" }));
+    assert_eq!(
+        client.get("/alice/events/?a=b%20c").await.json()["query"],
+        json!({ "a": "b c" })
+    );
 }
 
 #[tokio::test]
 async fn hosts_name_users() {
     let client = Client::new(Some("pryv.test"), Limits::default());
     let ask = async |host: &str, path: &str| {
-        client.ask(Request::get(path).header("host", host), Body::empty()).await
+        client
+            .ask(Request::get(path).header("host", host), Body::empty())
+            .await
     };
-    assert_eq!(ask("alice.pryv.test", "/events").await.json()["user"], json!([ALICE_ID, ALICE]));
+    assert_eq!(
+        ask("alice.pryv.test", "/events").await.json()["user"],
+        json!([ALICE_ID, ALICE])
+    );
     assert_eq!(ask("bobby.pryv.test", "/").await.status, 421);
-    assert_eq!(ask("reg.pryv.test", "/echo").await.json()["path"], "/reg/echo");
+    assert_eq!(
+        ask("reg.pryv.test", "/echo").await.json()["path"],
+        "/reg/echo"
+    );
     assert_eq!(ask("core-b.pryv.test", "/alice/events").await.status, 200);
     let missing = client.get("/alice/events").await;
     assert_eq!(missing.error(), (400, "missing-header".to_owned()));
     let h2 = client.get("http://alice.pryv.test/events").await;
-    assert_eq!(h2.json()["user"], json!([ALICE_ID, ALICE]), "the authority of HTTP/2");
+    assert_eq!(
+        h2.json()["user"],
+        json!([ALICE_ID, ALICE]),
+        "the authority of HTTP/2"
+    );
 }
 
 #[tokio::test]
 async fn json_bodies_are_read_within_bounds() {
-    let client = Client::new(None, Limits { body_bytes_max: 100, ..Limits::default() });
+    let client = Client::new(
+        None,
+        Limits {
+            body_bytes_max: 100,
+            ..Limits::default()
+        },
+    );
     let json = "application/json; charset=utf-8";
     let answer = client.post("/alice/events", json, r#"{"a":1}"#).await;
     assert_eq!(answer.json()["body"], json!({ "a": 1 }));
-    for (kind, body) in [(json, ""), (json, " \n"), ("text/plain", "{}"), ("text/plain", "{")] {
+    for (kind, body) in [
+        (json, ""),
+        (json, " \n"),
+        ("text/plain", "{}"),
+        ("text/plain", "{"),
+    ] {
         let answer = client.post("/alice/events", kind, body).await;
-        assert_eq!((answer.status, &answer.json()["body"]), (200, &Value::Null), "{kind} {body}");
+        assert_eq!(
+            (answer.status, &answer.json()["body"]),
+            (200, &Value::Null),
+            "{kind} {body}"
+        );
     }
     let too_large = format!("\"{}\"", "x".repeat(100));
     for body in ["{", "{\"a\":}", "\u{0}", "[1,]", too_large.as_str()] {
         let answer = client.post("/alice/events", json, body.to_owned()).await;
-        assert_eq!(answer.error(), (400, "invalid-request-structure".to_owned()), "{body}");
+        assert_eq!(
+            answer.error(),
+            (400, "invalid-request-structure".to_owned()),
+            "{body}"
+        );
         assert!(answer.json()["meta"].is_object());
     }
     let deep = "[".repeat(90);
@@ -190,11 +269,16 @@ async fn json_bodies_are_read_within_bounds() {
 
 #[tokio::test]
 async fn bodies_together_have_a_bound_too() {
-    let limits =
-        Limits { body_bytes_max: 10_000, buffered_bytes_max: 4_096, ..Limits::default() };
+    let limits = Limits {
+        body_bytes_max: 10_000,
+        buffered_bytes_max: 4_096,
+        ..Limits::default()
+    };
     let client = Client::new(None, limits);
     let large = format!("\"{}\"", "x".repeat(5_000));
-    let answer = client.post("/alice/events", "application/json", large).await;
+    let answer = client
+        .post("/alice/events", "application/json", large)
+        .await;
     assert_eq!(answer.error(), (503, "api-unavailable".to_owned()));
     assert!(answer.header("retry-after").is_some());
     let small = client.post("/alice/events", "application/json", "{}").await;
@@ -206,7 +290,11 @@ async fn forms_stand_for_other_requests() {
     let client = client();
     let form = "application/x-www-form-urlencoded";
     let answer = client
-        .post("/alice/events", form, "_method=get&_auth=tok%2Fen&_json=%7B%22a%22%3A%5B1%5D%7D")
+        .post(
+            "/alice/events",
+            form,
+            "_method=get&_auth=tok%2Fen&_json=%7B%22a%22%3A%5B1%5D%7D",
+        )
         .await
         .json();
     assert_eq!(
@@ -220,18 +308,30 @@ async fn forms_stand_for_other_requests() {
     );
     for body in ["_json=%7B", "_method=%20", "_method="] {
         let answer = client.post("/alice/events", form, body).await;
-        assert_eq!(answer.error(), (400, "invalid-request-structure".to_owned()), "{body}");
+        assert_eq!(
+            answer.error(),
+            (400, "invalid-request-structure".to_owned()),
+            "{body}"
+        );
     }
     // Nothing but a form overrides.
-    let answer = client.post("/alice/events", "application/json", r#"{"_method":"GET"}"#).await;
+    let answer = client
+        .post("/alice/events", "application/json", r#"{"_method":"GET"}"#)
+        .await;
     assert_eq!(answer.json()["method"], "POST");
 }
 
 #[tokio::test]
 async fn health_is_told_apart_from_readiness() {
     let reasons = vec!["no quorum".to_owned()];
-    let limits = Limits { in_flight_max: 1, ..Limits::default() };
-    let ready = Readiness { ready: false, reasons };
+    let limits = Limits {
+        in_flight_max: 1,
+        ..Limits::default()
+    };
+    let ready = Readiness {
+        ready: false,
+        reasons,
+    };
     let client = Client::with(Some("pryv.test"), limits, Echo::default(), ready);
     assert_eq!(client.get("/healthz").await.status, 200);
     assert_eq!(client.get("/livez").await.status, 200);
@@ -242,7 +342,11 @@ async fn health_is_told_apart_from_readiness() {
     );
     let metrics = client.get("/metrics").await;
     assert!(metrics.text.starts_with("homecore_up 1\n"));
-    assert!(metrics.text.contains("homecore_http_responses_total{class=\"5xx\"} 0\n"));
+    assert!(
+        metrics
+            .text
+            .contains("homecore_http_responses_total{class=\"5xx\"} 0\n")
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -253,8 +357,13 @@ async fn requests_have_slots_and_a_time() {
         request_timeout: Duration::from_secs(30),
         ..Limits::default()
     };
-    let echo = Echo { gate: Arc::clone(&gate) };
-    let ready = Readiness { ready: true, reasons: vec![] };
+    let echo = Echo {
+        gate: Arc::clone(&gate),
+    };
+    let ready = Readiness {
+        ready: true,
+        reasons: vec![],
+    };
     let client = Client::with(None, limits, echo, ready);
 
     let waiting = tokio::spawn({
@@ -267,14 +376,22 @@ async fn requests_have_slots_and_a_time() {
     let refused = client.get("/reg/echo").await;
     assert_eq!(refused.error(), (503, "api-unavailable".to_owned()));
     assert_eq!(refused.header("retry-after"), Some("1"));
-    assert_eq!(client.get("/healthz").await.status, 200, "health has no slots");
+    assert_eq!(
+        client.get("/healthz").await.status,
+        200,
+        "health has no slots"
+    );
     gate.add_permits(1);
     assert_eq!(waiting.await.unwrap().text, "done");
 
     // The paused clock jumps to the time limit.
     let late = client.get("/wait").await;
     assert_eq!(late.error(), (503, "api-unavailable".to_owned()));
-    assert_eq!(client.get("/reg/echo").await.status, 200, "its slot is free again");
+    assert_eq!(
+        client.get("/reg/echo").await.status,
+        200,
+        "its slot is free again"
+    );
 }
 
 #[tokio::test]
@@ -296,7 +413,13 @@ async fn only_believed_proxies_tell_the_client() {
         (3, "1.1.1.1, 10.0.0.2", "0.0.0.0"),
         (1, "nonsense", "0.0.0.0"),
     ] {
-        let client = Client::new(None, Limits { forwarded_hops: hops, ..Limits::default() });
+        let client = Client::new(
+            None,
+            Limits {
+                forwarded_hops: hops,
+                ..Limits::default()
+            },
+        );
         let request = Request::get("/reg/echo").header("x-forwarded-for", header);
         let answer = client.ask(request, Body::empty()).await;
         assert_eq!(answer.json()["client"], expected, "{hops} {header}");
@@ -308,9 +431,15 @@ fn two_capabilities_cannot_have_one_root() {
     let client = client();
     let echo = || -> Arc<dyn Capability> { Arc::new(Echo::default()) };
     let health = Arc::new(crate::support::Ready(Readiness::default()));
-    let error =
-        App::new(Arc::clone(client.app.context()), &[echo(), echo()], health).unwrap_err();
-    assert_eq!(error, AppError::RootTaken { segment: "", first: "echo", second: "echo" });
+    let error = App::new(Arc::clone(client.app.context()), &[echo(), echo()], health).unwrap_err();
+    assert_eq!(
+        error,
+        AppError::RootTaken {
+            segment: "",
+            first: "echo",
+            second: "echo"
+        }
+    );
 }
 
 proptest! {

@@ -23,14 +23,30 @@ struct Running {
 
 async fn start(limits: Limits) -> Running {
     let gate = Arc::new(Semaphore::new(0));
-    let echo = Echo { gate: Arc::clone(&gate) };
-    let client = Client::with(None, limits, echo, Readiness { ready: true, reasons: vec![] });
+    let echo = Echo {
+        gate: Arc::clone(&gate),
+    };
+    let client = Client::with(
+        None,
+        limits,
+        echo,
+        Readiness {
+            ready: true,
+            reasons: vec![],
+        },
+    );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let server = Server::new(client.app.clone());
     let task = tokio::spawn(server.serve(vec![listener], stop.clone()));
-    Running { address, stop, gate, client, task }
+    Running {
+        address,
+        stop,
+        gate,
+        client,
+        task,
+    }
 }
 
 async fn send(address: SocketAddr, text: &str) -> TcpStream {
@@ -64,6 +80,19 @@ async fn requests_are_answered_over_a_socket() {
 }
 
 #[tokio::test]
+async fn an_error_arrives_whole_with_its_own_length() {
+    let running = start(Limits::default()).await;
+    let request = GET.replace("GET / ", "GET /reg/nosuchroute ");
+    let text = read_all(send(running.address, &request).await).await;
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 404 Not Found\r\n"), "{text}");
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{text}");
+    assert!(body.contains("\"meta\":{"), "{text}");
+    running.stop.cancel();
+    running.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_slow_or_large_header_ends_the_connection() {
     for h2c in [false, true] {
         let limits = Limits {
@@ -76,7 +105,10 @@ async fn a_slow_or_large_header_ends_the_connection() {
         for unfinished in ["", "PRI *", "GET / HTTP/1.1\r\nHo"] {
             // Ends by itself: the server closes.
             let text = read_all(send(running.address, unfinished).await).await;
-            assert!(text.is_empty() || text.contains(" 408 "), "h2c {h2c} {unfinished:?}: {text}");
+            assert!(
+                text.is_empty() || text.contains(" 408 "),
+                "h2c {h2c} {unfinished:?}: {text}"
+            );
         }
         let large = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(100_000));
         let mut stream = TcpStream::connect(running.address).await.unwrap();
@@ -88,7 +120,10 @@ async fn a_slow_or_large_header_ends_the_connection() {
             ));
         }
         let text = read_all(stream).await;
-        assert!(text.is_empty() || text.contains(" 431 "), "h2c {h2c}: {text}");
+        assert!(
+            text.is_empty() || text.contains(" 431 "),
+            "h2c {h2c}: {text}"
+        );
         running.stop.cancel();
         running.task.await.unwrap().unwrap();
     }
@@ -96,7 +131,11 @@ async fn a_slow_or_large_header_ends_the_connection() {
 
 #[tokio::test]
 async fn connections_are_counted_and_bounded() {
-    let running = start(Limits { connections_max: 1, ..Limits::default() }).await;
+    let running = start(Limits {
+        connections_max: 1,
+        ..Limits::default()
+    })
+    .await;
     let first = send(running.address, WAIT).await;
     until(|| running.client.app.free_slots() < Limits::default().in_flight_max).await;
 
@@ -125,12 +164,18 @@ async fn a_stop_finishes_what_was_begun() {
     running.gate.add_permits(1);
     assert!(read_all(busy).await.contains("done"));
     running.task.await.unwrap().unwrap();
-    assert!(TcpStream::connect(running.address).await.is_err(), "nothing is accepted any more");
+    assert!(
+        TcpStream::connect(running.address).await.is_err(),
+        "nothing is accepted any more"
+    );
 }
 
 #[tokio::test]
 async fn what_does_not_finish_is_cut_at_the_deadline() {
-    let limits = Limits { drain_timeout: Duration::from_millis(50), ..Limits::default() };
+    let limits = Limits {
+        drain_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    };
     let running = start(limits).await;
     let busy = send(running.address, WAIT).await;
     until(|| running.client.app.free_slots() < Limits::default().in_flight_max).await;
@@ -141,9 +186,38 @@ async fn what_does_not_finish_is_cut_at_the_deadline() {
 }
 
 #[tokio::test]
+async fn http_2_is_spoken_where_it_is_wanted() {
+    const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const SETTINGS: &str = "\0\0\0\u{4}\0\0\0\0\0";
+    for h2c in [false, true] {
+        let running = start(Limits {
+            h2c,
+            ..Limits::default()
+        })
+        .await;
+        let mut stream = send(running.address, &format!("{PREFACE}{SETTINGS}")).await;
+        let mut head = Vec::new();
+        while head.len() < 9 {
+            match stream.read_buf(&mut head).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        // A frame of type 4, settings, on stream 0; or nothing of the kind.
+        let settings = head.get(3..9) == Some(&[4, 0, 0, 0, 0, 0]);
+        assert_eq!(settings, h2c, "{head:?}");
+        drop(stream);
+        running.stop.cancel();
+        running.task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_server_needs_a_listener() {
     let client = Client::new(None, Limits::default());
-    let served = Server::new(client.app).serve(Vec::new(), CancellationToken::new()).await;
+    let served = Server::new(client.app)
+        .serve(Vec::new(), CancellationToken::new())
+        .await;
     assert!(matches!(served, Err(ServerError::NoListener)));
 }
 

@@ -12,8 +12,7 @@ use homecore_http::credentials::FormToken;
 use homecore_http::owner::Owner;
 use homecore_http::site::FixedSite;
 use homecore_http::{
-    ApiError, App, Capability, Context, Health, Limits, Query, RateLimits, Readiness,
-    SiteFacts,
+    ApiError, App, Capability, Context, Health, Limits, Query, RateLimits, Readiness, SiteFacts,
 };
 use homecore_kernel::ports::{Directory, Home, Unavailable};
 use homecore_types::{ErrorId, SystemClock, UserId, Username};
@@ -36,7 +35,9 @@ impl Directory for Names {
     fn find(&self, username: &str) -> Option<Home> {
         match username {
             "alice" | "old-alice" => Some(here()),
-            "bobby" => Some(Home::Elsewhere { core_url: ELSEWHERE.to_owned() }),
+            "bobby" => Some(Home::Elsewhere {
+                core_url: ELSEWHERE.to_owned(),
+            }),
             _ => None,
         }
     }
@@ -82,7 +83,9 @@ pub(crate) struct Echo {
 
 impl Default for Echo {
     fn default() -> Self {
-        Self { gate: Arc::new(Semaphore::new(0)) }
+        Self {
+            gate: Arc::new(Semaphore::new(0)),
+        }
     }
 }
 
@@ -177,7 +180,10 @@ impl Answer {
     }
 
     pub(crate) fn error(&self) -> (u16, String) {
-        let id = self.json()["error"]["id"].as_str().unwrap_or_default().to_owned();
+        let id = self.json()["error"]["id"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         (self.status, id)
     }
 
@@ -198,7 +204,15 @@ pub(crate) fn facts(domain: Option<&str>) -> SiteFacts {
 
 impl Client {
     pub(crate) fn new(domain: Option<&str>, limits: Limits) -> Self {
-        Self::with(domain, limits, Echo::default(), Readiness { ready: true, reasons: vec![] })
+        Self::with(
+            domain,
+            limits,
+            Echo::default(),
+            Readiness {
+                ready: true,
+                reasons: vec![],
+            },
+        )
     }
 
     pub(crate) fn with(domain: Option<&str>, limits: Limits, echo: Echo, ready: Readiness) -> Self {
@@ -214,9 +228,15 @@ impl Client {
         Self { app }
     }
 
-    pub(crate) async fn ask(&self, request: http::request::Builder, body: impl Into<Body>) -> Answer {
+    pub(crate) async fn ask(
+        &self,
+        request: http::request::Builder,
+        body: impl Into<Body>,
+    ) -> Answer {
         let mut request: Request<Body> = request.body(body.into()).unwrap();
-        request.extensions_mut().insert(Arc::clone(self.app.context()));
+        request
+            .extensions_mut()
+            .insert(Arc::clone(self.app.context()));
         let response = self.app.handle(request).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
@@ -232,7 +252,7 @@ impl Client {
     }
 
     pub(crate) async fn post(&self, path: &str, kind: &str, body: impl Into<Body>) -> Answer {
-        self.ask(Request::post(path).header("content-type", kind), body).await
+        self.ask(Request::post(path).header("content-type", kind), body)
+            .await
     }
 }
-

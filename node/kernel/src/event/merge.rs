@@ -89,6 +89,7 @@ impl Merge {
             sources: Vec::new(),
             descending,
             after: None,
+            listed: None,
         };
         let streams = filter.selection.streams();
         if streams.is_empty() {

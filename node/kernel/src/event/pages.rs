@@ -2,10 +2,11 @@
 
 use homecore_types::UserId;
 
-use super::read::Reading;
+use super::read::{Collected, Reading};
 use super::stored::StoredEvent;
 use crate::error::Error;
 use crate::kernel::Kernel;
+use crate::reply::Reply;
 
 /// A piece of an answer. All events come before the first deletions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,5 +84,17 @@ impl EventPages {
             }
         }
         Ok(None)
+    }
+
+    /// The whole answer, where it cannot be streamed.
+    ///
+    /// # Errors
+    /// If it is too large, or of the store.
+    pub async fn collect(mut self) -> Result<Reply, Error> {
+        let mut collected = Collected::default();
+        while let Some(part) = self.next().await? {
+            collected.push(part)?;
+        }
+        Ok(collected.into_reply(self.has_deletions))
     }
 }

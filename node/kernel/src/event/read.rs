@@ -96,8 +96,8 @@ pub enum ReadError {
     Forbidden,
     /// More than may be collected.
     #[error(
-        "Your request gave too many results (the limit is {}. Directly calling the API \
-        method (i.e. not batching calls) is recommended when retrieving large amounts of data.",
+        "Your request gave too many results (the limit is {}). Call the method directly, not in a \
+         batch, to retrieve large amounts of data.",
         limits::COLLECTED_ITEMS_MAX
     )]
     TooMany,
@@ -433,7 +433,52 @@ impl Taker<'_> {
     }
 }
 
-/// Reads everything at once, for batches: `{"events": […], "eventDeletions"?: […]}`.
+/// Events where an answer must be whole, as in a batch; bounded in number and bytes.
+#[derive(Debug, Default)]
+pub struct Collected {
+    events: Vec<StoredEvent>,
+    deletions: Vec<StoredEvent>,
+    bytes: usize,
+}
+
+impl Collected {
+    /// Adds a part.
+    ///
+    /// # Errors
+    /// [`ReadError::TooMany`].
+    pub fn push(&mut self, part: EventsPart) -> Result<(), ReadError> {
+        let (list, part) = match part {
+            EventsPart::Events(part) => (&mut self.events, part),
+            EventsPart::Deletions(part) => (&mut self.deletions, part),
+        };
+        self.bytes += part.iter().map(|event| event.json.len()).sum::<usize>();
+        list.extend(part);
+        let items = self.events.len() + self.deletions.len();
+        if items > limits::COLLECTED_ITEMS_MAX || self.bytes > COLLECTED_BYTES_MAX {
+            return Err(ReadError::TooMany);
+        }
+        Ok(())
+    }
+
+    /// `{"events": […], "eventDeletions"?: […]}`.
+    #[must_use]
+    pub fn into_reply(self, with_deletions: bool) -> Reply {
+        let mut reply = ObjectWriter::new();
+        reply.array(
+            "events",
+            self.events.iter().map(|event| event.json.as_ref()),
+        );
+        if with_deletions {
+            reply.array(
+                "eventDeletions",
+                self.deletions.iter().map(|event| event.json.as_ref()),
+            );
+        }
+        reply.finish()
+    }
+}
+
+/// Reads everything from one state. [`super::pages::EventPages::collect`] does it in short steps.
 ///
 /// # Errors
 /// See [`ReadError`].
@@ -445,29 +490,11 @@ pub fn collect(
     params: &Value,
 ) -> Result<Reply, ReadError> {
     let mut reading = open(view, context, trees, actor, EventsGet::parse(params)?)?;
-    let with_deletions = reading.has_deletions();
-    let (mut events, mut deletions, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
+    let mut collected = Collected::default();
     while let Some(part) = reading.next(view)? {
-        let (list, part) = match part {
-            EventsPart::Events(part) => (&mut events, part),
-            EventsPart::Deletions(part) => (&mut deletions, part),
-        };
-        bytes += part.iter().map(|event| event.json.len()).sum::<usize>();
-        list.extend(part);
-        let items = events.len() + deletions.len();
-        if items > limits::COLLECTED_ITEMS_MAX || bytes > COLLECTED_BYTES_MAX {
-            return Err(ReadError::TooMany);
-        }
+        collected.push(part)?;
     }
-    let mut reply = ObjectWriter::new();
-    reply.array("events", events.iter().map(|event| event.json.as_ref()));
-    if with_deletions {
-        reply.array(
-            "eventDeletions",
-            deletions.iter().map(|event| event.json.as_ref()),
-        );
-    }
-    Ok(reply.finish())
+    Ok(collected.into_reply(reading.has_deletions()))
 }
 
 /// Answers `events.getOne`: `{"event": …, "history"?: […]}`.

@@ -82,7 +82,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(Arc<Readers>, Vec<Ended>), 
     for number in 0..shared.options.readers.max(1) {
         let readers = Arc::clone(&readers);
         threads.push(spawn(&format!("store-read-{number}"), move || {
-            readers.run()
+            readers.run();
         })?);
     }
     Ok((readers, threads))

@@ -120,7 +120,7 @@ pub(super) fn start(
         handles: Handles::new(shared.options.open_users_max / shared.options.writers.max(1)),
     };
     let ended = spawn(&format!("store-write-{number}"), move || {
-        shard.run(&requests)
+        shard.run(&requests);
     })?;
     Ok((ShardSender { queue, gauges }, ended))
 }

@@ -33,7 +33,8 @@ async fn tokens_open_once_in_time_and_unchanged() -> anyhow::Result<()> {
 
     // Altered: any letter.
     let token = invite(founder, "core-b", &[]).await?;
-    let altered = token.replacen(['A', 'B', 'c', '1'], "x", 2);
+    let (body, last) = token.split_at(token.len() - 8);
+    let altered = format!("{body}{}", last.chars().rev().collect::<String>());
     let first = machine("first", "core-b")?;
     ensure!(refusal(&first, &altered).await?.contains("damaged"));
     ensure!(refusal(&first, "hello").await?.contains("not a join token"));

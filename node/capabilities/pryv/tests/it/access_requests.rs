@@ -59,7 +59,10 @@ async fn a_request_is_opened_and_shown() {
         ("returnURL", "https://app.test/back?x=1&y=é"),
         ("oauthState", "st/ate"),
     ];
-    assert_eq!(query, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(
+        query,
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
 
     let polled = core.get(&format!("/reg/access/{key}")).await;
     assert_eq!(polled.status, 201);
@@ -68,8 +71,18 @@ async fn a_request_is_opened_and_shown() {
     assert_eq!(shown["authUrl"], body["authUrl"]);
     assert_eq!(shown["serviceInfo"]["name"], "Test platform");
     assert_eq!(
-        (&shown["lang"], &shown["deviceName"], &shown["expireAfter"], &shown["clientData"]),
-        (&json!("fr"), &json!("phone"), &json!(86400), &json!({ "x": 1 }))
+        (
+            &shown["lang"],
+            &shown["deviceName"],
+            &shown["expireAfter"],
+            &shown["clientData"]
+        ),
+        (
+            &json!("fr"),
+            &json!("phone"),
+            &json!(86400),
+            &json!({ "x": 1 })
+        )
     );
     assert!(shown.get("token").is_none() && shown.get("meta").is_none());
 }
@@ -116,21 +129,42 @@ async fn what_is_wrong_with_a_request_is_named() {
         let mut body = wish();
         body[field] = value.clone();
         let answer = core.post("/reg/access", &body).await;
-        assert_eq!(answer.error(), error(400, "invalid-parameters"), "{field} {value}");
-        assert!(answer.json()["error"]["message"].as_str().unwrap().contains(field));
+        assert_eq!(
+            answer.error(),
+            error(400, "invalid-parameters"),
+            "{field} {value}"
+        );
+        assert!(
+            answer.json()["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains(field)
+        );
         assert!(answer.json().get("meta").is_none());
     }
     let mut body = wish();
     body["clientData"] = json!("x".repeat(70_000));
-    assert_eq!(core.post("/reg/access", &body).await.error(), error(400, "invalid-parameters"));
+    assert_eq!(
+        core.post("/reg/access", &body).await.error(),
+        error(400, "invalid-parameters")
+    );
 
-    for url in ["https://pages.test/consent", "https://pages.test:443/consent/a?b=c#d"] {
+    for url in [
+        "https://pages.test/consent",
+        "https://pages.test:443/consent/a?b=c#d",
+    ] {
         let mut body = wish();
         body["authUrl"] = json!(url);
         let answer = core.post("/reg/access", &body).await;
         let chosen = answer.json()["authUrl"].as_str().unwrap().to_owned();
-        assert!(chosen.starts_with(url.split('#').next().unwrap()), "{chosen}");
-        assert_eq!(Url::parse(&chosen).unwrap().fragment(), url.split_once('#').map(|(_, f)| f));
+        assert!(
+            chosen.starts_with(url.split('#').next().unwrap()),
+            "{chosen}"
+        );
+        assert_eq!(
+            Url::parse(&chosen).unwrap().fragment(),
+            url.split_once('#').map(|(_, f)| f)
+        );
     }
 }
 
@@ -138,7 +172,11 @@ async fn what_is_wrong_with_a_request_is_named() {
 async fn answers_have_their_codes_and_are_final() {
     let core = Core::new();
     for (answer, code, fields) in [
-        (accepted(), 200, vec!["status", "username", "token", "apiEndpoint"]),
+        (
+            accepted(),
+            200,
+            vec!["status", "username", "token", "apiEndpoint"],
+        ),
         (
             json!({ "status": "REFUSED", "reasonId": "R", "message": "no", "code": 200, "key": "x" }),
             403,
@@ -162,18 +200,29 @@ async fn answers_have_their_codes_and_are_final() {
             answer.json().as_object().unwrap().keys().cloned().collect()
         };
         let first = core.post(&path, &answer).await;
-        assert_eq!((first.status, names(&first)), (code, fields.iter().map(|f| f.to_string()).collect()));
+        assert_eq!(
+            (first.status, names(&first)),
+            (code, fields.iter().map(|f| f.to_string()).collect())
+        );
         let polled = core.get(&path).await;
         assert_eq!((polled.status, &polled.text), (code, &first.text));
         assert_eq!(polled.header("location"), None);
         let again = core.post(&path, &answer).await;
-        assert_eq!((again.status, &again.text), (code, &first.text), "the same answer again");
+        assert_eq!(
+            (again.status, &again.text),
+            (code, &first.text),
+            "the same answer again"
+        );
 
         let mut other = accepted();
         other["token"] = json!("another");
         let other = core.post(&path, &other).await;
         assert_eq!(other.error(), error(400, "invalid-operation"));
-        assert_eq!(core.get(&path).await.text, first.text, "the first answer stands");
+        assert_eq!(
+            core.get(&path).await.text,
+            first.text,
+            "the first answer stands"
+        );
     }
 }
 
@@ -215,7 +264,11 @@ async fn keys_that_are_none_are_unknown() {
         "aaaaaaaaaaaaaaa%00",
     ] {
         let path = format!("/reg/access/{key}");
-        assert_eq!(core.get(&path).await.error(), error(400, "unknown-access-key"), "{key}");
+        assert_eq!(
+            core.get(&path).await.error(),
+            error(400, "unknown-access-key"),
+            "{key}"
+        );
         let answer = core.post(&path, &accepted()).await;
         assert_eq!(answer.error(), error(400, "unknown-access-key"), "{key}");
     }
@@ -233,12 +286,18 @@ async fn keys_that_are_none_are_unknown() {
 
 #[tokio::test]
 async fn with_a_domain_the_urls_are_names() {
-    let core = Core::of(Wanted { domain: Some("pryv.test"), ..Wanted::default() });
+    let core = Core::of(Wanted {
+        domain: Some("pryv.test"),
+        ..Wanted::default()
+    });
     let request = http::Request::post("/access")
         .header("host", "access.pryv.test")
         .header("content-type", "application/json");
     let answer = core.ask(request, wish().to_string()).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
     let url = answer.json()["authUrl"].as_str().unwrap().to_owned();
-    assert!(url.contains("serviceInfo=https%3A%2F%2Freg.pryv.test%2Fservice%2Finfo"), "{url}");
+    assert!(
+        url.contains("serviceInfo=https%3A%2F%2Freg.pryv.test%2Fservice%2Finfo"),
+        "{url}"
+    );
 }

@@ -26,20 +26,34 @@ async fn without_the_key_nothing_is_there() {
         ("GET", "/reg/admin/invitations", true),
         ("GET", "/reg/admin/invitations/post?count=1", true),
     ] {
-        for key in [None, Some(""), Some("wrong"), Some("peer-admin-keyX"), Some("Bearer peer-admin-key")]
-        {
+        for key in [
+            None,
+            Some(""),
+            Some("wrong"),
+            Some("peer-admin-keyX"),
+            Some("Bearer peer-admin-key"),
+        ] {
             let mut request = Request::builder().method(method).uri(path);
             if let Some(key) = key {
                 request = request.header("authorization", key);
             }
             let answer = core.ask(request, Body::empty()).await;
-            assert_eq!(answer.error(), error(404, "unknown-resource"), "{path} {key:?}");
+            assert_eq!(
+                answer.error(),
+                error(404, "unknown-resource"),
+                "{path} {key:?}"
+            );
             assert_eq!(answer.json().get("meta").is_none(), plain, "{path}");
         }
-        let query = Request::builder().method(method).uri(format!("{path}?auth={ADMIN}"));
+        let query = Request::builder()
+            .method(method)
+            .uri(format!("{path}?auth={ADMIN}"));
         assert_eq!(core.ask(query, Body::empty()).await.status, 404, "{path}");
     }
-    for request in [Request::post("/reg/records"), Request::delete("/reg/records/x")] {
+    for request in [
+        Request::post("/reg/records"),
+        Request::delete("/reg/records/x"),
+    ] {
         let answer = core.ask(request, Body::empty()).await;
         assert_eq!(answer.error(), error(403, "forbidden"));
     }
@@ -54,7 +68,10 @@ async fn users_are_listed_by_core() {
     core.fake.add_elsewhere("bobby");
     let names = |body: &Value| -> Vec<String> {
         let users = body["users"].as_array().unwrap();
-        users.iter().map(|user| user["username"].as_str().unwrap().to_owned()).collect()
+        users
+            .iter()
+            .map(|user| user["username"].as_str().unwrap().to_owned())
+            .collect()
     };
     let all = core.get_as(ADMIN, "/system/admin/users").await.json();
     assert_eq!(names(&all), ["samplebeta1", "samplebeta2", "samplebeta3"]);
@@ -62,33 +79,62 @@ async fn users_are_listed_by_core() {
     assert_eq!(all["users"][0]["language"], "en");
     assert_eq!(all["users"][0]["core"], "core-a");
     assert!(all["meta"].is_object());
-    let page = core.get_as(ADMIN, "/system/admin/users?limit=1&after=samplebeta1").await.json();
+    let page = core
+        .get_as(ADMIN, "/system/admin/users?limit=1&after=samplebeta1")
+        .await
+        .json();
     assert_eq!(names(&page), ["samplebeta2"]);
     for query in ["limit=x", "limit=-1", "limit=1.5", "after=!"] {
-        let answer = core.get_as(ADMIN, &format!("/system/admin/users?{query}")).await;
+        let answer = core
+            .get_as(ADMIN, &format!("/system/admin/users?{query}"))
+            .await;
         assert_eq!(answer.error(), error(400, "invalid-parameters"), "{query}");
     }
 
     for (server, expected) in [
         ("core-b", vec!["bobby"]),
         ("core-b.test", vec!["bobby"]),
-        ("127.0.0.1", vec!["samplebeta1", "samplebeta2", "samplebeta3"]),
-        ("http", vec!["samplebeta1", "samplebeta2", "samplebeta3", "bobby"]),
+        (
+            "127.0.0.1",
+            vec!["samplebeta1", "samplebeta2", "samplebeta3"],
+        ),
+        (
+            "http",
+            vec!["samplebeta1", "samplebeta2", "samplebeta3", "bobby"],
+        ),
         ("nowhere", vec![]),
     ] {
         let path = format!("/reg/admin/servers/{server}/users");
-        assert_eq!(names(&core.get_as(ADMIN, &path).await.json()), expected, "{server}");
+        assert_eq!(
+            names(&core.get_as(ADMIN, &path).await.json()),
+            expected,
+            "{server}"
+        );
     }
-    let one = core.get_as(ADMIN, "/reg/admin/users/SampleBeta1").await.json();
-    assert_eq!((&one["username"], &one["appId"]), (&json!("samplebeta1"), &json!("sample-app")));
+    let one = core
+        .get_as(ADMIN, "/reg/admin/users/SampleBeta1")
+        .await
+        .json();
+    assert_eq!(
+        (&one["username"], &one["appId"]),
+        (&json!("samplebeta1"), &json!("sample-app"))
+    );
     assert!(one.get("email").is_none());
     let none = core.get_as(ADMIN, "/reg/admin/users/nobody-here").await;
     assert_eq!(none.error(), error(404, "unknown-resource"));
 
     core.fake.down.store(true, Ordering::SeqCst);
-    for path in ["/system/admin/users", "/reg/admin/servers/core-a/users", "/reg/admin/invitations"] {
+    for path in [
+        "/system/admin/users",
+        "/reg/admin/servers/core-a/users",
+        "/reg/admin/invitations",
+    ] {
         let answer = core.get_as(ADMIN, path).await;
-        assert_eq!(answer.error(), error(503, "api-unavailable"), "not an answer that is cut off");
+        assert_eq!(
+            answer.error(),
+            error(503, "api-unavailable"),
+            "not an answer that is cut off"
+        );
     }
 }
 
@@ -98,7 +144,10 @@ async fn a_long_list_comes_in_pages() {
     for n in 0..2_345 {
         core.fake.add_elsewhere(&format!("user-{n:05}"));
     }
-    let answer = core.get_as(ADMIN, "/reg/admin/servers/core-b/users").await.json();
+    let answer = core
+        .get_as(ADMIN, "/reg/admin/servers/core-b/users")
+        .await
+        .json();
     let users = answer["users"].as_array().unwrap();
     assert_eq!(users.len(), 2_345);
     assert_eq!(users[2_344], json!({ "username": "user-02344" }));
@@ -113,33 +162,62 @@ async fn cores_are_listed() {
         { "id": "core-a", "url": HERE, "hosting": null, "available": true, "userCount": 1 },
         { "id": "core-b", "url": THERE, "hosting": "europe", "available": false, "userCount": 1 },
     ]);
-    assert_eq!(core.get_as(ADMIN, "/system/admin/cores").await.json()["cores"], cores);
+    assert_eq!(
+        core.get_as(ADMIN, "/system/admin/cores").await.json()["cores"],
+        cores
+    );
     let status = core.get_as(ADMIN, "/system/status").await.json()["status"].clone();
     assert_eq!((&status["core"], &status["cores"]), (&cores[0], &cores));
     let servers = core.get_as(ADMIN, "/reg/admin/servers").await.json();
-    assert_eq!(servers, json!({ "servers": { HERE: { "userCount": 1 }, THERE: { "userCount": 1 } } }));
-    let rename = core.get_as(ADMIN, "/reg/admin/servers/core-a/rename/core-b").await;
+    assert_eq!(
+        servers,
+        json!({ "servers": { HERE: { "userCount": 1 }, THERE: { "userCount": 1 } } })
+    );
+    let rename = core
+        .get_as(ADMIN, "/reg/admin/servers/core-a/rename/core-b")
+        .await;
     assert_eq!(rename.error(), error(410, "removed-method"));
 }
 
 #[tokio::test]
 async fn invitations_are_made_and_listed() {
-    let core = Core::of(Wanted { single: true, ..Wanted::default() });
-    let made = core.get_as(ADMIN, "/reg/admin/invitations/post?count=2&message=hello+you").await.json();
+    let core = Core::of(Wanted {
+        single: true,
+        ..Wanted::default()
+    });
+    let made = core
+        .get_as(
+            ADMIN,
+            "/reg/admin/invitations/post?count=2&message=hello+you",
+        )
+        .await
+        .json();
     assert_eq!(made["data"].as_array().unwrap().len(), 2);
     assert_eq!(made["data"][0]["description"], "hello you");
     assert!(made["data"][0]["createdAt"].is_i64());
     let body = json!({ "count": 1, "message": "more" });
-    let posted = core.post_as(ADMIN, "/system/admin/invitations", &body).await;
-    assert_eq!((posted.status, posted.json()["invitations"].as_array().unwrap().len()), (201, 1));
+    let posted = core
+        .post_as(ADMIN, "/system/admin/invitations", &body)
+        .await;
+    assert_eq!(
+        (
+            posted.status,
+            posted.json()["invitations"].as_array().unwrap().len()
+        ),
+        (201, 1)
+    );
     let listed = core.get_as(ADMIN, "/reg/admin/invitations").await.json();
     assert_eq!(listed["invitations"].as_array().unwrap().len(), 3);
     for query in ["count=0", "count=1001", "count=x", "count=1.5", "count=-1"] {
-        let answer = core.get_as(ADMIN, &format!("/reg/admin/invitations/post?{query}")).await;
+        let answer = core
+            .get_as(ADMIN, &format!("/reg/admin/invitations/post?{query}"))
+            .await;
         assert_eq!(answer.error(), error(400, "invalid-parameters"), "{query}");
     }
     for body in [json!({ "count": "1" }), json!({ "message": 1 }), json!([])] {
-        let answer = core.post_as(ADMIN, "/system/admin/invitations", &body).await;
+        let answer = core
+            .post_as(ADMIN, "/system/admin/invitations", &body)
+            .await;
         assert_eq!(answer.status, 400, "{body}");
     }
 }
@@ -159,7 +237,10 @@ async fn records_are_checked_and_kept() {
     let answer = put(json!("_acme-challenge.Site"), records.clone()).await;
     assert_eq!(
         (answer.status, answer.json()),
-        (200, json!({ "subdomain": "_acme-challenge.site", "records": records, "status": "ok" }))
+        (
+            200,
+            json!({ "subdomain": "_acme-challenge.site", "records": records, "status": "ok" })
+        )
     );
     assert_eq!(
         core.fake.records("_acme-challenge.site"),
@@ -171,7 +252,12 @@ async fn records_are_checked_and_kept() {
             caa: vec![(0, "issue".to_owned(), "ca.test".to_owned())],
         })
     );
-    assert_eq!(put(json!("alias"), json!({ "cname": "target.test." })).await.status, 200);
+    assert_eq!(
+        put(json!("alias"), json!({ "cname": "target.test." }))
+            .await
+            .status,
+        200
+    );
 
     for (subdomain, records) in [
         (json!(1), json!({ "a": "10.0.0.1" })),
@@ -188,21 +274,38 @@ async fn records_are_checked_and_kept() {
         (json!("ok"), json!({ "cname": "bad name" })),
         (json!("ok"), json!({ "cname": "x.test", "a": "10.0.0.1" })),
         (json!("ok"), json!({ "caa": [{ "tag": "", "value": "x" }] })),
-        (json!("ok"), json!({ "caa": [{ "flags": 300, "tag": "issue", "value": "x" }] })),
+        (
+            json!("ok"),
+            json!({ "caa": [{ "flags": 300, "tag": "issue", "value": "x" }] }),
+        ),
         (json!("ok"), json!({ "txt": vec!["x"; 51] })),
     ] {
         let answer = put(subdomain.clone(), records.clone()).await;
-        assert_eq!(answer.error(), error(400, "invalid-parameters"), "{subdomain} {records}");
+        assert_eq!(
+            answer.error(),
+            error(400, "invalid-parameters"),
+            "{subdomain} {records}"
+        );
         assert!(answer.json().get("meta").is_none());
     }
     let taken = put(json!("bobby"), json!({ "a": "10.0.0.1" })).await;
     assert_eq!(taken.error(), error(409, "item-already-exists"));
 
     let delete = async |label: &str| {
-        let request = Request::delete(format!("/reg/records/{label}")).header("authorization", ADMIN);
+        let request =
+            Request::delete(format!("/reg/records/{label}")).header("authorization", ADMIN);
         core.ask(request, Body::empty()).await
     };
-    assert_eq!(delete("alias").await.json(), json!({ "subdomain": "alias", "status": "deleted" }));
-    assert_eq!(delete("alias").await.error(), error(404, "unknown-resource"));
-    assert_eq!(delete("x%20y").await.error(), error(400, "invalid-parameters"));
+    assert_eq!(
+        delete("alias").await.json(),
+        json!({ "subdomain": "alias", "status": "deleted" })
+    );
+    assert_eq!(
+        delete("alias").await.error(),
+        error(404, "unknown-resource")
+    );
+    assert_eq!(
+        delete("x%20y").await.error(),
+        error(400, "invalid-parameters")
+    );
 }

@@ -23,12 +23,20 @@ async fn names_are_taken_reserved_or_free() {
         ("sandbox", true, Some("RESERVED_USER_NAME")),
     ] {
         let answer = core.get(&format!("/reg/{name}/check_username")).await;
-        assert_eq!((answer.status, &answer.json()["reserved"]), (200, &json!(reserved)), "{name}");
+        assert_eq!(
+            (answer.status, &answer.json()["reserved"]),
+            (200, &json!(reserved)),
+            "{name}"
+        );
         assert_eq!(answer.json()["reason"].as_str(), reason, "{name}");
     }
     for name in ["bob", "a_b_c_d", "-alice", "%C3%A9l%C3%A9onore"] {
         let answer = core.get(&format!("/reg/{name}/check_username")).await;
-        assert_eq!(answer.error(), error(400, "invalid-parameters-format"), "{name}");
+        assert_eq!(
+            answer.error(),
+            error(400, "invalid-parameters-format"),
+            "{name}"
+        );
         assert_eq!(answer.json()["error"]["data"][0]["path"], "#/username");
     }
 }
@@ -38,12 +46,20 @@ async fn addresses_are_taken_or_free() {
     let core = Core::new();
     core.register("samplebeta1").await;
     let free = core.get("/reg/nobody@example.com/check_email").await;
-    assert_eq!((free.status, &free.json()["reserved"]), (200, &json!(false)));
-    for path in ["/reg/samplebeta1@example.com/check_email", "/reg/SampleBeta1%40Example.com/check_email"]
-    {
+    assert_eq!(
+        (free.status, &free.json()["reserved"]),
+        (200, &json!(false))
+    );
+    for path in [
+        "/reg/samplebeta1@example.com/check_email",
+        "/reg/SampleBeta1%40Example.com/check_email",
+    ] {
         let taken = core.get(path).await;
         assert_eq!(taken.error(), error(409, "item-already-exists"));
-        assert_eq!(taken.json()["error"]["data"], json!({ "email": "samplebeta1@example.com" }));
+        assert_eq!(
+            taken.json()["error"]["data"],
+            json!({ "email": "samplebeta1@example.com" })
+        );
     }
     let bad = core.get("/reg/nonsense/check_email").await;
     assert_eq!(bad.error(), error(400, "invalid-parameters-format"));
@@ -67,31 +83,51 @@ async fn cores_are_found_without_telling_addresses() {
     }
     for query in ["", "username=a&email=b", "other=1"] {
         let answer = core.get(&format!("/reg/cores?{query}")).await;
-        assert_eq!(answer.error(), error(400, "invalid-parameters-format"), "{query}");
+        assert_eq!(
+            answer.error(),
+            error(400, "invalid-parameters-format"),
+            "{query}"
+        );
     }
     for query in ["username=nobody-here", "username=%20", "username=a/b"] {
         let answer = core.get(&format!("/reg/cores?{query}")).await;
         assert_eq!(answer.error(), error(404, "unknown-resource"), "{query}");
     }
 
-    let single = Core::of(Wanted { single: true, ..Wanted::default() });
+    let single = Core::of(Wanted {
+        single: true,
+        ..Wanted::default()
+    });
     single.register("samplebeta1").await;
     let answer = single.get("/reg/cores?username=samplebeta1").await;
     assert_eq!(answer.json()["core"]["url"], format!("{HERE}samplebeta1/"));
     let answer = single.get("/reg/cores?email=samplebeta1@example.com").await;
-    assert_eq!(answer.json()["core"]["url"], HERE, "an address is not told to be known");
+    assert_eq!(
+        answer.json()["core"]["url"],
+        HERE,
+        "an address is not told to be known"
+    );
 }
 
 #[tokio::test]
 async fn servers_have_a_slash_where_there_are_many() {
     for (single, url) in [(false, HERE), (true, HERE.trim_end_matches('/'))] {
-        let core = Core::of(Wanted { single, ..Wanted::default() });
+        let core = Core::of(Wanted {
+            single,
+            ..Wanted::default()
+        });
         core.register("samplebeta1").await;
         let answer = core.post("/reg/SampleBeta1/server", &json!({})).await;
-        assert_eq!(answer.json(), json!({ "server": url, "alias": "samplebeta1" }));
+        assert_eq!(
+            answer.json(),
+            json!({ "server": url, "alias": "samplebeta1" })
+        );
         let answer = core.get("/reg/samplebeta1/server").await;
         assert_eq!(answer.status, 302);
-        assert_eq!(answer.header("location").unwrap(), format!("{url}?username=samplebeta1"));
+        assert_eq!(
+            answer.header("location").unwrap(),
+            format!("{url}?username=samplebeta1")
+        );
         for name in ["nobody-here", "x", "a b"] {
             let name = name.replace(' ', "%20");
             let path = format!("/reg/{name}/server");
@@ -122,7 +158,10 @@ async fn addresses_lead_to_names() {
 async fn hostings_show_what_is_available() {
     let default = Core::new().get("/reg/hostings").await.json();
     let hosting = &default["regions"]["default"]["zones"]["default"]["hostings"]["default"];
-    assert_eq!(*hosting, json!({ "name": "Default", "available": true, "availableCore": HERE }));
+    assert_eq!(
+        *hosting,
+        json!({ "name": "Default", "available": true, "availableCore": HERE })
+    );
 
     let tree = json!({ "eu": { "name": "Europe", "localizedName": { "fr": "Europe" }, "zones": {
         "ch": { "name": "Switzerland", "hostings": {
@@ -133,8 +172,13 @@ async fn hostings_show_what_is_available() {
         } },
         "empty": { "name": "Empty" },
     } }, "odd": [] });
-    let Value::Object(regions) = tree else { panic!("an object") };
-    let core = Core::of(Wanted { hosting_regions: Some(regions), ..Wanted::default() });
+    let Value::Object(regions) = tree else {
+        panic!("an object")
+    };
+    let core = Core::of(Wanted {
+        hosting_regions: Some(regions),
+        ..Wanted::default()
+    });
     let shown = core.get("/reg/hostings").await.json();
     let eu = &shown["regions"]["eu"];
     assert_eq!(eu["localizedName"], json!({ "fr": "Europe" }));
@@ -156,7 +200,10 @@ async fn hostings_show_what_is_available() {
 
 #[tokio::test]
 async fn questions_are_limited_and_doubt_is_told() {
-    let rule = RateRule { burst: 1, per_second: 0.001 };
+    let rule = RateRule {
+        burst: 1,
+        per_second: 0.001,
+    };
     let rates = BTreeMap::from([(Rate::Lookup, rule)]);
     for path in [
         "/reg/alice/check_username",
@@ -166,12 +213,19 @@ async fn questions_are_limited_and_doubt_is_told() {
         "/reg/a@b.c/username",
         "/reg/alice/server",
     ] {
-        let core = Core::of(Wanted { rates: rates.clone(), ..Wanted::default() });
+        let core = Core::of(Wanted {
+            rates: rates.clone(),
+            ..Wanted::default()
+        });
         core.fake.down.store(true, Ordering::SeqCst);
         let answer = core.get(path).await;
         assert_eq!(answer.error(), error(503, "api-unavailable"), "{path}");
         assert_eq!(answer.header("retry-after"), Some("2"), "{path}");
-        assert_eq!(core.get(path).await.error(), error(429, "too-many-requests"), "{path}");
+        assert_eq!(
+            core.get(path).await.error(),
+            error(429, "too-many-requests"),
+            "{path}"
+        );
     }
 }
 
@@ -180,16 +234,28 @@ async fn apps_and_invitations() {
     let Value::Object(app) = json!({ "id": "my-app", "displayName": "Mine" }) else {
         panic!("an object")
     };
-    let core = Core::of(Wanted { apps: vec![app.clone()], ..Wanted::default() });
+    let core = Core::of(Wanted {
+        apps: vec![app.clone()],
+        ..Wanted::default()
+    });
     for prefix in ["", "/reg"] {
-        assert_eq!(core.get(&format!("{prefix}/apps")).await.json(), json!({ "apps": [app] }));
-        assert_eq!(core.get(&format!("{prefix}/apps/my-app")).await.json(), json!({ "app": app }));
+        assert_eq!(
+            core.get(&format!("{prefix}/apps")).await.json(),
+            json!({ "apps": [app] })
+        );
+        assert_eq!(
+            core.get(&format!("{prefix}/apps/my-app")).await.json(),
+            json!({ "app": app })
+        );
         let answer = core.get(&format!("{prefix}/apps/other")).await;
         assert_eq!(answer.error(), error(404, "unknown-resource"));
     }
     core.fake.invite("good", None);
     core.fake.invite("used", Some("somebody"));
-    for path in ["/access/invitationtoken/check", "/reg/access/invitationtoken/check"] {
+    for path in [
+        "/access/invitationtoken/check",
+        "/reg/access/invitationtoken/check",
+    ] {
         for (body, expected) in [
             (json!({ "invitationtoken": "good" }), "true"),
             (json!({ "invitationToken": "good" }), "true"),
@@ -198,8 +264,15 @@ async fn apps_and_invitations() {
             (json!({}), "false"),
         ] {
             let answer = core.post(path, &body).await;
-            assert_eq!((answer.status, answer.text.as_str()), (200, expected), "{body}");
-            assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+            assert_eq!(
+                (answer.status, answer.text.as_str()),
+                (200, expected),
+                "{body}"
+            );
+            assert_eq!(
+                answer.header("content-type"),
+                Some("text/plain; charset=utf-8")
+            );
         }
     }
 }

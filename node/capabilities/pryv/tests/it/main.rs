@@ -1,6 +1,12 @@
 //! The Pryv API over the whole request path, in process: real kernel on the memory engine, a
 //! platform that is a map.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail the test that uses them"
+)]
+
 mod access_requests;
 mod admin;
 mod golden;

@@ -12,17 +12,27 @@ use crate::support::{Core, HERE, Wanted, error, registration};
 #[tokio::test]
 async fn a_user_is_made_and_can_be_used_at_once() {
     let core = Core::new();
-    for (path, name) in
-        [("/users", "alice"), ("/reg/users", "bobby"), ("//reg//users/", "carol"), ("/users/", "david")]
-    {
+    for (path, name) in [
+        ("/users", "alice"),
+        ("/reg/users", "bobby"),
+        ("//reg//users/", "carol"),
+        ("/users/", "david"),
+    ] {
         let answer = core.post(path, &registration(name)).await;
         assert_eq!(answer.status, 201, "{path} {}", answer.text);
         assert_eq!(answer.json()["username"], name);
         let endpoint = answer.json()["apiEndpoint"].as_str().unwrap().to_owned();
-        let (token, rest) = endpoint.strip_prefix("http://").unwrap().split_once('@').unwrap();
+        let (token, rest) = endpoint
+            .strip_prefix("http://")
+            .unwrap()
+            .split_once('@')
+            .unwrap();
         assert_eq!(format!("http://{rest}"), format!("{HERE}{name}/"));
         let info = core.get_as(token, &format!("/{name}/access-info")).await;
-        assert_eq!((info.status, &info.json()["type"]), (200, &json!("personal")));
+        assert_eq!(
+            (info.status, &info.json()["type"]),
+            (200, &json!("personal"))
+        );
     }
 }
 
@@ -49,13 +59,21 @@ async fn every_fault_is_named() {
         ("language", json!("toolong"), "language-invalid"),
         ("referer", json!("x".repeat(100)), "referer-invalid"),
         ("invitationToken", json!(3), "invitationToken-invalid"),
-        ("invitationToken", json!("x".repeat(301)), "invitationToken-invalid"),
+        (
+            "invitationToken",
+            json!("x".repeat(301)),
+            "invitationToken-invalid",
+        ),
         ("hosting", json!("x".repeat(301)), "hosting-invalid"),
     ] {
         let mut body = registration("samplebeta1");
         body[field] = value;
         let answer = core.post("/users", &body).await;
-        assert_eq!(answer.error(), error(400, "invalid-parameters-format"), "{field}");
+        assert_eq!(
+            answer.error(),
+            error(400, "invalid-parameters-format"),
+            "{field}"
+        );
         let data = answer.json()["error"]["data"].clone();
         assert_eq!(data[0]["code"], code, "{data}");
         assert_eq!(data[0]["path"], format!("#/{field}"));
@@ -87,9 +105,19 @@ async fn conflicts_come_together() {
     let mut body = registration("another1");
     body["email"] = json!("SampleBeta1@Example.com");
     let one = core.post("/users", &body).await;
-    assert_eq!(one.json()["error"]["data"], json!({ "email": "samplebeta1@example.com" }));
+    assert_eq!(
+        one.json()["error"]["data"],
+        json!({ "email": "samplebeta1@example.com" })
+    );
 
-    for name in ["admin", "pryvtest", "core-b", "sandbox", "r-12345678", "system"] {
+    for name in [
+        "admin",
+        "pryvtest",
+        "core-b",
+        "sandbox",
+        "r-12345678",
+        "system",
+    ] {
         let answer = core.post("/users", &registration(name)).await;
         assert_eq!(answer.error(), error(409, "item-already-exists"), "{name}");
         assert_eq!(answer.json()["error"]["data"], json!({ "username": name }));
@@ -112,7 +140,10 @@ async fn what_the_platform_refuses_is_told() {
     body["hosting"] = json!("nowhere");
     let answer = core.post("/users", &body).await;
     assert_eq!(answer.error(), error(400, "unknown-referenced-resource"));
-    assert_eq!(answer.json()["error"]["data"], json!({ "hosting": "nowhere" }));
+    assert_eq!(
+        answer.json()["error"]["data"],
+        json!({ "hosting": "nowhere" })
+    );
 
     core.fake.down.store(true, Ordering::SeqCst);
     let answer = core.post("/users", &registration("samplebeta1")).await;
@@ -122,7 +153,10 @@ async fn what_the_platform_refuses_is_told() {
 
 #[tokio::test]
 async fn too_many_registrations_are_slowed_down() {
-    let rule = RateRule { burst: 2, per_second: 0.001 };
+    let rule = RateRule {
+        burst: 2,
+        per_second: 0.001,
+    };
     let core = Core::of(Wanted {
         rates: BTreeMap::from([(Rate::Registration, rule)]),
         ..Wanted::default()
@@ -138,7 +172,8 @@ async fn too_many_registrations_are_slowed_down() {
 #[tokio::test]
 async fn a_form_registers_too() {
     let core = Core::new();
-    let request = Request::post("/users").header("content-type", "application/x-www-form-urlencoded");
+    let request =
+        Request::post("/users").header("content-type", "application/x-www-form-urlencoded");
     let form = "username=samplebeta1&password=sample-pass-1&email=a%40example.com&appId=sample-app";
     let answer = core.ask(request, form).await;
     assert_eq!(answer.status, 201, "{}", answer.text);

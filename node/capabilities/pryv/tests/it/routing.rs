@@ -55,7 +55,11 @@ async fn wrong_core_covers_everything_of_a_user() {
         ("OPTIONS", "/bobby/events", 200),
     ] {
         let request = Request::builder().method(method).uri(path);
-        assert_eq!(core.ask(request, Body::empty()).await.status, status, "{method} {path}");
+        assert_eq!(
+            core.ask(request, Body::empty()).await.status,
+            status,
+            "{method} {path}"
+        );
     }
 }
 
@@ -65,13 +69,23 @@ async fn every_answer_has_the_common_headers() {
     let token = core.register("samplebeta1").await;
     core.fake.add_elsewhere("bobby");
     for path in [
-        "/", "/reg/service/info", "/reg/nosuch", "/system/status", "/reg/access/nosuchkey", "/apps/x",
-        "/bobby/events", "/samplebeta1/events", "/samplebeta1/events?nosuch=1", "/samplebeta1/nosuch",
-        "/nosuchuser/events", "/reg/samplebeta1/server",
+        "/",
+        "/reg/service/info",
+        "/reg/nosuch",
+        "/system/status",
+        "/reg/access/nosuchkey",
+        "/apps/x",
+        "/bobby/events",
+        "/samplebeta1/events",
+        "/samplebeta1/events?nosuch=1",
+        "/samplebeta1/nosuch",
+        "/nosuchuser/events",
+        "/reg/samplebeta1/server",
     ] {
         for token in ["", token.as_str()] {
-            let request =
-                Request::get(path).header("origin", "https://o.test").header("authorization", token);
+            let request = Request::get(path)
+                .header("origin", "https://o.test")
+                .header("authorization", token);
             let answer = core.ask(request, Body::empty()).await;
             for (name, value) in [
                 ("access-control-allow-origin", "https://o.test"),
@@ -96,8 +110,15 @@ async fn roots_greet() {
         for accept in ["text/plain", "text/html,application/json;q=0.9"] {
             let request = Request::get(path).header("accept", accept);
             let answer = core.ask(request, Body::empty()).await;
-            assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
-            assert!(answer.text.starts_with("# Cheers from the Pryv API!"), "{}", answer.text);
+            assert_eq!(
+                answer.header("content-type"),
+                Some("text/html; charset=utf-8")
+            );
+            assert!(
+                answer.text.starts_with("# Cheers from the Pryv API!"),
+                "{}",
+                answer.text
+            );
         }
     }
 }
@@ -117,7 +138,10 @@ async fn service_info_stands_in_many_places() {
         assert_eq!(info["api"], "http://127.0.0.1:3000/{username}/", "{path}");
         assert_eq!(info["register"], "http://127.0.0.1:3000/reg/");
         assert_eq!(info["access"], "http://127.0.0.1:3000/reg/access/");
-        assert_eq!(info["assets"]["definitions"], "http://127.0.0.1:3000/www/assets/index.json");
+        assert_eq!(
+            info["assets"]["definitions"],
+            "http://127.0.0.1:3000/www/assets/index.json"
+        );
         assert_eq!(info["features"]["noHF"], true);
         assert_eq!(info["version"], "2.0.0");
         assert_eq!(info["serial"], info["meta"]["serial"]);
@@ -126,7 +150,10 @@ async fn service_info_stands_in_many_places() {
 
 #[tokio::test]
 async fn names_lead_to_users_and_registration() {
-    let core = Core::of(Wanted { domain: Some("pryv.test"), ..Wanted::default() });
+    let core = Core::of(Wanted {
+        domain: Some("pryv.test"),
+        ..Wanted::default()
+    });
     let at = async |method: &str, host: &str, path: &str, body: String| {
         let request = Request::builder()
             .method(method)
@@ -159,12 +186,19 @@ async fn names_lead_to_users_and_registration() {
         ("pryv.test", "/service/info", 200),
         ("samplebeta1.pryv.test", "/reg/hostings", 200),
     ] {
-        assert_eq!(at("GET", host, path, none()).await.status, status, "{host} {path}");
+        assert_eq!(
+            at("GET", host, path, none()).await.status,
+            status,
+            "{host} {path}"
+        );
     }
     let batch = at("POST", "bobby.pryv.test", "/", "[]".to_owned()).await;
     assert_eq!(batch.error(), error(421, "wrong-core"));
     let server = at("POST", "reg.pryv.test", "/bobby/server", "{}".to_owned()).await;
-    assert_eq!(server.json(), json!({ "server": THERE, "alias": "bobby.pryv.test" }));
+    assert_eq!(
+        server.json(),
+        json!({ "server": THERE, "alias": "bobby.pryv.test" })
+    );
 }
 
 #[tokio::test]
@@ -187,18 +221,31 @@ async fn unknown_routes_and_methods_are_not_found() {
         ("PATCH", "/samplebeta1"),
         ("GET", "/samplebeta1/auth/login"),
     ] {
-        let request =
-            Request::builder().method(method).uri(path).header("authorization", token.as_str());
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", token.as_str());
         let answer = core.ask(request, Body::empty()).await;
-        assert_eq!(answer.error(), error(404, "unknown-resource"), "{method} {path}");
+        assert_eq!(
+            answer.error(),
+            error(404, "unknown-resource"),
+            "{method} {path}"
+        );
         assert!(answer.json()["meta"].is_object(), "{method} {path}");
     }
     for path in ["/samplebeta1/auth/who-am-i", "/samplebeta1/auth/who-am-i/"] {
         assert_eq!(core.get(path).await.error(), error(410, "removed-method"));
     }
-    for path in
-        ["/samplebeta1/events/start", "/samplebeta1/events/stop", "/reg/username/check", "/reg/email/check"]
-    {
-        assert_eq!(core.post(path, &json!({})).await.error(), error(410, "removed-method"), "{path}");
+    for path in [
+        "/samplebeta1/events/start",
+        "/samplebeta1/events/stop",
+        "/reg/username/check",
+        "/reg/email/check",
+    ] {
+        assert_eq!(
+            core.post(path, &json!({})).await.error(),
+            error(410, "removed-method"),
+            "{path}"
+        );
     }
 }

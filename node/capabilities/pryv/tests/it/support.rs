@@ -72,8 +72,14 @@ impl Fake {
             url: if here { HERE } else { THERE }.to_owned(),
             hosting: (!here).then(|| "europe".to_owned()),
             available: here,
-            users: u64::try_from(users.users.values().filter(|u| u.core.as_str() == name).count())
-                .unwrap(),
+            users: u64::try_from(
+                users
+                    .users
+                    .values()
+                    .filter(|u| u.core.as_str() == name)
+                    .count(),
+            )
+            .unwrap(),
         }
     }
 
@@ -90,7 +96,11 @@ impl Fake {
             unique: BTreeMap::from([("email".to_owned(), format!("{name}@example.com"))]),
             indexed: BTreeMap::from([("language".to_owned(), "en".to_owned())]),
         };
-        self.state.lock().unwrap().users.insert(name.to_owned(), user);
+        self.state
+            .lock()
+            .unwrap()
+            .users
+            .insert(name.to_owned(), user);
     }
 
     pub(crate) fn records(&self, label: &str) -> Option<Records> {
@@ -119,9 +129,14 @@ impl Directory for Fake {
         let state = self.state.lock().unwrap();
         let user = state.users.get(username)?;
         Some(if user.core.as_str() == "core-b" {
-            Home::Elsewhere { core_url: THERE.to_owned() }
+            Home::Elsewhere {
+                core_url: THERE.to_owned(),
+            }
         } else {
-            Home::Here { user: user.id.clone(), username: user.username.clone() }
+            Home::Here {
+                user: user.id.clone(),
+                username: user.username.clone(),
+            }
         })
     }
 
@@ -138,7 +153,10 @@ impl Platform for Fake {
         if registration.hosting.as_deref() == Some("nowhere") {
             return Err(RegisterError::UnknownHosting("nowhere".to_owned()));
         }
-        if !self.invitation_valid(registration.invitation.as_deref().unwrap_or("")).await? {
+        if !self
+            .invitation_valid(registration.invitation.as_deref().unwrap_or(""))
+            .await?
+        {
             return Err(RegisterError::InvalidInvitation);
         }
         let name = registration.username.clone();
@@ -150,7 +168,11 @@ impl Platform for Fake {
                 taken.insert("username".to_owned(), name.to_string());
             }
             let email = registration.email.as_str();
-            if state.users.values().any(|u| u.unique.get("email").is_some_and(|e| e == email)) {
+            if state
+                .users
+                .values()
+                .any(|u| u.unique.get("email").is_some_and(|e| e == email))
+            {
                 taken.insert("email".to_owned(), email.to_owned());
             }
             if !taken.is_empty() {
@@ -165,26 +187,45 @@ impl Platform for Fake {
                 indexed: BTreeMap::from([
                     ("language".to_owned(), registration.language.clone()),
                     ("appId".to_owned(), registration.app.clone()),
-                    ("invitationToken".to_owned(), optional(&registration.invitation)),
+                    (
+                        "invitationToken".to_owned(),
+                        optional(&registration.invitation),
+                    ),
                     ("referer".to_owned(), optional(&registration.referer)),
                 ]),
             };
             state.users.insert(name.to_string(), user);
         }
         let kernel = self.kernel.get().unwrap();
-        let token = kernel.create_account(&id, NewAccount::from(registration)).await.unwrap();
-        Ok(Registered { username: name, token, core_url: HERE.to_owned() })
+        let token = kernel
+            .create_account(&id, NewAccount::from(registration))
+            .await
+            .unwrap();
+        Ok(Registered {
+            username: name,
+            token,
+            core_url: HERE.to_owned(),
+        })
     }
 
     async fn username_taken(&self, username: &Username) -> Result<bool, Unavailable> {
         self.up()?;
-        Ok(self.state.lock().unwrap().users.contains_key(username.as_str()))
+        Ok(self
+            .state
+            .lock()
+            .unwrap()
+            .users
+            .contains_key(username.as_str()))
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<UserInfo>, Unavailable> {
         self.up()?;
         let state = self.state.lock().unwrap();
-        let holds = |user: &&UserInfo| user.unique.get("email").is_some_and(|e| e == email.as_str());
+        let holds = |user: &&UserInfo| {
+            user.unique
+                .get("email")
+                .is_some_and(|e| e == email.as_str())
+        };
         Ok(state.users.values().find(holds).cloned())
     }
 
@@ -257,7 +298,10 @@ impl Platform for Fake {
         self.up()?;
         let state = self.state.lock().unwrap();
         Ok(state.invitations.is_empty()
-            || state.invitations.iter().any(|i| i.id == token && i.consumed_at.is_none()))
+            || state
+                .invitations
+                .iter()
+                .any(|i| i.id == token && i.consumed_at.is_none()))
     }
 
     async fn open_access_request(
@@ -266,14 +310,22 @@ impl Platform for Fake {
         request: AccessRequestState,
     ) -> Result<(), AccessRequestError> {
         self.up()?;
-        self.state.lock().unwrap().requests.insert(key.expose().to_owned(), request);
+        self.state
+            .lock()
+            .unwrap()
+            .requests
+            .insert(key.expose().to_owned(), request);
         Ok(())
     }
 
     async fn access_request(&self, key: &Secret) -> Result<AccessRequestState, AccessRequestError> {
         self.up()?;
         let state = self.state.lock().unwrap();
-        state.requests.get(key.expose()).cloned().ok_or(AccessRequestError::Unknown)
+        state
+            .requests
+            .get(key.expose())
+            .cloned()
+            .ok_or(AccessRequestError::Unknown)
     }
 
     async fn resolve_access_request(
@@ -283,7 +335,10 @@ impl Platform for Fake {
     ) -> Result<(), AccessRequestError> {
         self.up()?;
         let mut state = self.state.lock().unwrap();
-        let present = state.requests.get_mut(key.expose()).ok_or(AccessRequestError::Unknown)?;
+        let present = state
+            .requests
+            .get_mut(key.expose())
+            .ok_or(AccessRequestError::Unknown)?;
         if present.status != "NEED_SIGNIN" {
             return Err(AccessRequestError::AlreadyResolved);
         }
@@ -305,7 +360,9 @@ impl Platform for Fake {
     async fn delete_records(&self, label: &str) -> Result<(), RecordsError> {
         self.up()?;
         let removed = self.state.lock().unwrap().records.remove(label);
-        removed.map(|_| ()).ok_or_else(|| RecordsError::Unknown(label.to_owned()))
+        removed
+            .map(|_| ())
+            .ok_or_else(|| RecordsError::Unknown(label.to_owned()))
     }
 }
 
@@ -314,7 +371,10 @@ struct Ready;
 
 impl Health for Ready {
     fn readiness(&self) -> Readiness {
-        Readiness { ready: true, reasons: Vec::new() }
+        Readiness {
+            ready: true,
+            reasons: Vec::new(),
+        }
     }
 
     fn metrics(&self) -> Option<String> {
@@ -323,25 +383,13 @@ impl Health for Ready {
 }
 
 /// Which platform a test wants.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) domain: Option<&'static str>,
     pub(crate) single: bool,
     pub(crate) rates: BTreeMap<Rate, RateRule>,
     pub(crate) hosting_regions: Option<Map<String, Value>>,
     pub(crate) apps: Vec<Map<String, Value>>,
-}
-
-impl Default for Wanted {
-    fn default() -> Self {
-        Self {
-            domain: None,
-            single: false,
-            rates: BTreeMap::new(),
-            hosting_regions: None,
-            apps: Vec::new(),
-        }
-    }
 }
 
 pub(crate) fn settings(wanted: &Wanted) -> Settings {
@@ -359,8 +407,12 @@ pub(crate) fn settings(wanted: &Wanted) -> Settings {
             adapters: None,
         },
         addressing: match wanted.domain {
-            Some(domain) => Addressing::Domain { domain: domain.to_owned() },
-            None => Addressing::Path { public_url: Url::parse(HERE).unwrap() },
+            Some(domain) => Addressing::Domain {
+                domain: domain.to_owned(),
+            },
+            None => Addressing::Path {
+                public_url: Url::parse(HERE).unwrap(),
+            },
         },
         single_core: wanted.single,
         hosting_regions: wanted.hosting_regions.clone(),
@@ -391,7 +443,10 @@ impl Answer {
     }
 
     pub(crate) fn error(&self) -> (u16, String) {
-        let id = self.json()["error"]["id"].as_str().unwrap_or_default().to_owned();
+        let id = self.json()["error"]["id"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         (self.status, id)
     }
 
@@ -417,7 +472,11 @@ impl Core {
             Arc::new(MemoryEngine::new()),
             Arc::new(MemoryJournal::new()),
             Arc::clone(&clock),
-            Options { writers: 1, readers: 1, ..Options::default() },
+            Options {
+                writers: 1,
+                readers: 1,
+                ..Options::default()
+            },
         )
         .unwrap();
         let kernel = Kernel::new(
@@ -448,7 +507,10 @@ impl Core {
             Arc::new(FixedSite(Arc::new(facts))),
             Arc::clone(&fake) as Arc<dyn Directory>,
             Arc::clone(&clock),
-            Limits { body_bytes_max: 1024 * 1024, ..Limits::default() },
+            Limits {
+                body_bytes_max: 1024 * 1024,
+                ..Limits::default()
+            },
             RateLimits::new(clock, wanted.rates.clone()),
         ));
         let pryv = Pryv::new(
@@ -481,7 +543,11 @@ impl Core {
     }
 
     pub(crate) async fn get_as(&self, token: &str, path: &str) -> Answer {
-        self.ask(Request::get(path).header("authorization", token), Body::empty()).await
+        self.ask(
+            Request::get(path).header("authorization", token),
+            Body::empty(),
+        )
+        .await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
