@@ -104,7 +104,7 @@ until_true() {
     done
 }
 logged() { grep -q -- "$2" "$dir/$1.log"; }
-has_identity() { [ -e "$dir/$1/data/identity.json" ]; }
+has_identity() { [ -e "$dir/$1/data/platform/identity.json" ]; }
 says_empty() { [ "$(curl -fsS -m 2 "http://${http[$1]}/pod-state" 2>/dev/null)" = empty ]; }
 
 # status POD EXPRESSION: over the JSON of `homecore status` on a pod; `live` are its cores but the removed.

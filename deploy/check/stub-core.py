@@ -59,7 +59,7 @@ class Cluster:
 
 
 def identity():
-    return json.loads((DATA / "identity.json").read_text())
+    return json.loads((DATA / "platform" / "identity.json").read_text())
 
 
 def admit(cluster, core, key, http):
@@ -74,7 +74,7 @@ def admit(cluster, core, key, http):
 
 
 def write_identity(cluster, core, node):
-    target = DATA / "identity.json"
+    target = DATA / "platform" / "identity.json"
     target.with_suffix(".tmp").write_text(json.dumps({"cluster": cluster, "core": core, "node": node}))
     target.with_suffix(".tmp").rename(target)
 
@@ -120,7 +120,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def serve(given):
     core = os.environ["HOMECORE__CORE__ID"]
     listen = os.environ.get("HOMECORE__HTTP__LISTEN", "0.0.0.0:3000")
-    if not (DATA / "identity.json").exists():
+    if not (DATA / "platform" / "identity.json").exists():
         if "cluster.found=true" not in given.get("--set", []):
             fail(f"{DATA} holds no core and cluster.found is not set")
         if any(DATA.iterdir()):

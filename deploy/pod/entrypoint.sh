@@ -133,7 +133,7 @@ umask 077
 mkdir -p "$data" 2>/dev/null
 [ -w "$data" ] || die "the volume $data cannot be written by uid $(id -u)"
 
-if [ -e "$data/identity.json" ]; then
+if [ -e "$data/platform/identity.json" ]; then
     log "$id: this volume holds a core, serving"
     exec "$bin" serve
 fi
@@ -214,7 +214,7 @@ homecore-pod: (homecore remove $id) and give this pod a new id (see the runbook 
         [ -n "$say" ] && [ "$say" != "$last" ] && log "$say"
         last=$say
         if join; then
-            [ -e "$data/identity.json" ] || die "homecore join succeeded but left no $data/identity.json"
+            [ -e "$data/platform/identity.json" ] || die "homecore join succeeded but left no $data/platform/identity.json"
             log "$id: joined, serving"
             stop_responder
             exec "$bin" serve

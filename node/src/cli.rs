@@ -3,6 +3,11 @@
 //! Answers go to standard output (one JSON line with `--json`), everything else to standard error.
 //! Exit codes: 0 done, 1 not done (one sentence says why), 2 wrong usage.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "these doc comments are the help texts that people read on a terminal"
+)]
+
 mod check_config;
 mod client;
 mod demo;

@@ -83,7 +83,9 @@ impl Cluster {
 
     /// Whether a node was a member and was removed for good.
     pub(crate) fn was_removed(&self, node: NodeId) -> bool {
-        self.directory().core_by_node(node).is_some_and(|core| core.state == CoreState::Removed)
+        self.directory()
+            .core_by_node(node)
+            .is_some_and(|core| core.state == CoreState::Removed)
     }
 
     /// The platform's secrets.

@@ -71,6 +71,8 @@ pub(crate) struct ClusterConfig {
     pub(crate) engine: homecore_raft::engine::EngineKind,
     pub(crate) join_secret: Option<Secret>,
     pub(crate) dead_after: Duration,
+    /// Platform entries between snapshots.
+    pub(crate) snapshot_every: u64,
 }
 
 /// `[dns]`.
@@ -262,6 +264,11 @@ fn read_cluster(root: &mut reader::Reader) -> ClusterConfig {
         dead_after: Duration::from_secs(u64::from(
             section.number("dead_after_s", 5, 86_400).unwrap_or(60),
         )),
+        snapshot_every: u64::from(
+            section
+                .number("snapshot_every", 100, 100_000_000)
+                .unwrap_or(10_000),
+        ),
     }
 }
 
@@ -272,7 +279,7 @@ fn read_dns(root: &mut reader::Reader) -> DnsConfig {
     } else {
         vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5353))]
     };
-    let config = DnsConfig {
+    DnsConfig {
         active: section.boolean("active").unwrap_or(false),
         listen,
         domain: section.parsed("domain", parse_domain),
@@ -284,8 +291,7 @@ fn read_dns(root: &mut reader::Reader) -> DnsConfig {
         rrl_per_second: section
             .number("rrl_per_second", 0, 1_000_000)
             .unwrap_or(200),
-    };
-    config
+    }
 }
 
 fn read_records(mut section: reader::Section<'_>) -> RecordsConfig {
@@ -307,7 +313,7 @@ fn read_auth(root: &mut reader::Reader) -> AuthConfig {
                 section.problem(
                     "admin_access_key_file",
                     &format!("cannot be read: {path}: {error}"),
-                )
+                );
             })
             .ok()
     });

@@ -32,9 +32,6 @@ use crate::rpc::membership::Membership;
 use crate::rpc::peers::Peers;
 use crate::tasks::Tasks;
 
-/// Platform entries between snapshots.
-const SNAPSHOT_EVERY: u64 = 10_000;
-
 /// A core that serves.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -50,6 +47,7 @@ pub(crate) struct Running {
 pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    raise_file_limit();
     let data = DataDir::open(&config.core.data)?;
     let lock = files::take_lock(&data)?;
     // Before anything else: a port in use must be known before files change.
@@ -60,31 +58,9 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     }
     let who = founding::identify(&config, &data, &*clock, &*entropy)?;
     let tasks = Tasks::default();
-    let peers = Peers::new(who.identity.clone());
-    let platform = Handle::start(PlatformOptions {
-        dir: data.platform(),
-        engine: config.cluster.engine,
-        identity: who.member.clone(),
-        timings: Timings::default(),
-        dead_after: config.cluster.dead_after,
-        snapshot_every: SNAPSHOT_EVERY,
-        clock: Arc::clone(&clock),
-        peers: Arc::new(peers.clone()),
-    })
-    .await
-    .context("the platform store cannot be opened")?;
-    let cluster = Arc::new(Cluster {
-        platform,
-        identity: who.identity,
-        core: config.core.id.clone(),
-        key: who.key,
-        peers,
-        first_members: who.first_members,
-        addresses: config.addresses(),
-        clock: Arc::clone(&clock),
-        entropy: Arc::clone(&entropy),
-    });
-    if let Some(founding) = who.founding {
+    let founding = who.founding.clone();
+    let cluster = open_platform(&config, &data, who, &clock, &entropy).await?;
+    if let Some(founding) = founding {
         cluster
             .platform
             .found(founding)
@@ -100,8 +76,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         capabilities::kernel_settings(&config)?,
     )
     .context("cannot start the threads that hash passwords")?;
-    let pending = DataDir::open(&data.pending())?;
-    drop(pending);
+    DataDir::open(&data.pending())?;
     let accounts = Arc::new(Accounts::new(
         kernel.clone(),
         Arc::clone(&cluster),
@@ -110,21 +85,10 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     serve_cores(&tasks, rpc_listener, &config, &cluster, &accounts)?;
     serve_operator(&tasks, &data, &cluster)?;
     if config.dns.active {
-        serve_names(&tasks, &config, &cluster).await?;
+        serve_names(&tasks, &config, &cluster)?;
     }
     let http_stop = CancellationToken::new();
-    let health = health::CoreHealth::new(Arc::clone(&cluster), users.clone());
-    let context = capabilities::context(
-        &config,
-        &cluster,
-        Arc::new(PlatformDirectory::new(Arc::clone(&cluster))),
-    );
-    let platform = Arc::new(PlatformAdapter::new(
-        Arc::clone(&cluster),
-        Arc::clone(&accounts),
-    ));
-    let list = capabilities::list(&config, &cluster, kernel, platform)?;
-    let app = App::new(Arc::new(context), &list, Arc::new(health))?;
+    let app = app(&config, &cluster, kernel, &users, &accounts)?;
     let serving = Server::new(app).serve(http_listeners, http_stop.clone());
     tasks.spawn("http-serve", async move {
         if let Err(error) = serving.await {
@@ -147,6 +111,69 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         socket,
         _lock: lock,
     })
+}
+
+/// Opens the platform store with this core's identity.
+async fn open_platform(
+    config: &Config,
+    data: &DataDir,
+    who: founding::Membership,
+    clock: &Arc<dyn Clock>,
+    entropy: &Arc<dyn Entropy>,
+) -> anyhow::Result<Arc<Cluster>> {
+    let peers = Peers::new(who.identity.clone());
+    let platform = Handle::start(PlatformOptions {
+        dir: data.platform(),
+        engine: config.cluster.engine,
+        identity: who.member,
+        timings: Timings::default(),
+        dead_after: config.cluster.dead_after,
+        snapshot_every: config.cluster.snapshot_every,
+        clock: Arc::clone(clock),
+        peers: Arc::new(peers.clone()),
+    })
+    .await
+    .context("the platform store cannot be opened")?;
+    Ok(Arc::new(Cluster {
+        platform,
+        identity: who.identity,
+        core: config.core.id.clone(),
+        key: who.key,
+        peers,
+        first_members: who.first_members,
+        addresses: config.addresses(),
+        clock: Arc::clone(clock),
+        entropy: Arc::clone(entropy),
+    }))
+}
+
+/// Every route of this core.
+fn app(
+    config: &Config,
+    cluster: &Arc<Cluster>,
+    kernel: Kernel,
+    users: &homecore_store::Users,
+    accounts: &Arc<Accounts>,
+) -> anyhow::Result<App> {
+    let health = health::CoreHealth::new(Arc::clone(cluster), users.clone());
+    let directory = Arc::new(PlatformDirectory::new(Arc::clone(cluster)));
+    let context = capabilities::context(config, cluster, directory);
+    let platform = Arc::new(PlatformAdapter::new(
+        Arc::clone(cluster),
+        Arc::clone(accounts),
+    ));
+    let list = capabilities::list(config, cluster, kernel, platform)?;
+    Ok(App::new(Arc::new(context), &list, Arc::new(health))?)
+}
+
+/// Each open user takes a few files, each connection one: take what the system allows.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
@@ -218,7 +245,7 @@ fn serve_operator(tasks: &Tasks, data: &DataDir, cluster: &Arc<Cluster>) -> anyh
     Ok(())
 }
 
-async fn serve_names(tasks: &Tasks, config: &Config, cluster: &Arc<Cluster>) -> anyhow::Result<()> {
+fn serve_names(tasks: &Tasks, config: &Config, cluster: &Arc<Cluster>) -> anyhow::Result<()> {
     let Some(domain) = config.dns.domain.clone() else {
         bail!("dns.domain is needed where dns.active is true");
     };

@@ -1,3 +1,5 @@
+//! Messages in, messages out.
+
 use std::borrow::Cow;
 
 use hickory_proto::op::{Message, Query};

@@ -1,3 +1,5 @@
+//! Who is limited, and when again not.
+
 use super::*;
 
 const SECOND: u64 = MICROS_PER_SECOND;

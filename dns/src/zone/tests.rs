@@ -1,3 +1,5 @@
+//! Facts in, answers out.
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::op::ResponseCode::{NXDomain, NoError};

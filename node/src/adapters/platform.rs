@@ -262,7 +262,7 @@ impl Platform for PlatformAdapter {
         self.cluster
             .directory()
             .cores()
-            .map(|core| self.info(&core, live.as_ref()))
+            .map(|core| self.info(core, live.as_ref()))
             .collect()
     }
 

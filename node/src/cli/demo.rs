@@ -128,7 +128,7 @@ pub(super) fn run(args: DemoArgs) -> anyhow::Result<()> {
 /// A core ended by itself or was killed: that is what a demo is for, as long as one runs.
 async fn report_end(
     first: &str,
-    cores: &mut Vec<Core>,
+    cores: &mut [Core],
     stop: &mut (impl Future<Output = anyhow::Result<()>> + Unpin),
 ) -> anyhow::Result<()> {
     let mut ended = first.to_owned();
@@ -146,12 +146,12 @@ fn plan(args: &DemoArgs, home: &Path) -> anyhow::Result<Vec<Plan>> {
     let mut plans = Vec::new();
     for i in 0..args.cores {
         let letter = char::from(b'a' + u8::try_from(i).unwrap_or(0));
-        let (http, dns) = match (args.port.checked_add(i), args.dns_port.checked_add(i)) {
-            (Some(http), Some(dns)) => (http, dns),
-            _ => bail!(
+        let (Some(http), Some(dns)) = (args.port.checked_add(i), args.dns_port.checked_add(i))
+        else {
+            bail!(
                 "--port and --dns-port leave no room for {} cores",
                 args.cores
-            ),
+            );
         };
         plans.push(Plan::new(home, &format!("core-{letter}"), http, dns));
     }
@@ -216,7 +216,7 @@ async fn shown(
     home: &Path,
     sample: Option<&sample::Sample>,
 ) -> anyhow::Result<String> {
-    let roles = cores::status(&cores[..]).await?;
+    let roles = cores::status(cores).await?;
     let mut rows = vec![
         ["core", "url", "role", "users", "pid"]
             .map(str::to_owned)

@@ -83,7 +83,7 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
         "/var/lib/homecore",
     )?;
     let answers = Answers {
-        core_id: core_id.clone(),
+        core_id,
         data,
         url: Some(url),
         ipv4: args

@@ -130,6 +130,11 @@ fn listeners(out: &mut String, answers: &Answers) {
         "# A voter silent for this long is replaced by another core.",
     );
     line(out, "# dead_after_s = 60");
+    line(
+        out,
+        "# Platform entries between snapshots: fewer make a start after a crash faster and writes dearer.",
+    );
+    line(out, "# snapshot_every = 10000");
 }
 
 fn dns(out: &mut String, answers: &Answers) {

@@ -36,6 +36,20 @@ fn defaults_are_complete() {
     assert_eq!(config.http.listen[0].to_string(), "127.0.0.1:3000");
     assert_eq!(config.cluster.advertise, "127.0.0.1:4002");
     assert!(!config.dns.active && !config.cluster.found);
+    assert_eq!(config.cluster.snapshot_every, 10_000);
+}
+
+#[test]
+fn snapshots_may_be_frequent_but_not_endless() {
+    let every = |text: &str| load(MINIMAL, &[], &[&format!("cluster.snapshot_every={text}")]);
+    assert_eq!(every("100").unwrap().cluster.snapshot_every, 100);
+    for refused in ["99", "0", "-1", "many"] {
+        assert_eq!(
+            keys(every(refused)),
+            ["cluster.snapshot_every"],
+            "{refused}"
+        );
+    }
 }
 
 #[test]

@@ -100,10 +100,17 @@ async fn notice_removal(cluster: Arc<Cluster>, stop: CancellationToken) {
     let mut turn = 0;
     while wait(&stop, REMOVAL_INTERVAL).await {
         let directory = cluster.directory();
-        let others: Vec<_> = directory.cores().filter(|core| core.id != cluster.core).collect();
+        let others: Vec<_> = directory
+            .cores()
+            .filter(|core| core.id != cluster.core)
+            .collect();
         turn += 1;
-        let Some(other) = others.get(turn % others.len().max(1)) else { continue };
-        let Ok(channel) = cluster.peers.open(other.node, &other.addresses.rpc) else { continue };
+        let Some(other) = others.get(turn % others.len().max(1)) else {
+            continue;
+        };
+        let Ok(channel) = cluster.peers.open(other.node, &other.addresses.rpc) else {
+            continue;
+        };
         let mut client = MembershipClient::new(channel);
         let asked = client.describe(DescribeRequest {});
         if let Ok(Err(status)) = tokio::time::timeout(Duration::from_secs(2), asked).await

@@ -29,7 +29,8 @@ pub(super) struct Watermark {
 impl Watermark {
     /// Refuses a log that is behind.
     pub(super) fn check(&self, recovered: &Recovered) -> Result<(), LogError> {
-        let shown = |vote: Option<Vote>| vote.map_or_else(|| "none".to_owned(), |vote| vote.to_string());
+        let shown =
+            |vote: Option<Vote>| vote.map_or_else(|| "none".to_owned(), |vote| vote.to_string());
         if recovered.vote < self.vote {
             let (found, cast) = (shown(recovered.vote), shown(self.vote));
             return Err(LogError::Behind {

@@ -120,7 +120,10 @@ async fn a_current_read_anywhere_sees_what_was_acknowledged_elsewhere() {
         for answers in futures_util::future::join_all(reads).await {
             for directory in answers {
                 let directory = directory.unwrap();
-                assert_eq!(directory.dns_record("shared").unwrap().txt, std::slice::from_ref(&value));
+                assert_eq!(
+                    directory.dns_record("shared").unwrap().txt,
+                    std::slice::from_ref(&value)
+                );
             }
         }
     }

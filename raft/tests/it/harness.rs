@@ -10,8 +10,7 @@ use homecore_raft::command::{Command, Founding, ReserveUser, Response};
 use homecore_raft::engine::EngineKind;
 use homecore_raft::records::{CoreAddresses, PlatformConfig, SealedSecrets};
 use homecore_raft::{
-    Handle, Identity, Options, PlatformService, RaftService, Role, StartError,
-    Timings,
+    Handle, Identity, Options, PlatformService, RaftService, Role, StartError, Timings,
 };
 use homecore_types::{
     Clock as _, ClusterId, CoreId, Millis, NodeId, SystemClock, UserId, Username,
@@ -19,8 +18,8 @@ use homecore_types::{
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
 use crate::wires::{Plain, Wires};
 
@@ -357,7 +356,16 @@ impl Cluster {
         })
         .await;
         let listener = listener.unwrap();
-        node.running = Some(run(settings, &self.wires, &node.identity, node.dir.path(), listener).await?);
+        node.running = Some(
+            run(
+                settings,
+                &self.wires,
+                &node.identity,
+                node.dir.path(),
+                listener,
+            )
+            .await?,
+        );
         Ok(())
     }
 
@@ -440,7 +448,7 @@ pub(crate) async fn start_in(identity: &Identity, dir: &Path) -> Result<Handle, 
 
 impl Cluster {
     /// Drops the only core without stopping it first.
-    pub(crate) async fn drop_handles(mut self) -> (Identity, TempDir) {
+    pub(crate) fn drop_handles(mut self) -> (Identity, TempDir) {
         let (_, node) = self.nodes.pop_first().unwrap();
         let Node {
             identity,
@@ -461,9 +469,15 @@ impl Cluster {
         let node = self.nodes.get_mut(name).unwrap();
         node.address = address;
         node.running = Some(
-            run(settings, &self.wires, &node.identity, node.dir.path(), listener)
-                .await
-                .unwrap(),
+            run(
+                settings,
+                &self.wires,
+                &node.identity,
+                node.dir.path(),
+                listener,
+            )
+            .await
+            .unwrap(),
         );
     }
 

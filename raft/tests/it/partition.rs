@@ -15,7 +15,11 @@ async fn a_leader_cut_off_acknowledges_nothing_and_reads_nothing_current() {
     let cluster = Cluster::of(3, Settings::default()).await;
     let old = cluster.leader().await;
     let others = cluster.followers().await;
-    cluster.handle(&old).write(dns("label", "before")).await.unwrap();
+    cluster
+        .handle(&old)
+        .write(dns("label", "before"))
+        .await
+        .unwrap();
     cluster.settle().await;
     cluster.isolate(&old);
 
@@ -26,19 +30,36 @@ async fn a_leader_cut_off_acknowledges_nothing_and_reads_nothing_current() {
     let won = async {
         let answer = cluster.handle(&others[0]).write(reserve(1, "alice")).await;
         println!("first write of the majority: {:?}", began.elapsed());
-        assert!(matches!(answer, Ok(Response::Reserved { .. })), "{answer:?}");
-        cluster.handle(&others[1]).write(dns("label", "after")).await.unwrap();
+        assert!(
+            matches!(answer, Ok(Response::Reserved { .. })),
+            "{answer:?}"
+        );
+        cluster
+            .handle(&others[1])
+            .write(dns("label", "after"))
+            .await
+            .unwrap();
         // From now on an answer of the old leader would be stale.
         let read = old_handle.current().await;
-        assert!(matches!(read, Err(ReadError::Unavailable { .. })), "{read:?}");
+        assert!(
+            matches!(read, Err(ReadError::Unavailable { .. })),
+            "{read:?}"
+        );
     };
     let (lost, ()) = tokio::join!(lost, won);
     let error = lost.unwrap_err();
     assert!(
-        matches!(error, WriteError::Unknown { .. } | WriteError::Unavailable { .. }),
+        matches!(
+            error,
+            WriteError::Unknown { .. } | WriteError::Unavailable { .. }
+        ),
         "{error}"
     );
-    assert_eq!(text_of(old_handle, "label").as_deref(), Some("before"), "it still answers");
+    assert_eq!(
+        text_of(old_handle, "label").as_deref(),
+        Some("before"),
+        "it still answers"
+    );
 
     cluster.mend();
     eventually("the old leader follows", async || {
@@ -56,18 +77,25 @@ async fn a_follower_that_was_cut_off_does_not_unseat_the_leader() {
     let away = cluster.followers().await.remove(0);
     let term = cluster.handle(&leader).status().term;
     cluster.isolate(&away);
-    // Long enough to stand for election several times.
     let missed = cluster.handle(&away);
     eventually("the follower misses the leader", async || {
         missed.status().leader.is_none() || missed.current().await.is_err()
     })
     .await;
     for number in 0..50 {
-        cluster.handle(&leader).write(dns(&format!("label-{number}"), "kept")).await.unwrap();
+        cluster
+            .handle(&leader)
+            .write(dns(&format!("label-{number}"), "kept"))
+            .await
+            .unwrap();
     }
+    // Nothing to wait for: time in which it would stand for election several times, if it did.
     tokio::time::sleep(Duration::from_secs(3)).await;
     cluster.mend();
-    eventually("it caught up", async || text_of(missed, "label-49").is_some()).await;
+    eventually("it caught up", async || {
+        text_of(missed, "label-49").is_some()
+    })
+    .await;
     cluster.settle().await;
     let status = cluster.handle(&leader).status();
     assert_eq!((status.role, status.term), (Role::Leader, term));
@@ -93,7 +121,7 @@ async fn writer(
     let mut number = writer * 1_000_000;
     while !stop.load(Ordering::Relaxed) {
         let round = rounds.load(Ordering::Relaxed);
-        for name in [format!("own-{number}"), format!("wanted-{round}")] {
+        for name in [format!("own-{number}"), format!("wanted-{}", round / 8)] {
             number += 1;
             let handles = handles();
             let Some(handle) = handles.get(usize::try_from(writer).unwrap() % handles.len().max(1))
@@ -107,7 +135,10 @@ async fn writer(
                 }
                 Ok(Response::Rejected(_)) => told.refused += 1,
                 Ok(other) => panic!("{other:?}"),
-                Err(_) => told.unclear += 1,
+                Err(_) => {
+                    told.unclear += 1;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
             }
         }
         rounds.fetch_add(1, Ordering::Relaxed);
@@ -117,27 +148,43 @@ async fn writer(
 
 /// A generator good enough to pick victims, so that a run can be repeated from its seed.
 fn next(seed: &mut u64) -> u64 {
-    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *seed = seed
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
     *seed >> 33
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_whatever_happens() {
-    let mut seed = 20_261_122;
+    let mut seed = 773;
     println!("seed {seed}");
-    let settings = Settings { snapshot_every: 100, ..Settings::default() };
+    let settings = Settings {
+        snapshot_every: 100,
+        ..Settings::default()
+    };
     let mut cluster = Cluster::of(3, settings).await;
     let live: Arc<std::sync::Mutex<Vec<Handle>>> = Arc::default();
     let publish = |cluster: &Cluster| {
-        *live.lock().unwrap() = cluster.running().map(|(_, handle)| handle.clone()).collect();
+        *live.lock().unwrap() = cluster
+            .running()
+            .map(|(_, handle)| handle.clone())
+            .collect();
     };
     publish(&cluster);
-    let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stop, rounds) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
     let writers: Vec<_> = (0..4)
         .map(|number| {
             let live = Arc::clone(&live);
             let handles = move || live.lock().unwrap().clone();
-            tokio::spawn(writer(number, handles, Arc::clone(&rounds), Arc::clone(&stop)))
+            tokio::spawn(writer(
+                number,
+                handles,
+                Arc::clone(&rounds),
+                Arc::clone(&stop),
+            ))
         })
         .collect();
 
@@ -184,7 +231,11 @@ async fn nothing_acknowledged_is_lost_whatever_happens() {
         for (name, numbers) in &held {
             assert_eq!(numbers.len(), 1, "{name} was given to {numbers:?}");
             let user = handle.directory().user(name);
-            assert_eq!(user.map(|user| user.id), Some(user_id(numbers[0])), "{name}");
+            assert_eq!(
+                user.map(|user| user.id),
+                Some(user_id(numbers[0])),
+                "{name}"
+            );
         }
     }
 }

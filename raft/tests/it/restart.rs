@@ -174,7 +174,7 @@ async fn dropping_every_handle_frees_the_folder() {
         .write(dns("label", "kept"))
         .await
         .unwrap();
-    let (identity, dir) = cluster.drop_handles().await;
+    let (identity, dir) = cluster.drop_handles();
     let mut again = None;
     eventually("the folder is free", async || {
         again = crate::harness::start_in(&identity, dir.path()).await.ok();

@@ -54,18 +54,22 @@ pub(crate) struct Plain {
 
 impl Plain {
     pub(crate) fn new(from: NodeId, wires: &Arc<Wires>) -> Self {
-        Self { from, wires: Arc::clone(wires) }
+        Self {
+            from,
+            wires: Arc::clone(wires),
+        }
     }
 }
 
 impl Peers for Plain {
     fn channel(&self, node: NodeId, core: &str, rpc: &str) -> Result<Channel, PeerError> {
-        let endpoint = Endpoint::from_shared(format!("http://{rpc}")).map_err(|error| PeerError {
-            node,
-            core: core.to_owned(),
-            rpc: rpc.to_owned(),
-            source: Box::new(error),
-        })?;
+        let endpoint =
+            Endpoint::from_shared(format!("http://{rpc}")).map_err(|error| PeerError {
+                node,
+                core: core.to_owned(),
+                rpc: rpc.to_owned(),
+                source: Box::new(error),
+            })?;
         let (link, wires) = ((self.from.0, node.0), Arc::clone(&self.wires));
         let connector = tower::service_fn(move |uri: Uri| {
             let wires = Arc::clone(&wires);
@@ -76,7 +80,12 @@ impl Peers for Plain {
                 let stream = TcpStream::connect(uri.authority().unwrap().as_str()).await?;
                 stream.set_nodelay(true)?;
                 let pause = Box::pin(sleep(LOOK));
-                Ok::<_, io::Error>(TokioIo::new(Wire { stream, wires, link, pause }))
+                Ok::<_, io::Error>(TokioIo::new(Wire {
+                    stream,
+                    wires,
+                    link,
+                    pause,
+                }))
             }
         });
         Ok(endpoint

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, ensure};
 
 /// Longest Rust file.
-const LINES_MAX: usize = 600;
+const LINES_MAX: usize = 650;
 
 pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     let output = Command::new("git")

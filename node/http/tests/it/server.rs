@@ -86,7 +86,10 @@ async fn an_error_arrives_whole_with_its_own_length() {
     let text = read_all(send(running.address, &request).await).await;
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 404 Not Found\r\n"), "{text}");
-    assert!(head.contains(&format!("content-length: {}", body.len())), "{text}");
+    assert!(
+        head.contains(&format!("content-length: {}", body.len())),
+        "{text}"
+    );
     assert!(body.contains("\"meta\":{"), "{text}");
     running.stop.cancel();
     running.task.await.unwrap().unwrap();

@@ -160,7 +160,10 @@ impl Sample {
         };
         line(
             "the latest events",
-            format!("curl -s '{home}{user}/events?streams=heart&limit=3&auth={}'", self.token),
+            format!(
+                "curl -s '{home}{user}/events?streams=heart&limit=3&auth={}'",
+                self.token
+            ),
         );
         if let Some(other) = elsewhere {
             line(

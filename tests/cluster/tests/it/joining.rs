@@ -13,7 +13,11 @@ use crate::people::Person;
 /// The token of an invitation for `id`.
 async fn invite(core: &Core, id: &str, more: &[&str]) -> anyhow::Result<String> {
     let line = core.run(&[&["invite", "--id", id], more].concat()).await?;
-    Ok(line.split_whitespace().last().context("no token")?.to_owned())
+    Ok(line
+        .split_whitespace()
+        .last()
+        .context("no token")?
+        .to_owned())
 }
 
 /// What `homecore join TOKEN --no-serve` says when it is refused.
@@ -29,7 +33,8 @@ async fn tokens_open_once_in_time_and_unchanged() -> anyhow::Result<()> {
     let cluster = Cluster::start(ClusterOptions::cores(1)).await?;
     let founder = cluster.core(0)?;
     let dir = tempfile::tempdir()?;
-    let machine = |name: &str, id: &str| Core::prepare(&dir.path().join(name), CoreOptions::member(id));
+    let machine =
+        |name: &str, id: &str| Core::prepare(&dir.path().join(name), CoreOptions::member(id));
 
     // Altered: any letter.
     let token = invite(founder, "core-b", &[]).await?;
@@ -79,7 +84,11 @@ async fn tokens_open_once_in_time_and_unchanged() -> anyhow::Result<()> {
     let rpc = gone.core(0)?.rpc()?;
     gone.core_mut(0)?.stop(PATIENCE).await?;
     let set = vec![format!("cluster.listen={rpc}")];
-    let _other = Cluster::start(ClusterOptions { set, ..ClusterOptions::cores(1) }).await?;
+    let _other = Cluster::start(ClusterOptions {
+        set,
+        ..ClusterOptions::cores(1)
+    })
+    .await?;
     let fifth = machine("fifth", "core-f")?;
     let said = refusal(&fifth, &token).await?;
     ensure!(said.contains("another cluster"), "{said}");
@@ -151,7 +160,11 @@ async fn from_one_core_to_five_and_back_under_writes() -> anyhow::Result<()> {
         let written = writer.await??;
         ensure!(written > 0, "{} wrote nothing", person.username);
         let present = person.numbers(&http).await?;
-        ensure!(present == (0..written).collect::<Vec<_>>(), "{} lost something", person.username);
+        ensure!(
+            present == (0..written).collect::<Vec<_>>(),
+            "{} lost something",
+            person.username
+        );
     }
     Ok(())
 }

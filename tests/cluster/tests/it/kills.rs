@@ -28,7 +28,10 @@ async fn the_leader_dies_under_registrations() -> anyhow::Result<()> {
             Arc::clone(&stop),
         ));
         // In the middle of it: the first ones are through.
-        let probe = format!("{}reg/cores?username=load{round}x3", cluster.core(survivors[1])?.url());
+        let probe = format!(
+            "{}reg/cores?username=load{round}x3",
+            cluster.core(survivors[1])?.url()
+        );
         wait_until(PATIENCE, "registrations go on", async || {
             http.get(&probe, None).await?.expect(200).map(Some)
         })
@@ -38,7 +41,11 @@ async fn the_leader_dies_under_registrations() -> anyhow::Result<()> {
         let core = cluster.core(survivors[1])?.url();
         wait_until(PATIENCE, "a new leader takes a registration", async || {
             let reply = register(&http, &core, &format!("after{round}")).await?;
-            ensure!(reply.status == 201 || reply.status == 409, "{}", reply.text());
+            ensure!(
+                reply.status == 201 || reply.status == 409,
+                "{}",
+                reply.text()
+            );
             Ok(Some(()))
         })
         .await?;
@@ -47,22 +54,33 @@ async fn the_leader_dies_under_registrations() -> anyhow::Result<()> {
         let acknowledged = load.await?;
         cluster.core_mut(leader)?.restart(PATIENCE).await?;
         cluster.wait_settled(PATIENCE).await?;
-        ensure!(acknowledged.len() > 3, "nothing was registered before the kill");
+        ensure!(
+            acknowledged.len() > 3,
+            "nothing was registered before the kill"
+        );
         for name in acknowledged {
             for core in cluster.cores() {
                 let url = format!("{}reg/cores?username={name}", core.url());
-                http.get(&url, None).await?.expect(200).with_context(|| format!("round {round}"))?;
+                http.get(&url, None)
+                    .await?
+                    .expect(200)
+                    .with_context(|| format!("round {round}"))?;
             }
         }
     }
     println!("longest time without platform writes: {longest:?}");
-    ensure!(longest < FAILOVER_MAX, "{longest:?} without platform writes");
+    ensure!(
+        longest < FAILOVER_MAX,
+        "{longest:?} without platform writes"
+    );
     Ok(())
 }
 
 /// Registers one after the other until told to stop; the names that were acknowledged.
 async fn registrations(core: String, prefix: String, stop: Arc<AtomicBool>) -> Vec<String> {
-    let Ok(http) = Http::new() else { return Vec::new() };
+    let Ok(http) = Http::new() else {
+        return Vec::new();
+    };
     let mut acknowledged = Vec::new();
     for i in 0..100_000 {
         if stop.load(Ordering::Relaxed) {
@@ -92,7 +110,10 @@ async fn a_home_core_dies_under_writes() -> anyhow::Result<()> {
     for round in 0..rounds(3) {
         let victim = round % 3;
         let home = |cluster: &Cluster, who: usize| -> anyhow::Result<usize> {
-            let found = cluster.cores().iter().position(|core| core.url() == people[who].home);
+            let found = cluster
+                .cores()
+                .iter()
+                .position(|core| core.url() == people[who].home);
             found.context("a home that is no core")
         };
         let at = home(&cluster, victim)?;
@@ -131,9 +152,15 @@ async fn a_home_core_dies_under_writes() -> anyhow::Result<()> {
         cluster.core_mut(at)?.restart(PATIENCE).await?;
         for (who, person) in people.iter().enumerate() {
             let present = person.numbers(&http).await?;
-            let missing: Vec<_> =
-                written[who].iter().filter(|n| present.binary_search(n).is_err()).collect();
-            ensure!(missing.is_empty(), "round {round}: {} lost {missing:?}", person.username);
+            let missing: Vec<_> = written[who]
+                .iter()
+                .filter(|n| present.binary_search(n).is_err())
+                .collect();
+            ensure!(
+                missing.is_empty(),
+                "round {round}: {} lost {missing:?}",
+                person.username
+            );
         }
     }
     Ok(())
@@ -141,7 +168,9 @@ async fn a_home_core_dies_under_writes() -> anyhow::Result<()> {
 
 /// Writes numbered notes until told to stop: those acknowledged, and how many failed.
 async fn notes(person: Person, from: u64, stop: Arc<AtomicBool>) -> (Vec<u64>, usize) {
-    let Ok(http) = Http::new() else { return (Vec::new(), 1) };
+    let Ok(http) = Http::new() else {
+        return (Vec::new(), 1);
+    };
     let (mut acknowledged, mut failures) = (Vec::new(), 0);
     for number in from..from + 1_000_000 {
         if stop.load(Ordering::Relaxed) {

@@ -1,5 +1,6 @@
 //! Clusters of real processes: names taken at once on every core, cores killed under load, cores
 //! joining and leaving.
+#![expect(clippy::indexing_slicing, reason = "a missing index is a failed test")]
 
 mod joining;
 mod kills;
@@ -11,7 +12,10 @@ use std::time::Duration;
 /// How often a round of something random is repeated.
 #[expect(clippy::disallowed_methods, reason = "the one setting of these tests")]
 fn rounds(default: usize) -> usize {
-    std::env::var("HOMECORE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var("HOMECORE_ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// Long enough for anything that a healthy cluster does.

@@ -32,16 +32,22 @@ impl Person {
     pub(crate) async fn new(http: &Http, core: &str, username: &str) -> anyhow::Result<Self> {
         let body = register(http, core, username).await?.expect(201)?;
         let endpoint = body["apiEndpoint"].as_str().context("no apiEndpoint")?;
-        let (scheme, rest) = endpoint.split_once("://").context("apiEndpoint is no URL")?;
+        let (scheme, rest) = endpoint
+            .split_once("://")
+            .context("apiEndpoint is no URL")?;
         let (token, place) = rest.split_once('@').context("apiEndpoint has no token")?;
-        let place = place.strip_suffix(&format!("{username}/")).context("apiEndpoint is of another")?;
+        let place = place
+            .strip_suffix(&format!("{username}/"))
+            .context("apiEndpoint is of another")?;
         let person = Self {
             username: username.to_owned(),
             home: format!("{scheme}://{place}"),
             token: token.to_owned(),
         };
         let stream = json!({"id": "notes", "name": "Notes"});
-        let made = http.post(&person.url("streams"), Some(&person.token), &stream).await?;
+        let made = http
+            .post(&person.url("streams"), Some(&person.token), &stream)
+            .await?;
         made.expect(201)?;
         Ok(person)
     }
@@ -54,7 +60,8 @@ impl Person {
     /// Writes a numbered note.
     pub(crate) async fn write(&self, http: &Http, number: u64) -> anyhow::Result<Reply> {
         let event = json!({"streamIds": ["notes"], "type": "count/generic", "content": number});
-        http.post(&self.url("events"), Some(&self.token), &event).await
+        http.post(&self.url("events"), Some(&self.token), &event)
+            .await
     }
 
     /// The numbers of all notes, in order.
@@ -62,7 +69,10 @@ impl Person {
         let url = self.url("events?limit=1000000&streams=[\"notes\"]");
         let body = http.get(&url, Some(&self.token)).await?.expect(200)?;
         let events = body["events"].as_array().context("no events")?;
-        let mut numbers: Vec<u64> = events.iter().filter_map(|e| e["content"].as_u64()).collect();
+        let mut numbers: Vec<u64> = events
+            .iter()
+            .filter_map(|e| e["content"].as_u64())
+            .collect();
         numbers.sort_unstable();
         Ok(numbers)
     }

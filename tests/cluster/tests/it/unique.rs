@@ -21,8 +21,15 @@ async fn one_name_is_given_once() -> anyhow::Result<()> {
             .collect();
         let winner = one_winner(&cluster, &http, bodies, "username").await?;
         // No trace of the losers: their addresses are free, the winner's is not.
-        for (i, status) in [(winner, 409), ((winner + 1) % AT_ONCE, 200), ((winner + 99) % AT_ONCE, 200)] {
-            let url = format!("{}reg/r{round}-{i}@example.com/check_email", cluster.core(i % 3)?.url());
+        for (i, status) in [
+            (winner, 409),
+            ((winner + 1) % AT_ONCE, 200),
+            ((winner + 99) % AT_ONCE, 200),
+        ] {
+            let url = format!(
+                "{}reg/r{round}-{i}@example.com/check_email",
+                cluster.core(i % 3)?.url()
+            );
             http.get(&url, None).await?.expect(status)?;
         }
         for core in cluster.cores() {
@@ -40,7 +47,9 @@ async fn one_address_is_given_once() -> anyhow::Result<()> {
     for round in 0..rounds(5) {
         let email = format!("shared{round}@example.com");
         let name = |i: usize| format!("person{round}x{}", i % 2);
-        let bodies = (0..AT_ONCE).map(|i| registration(&name(i), &email)).collect();
+        let bodies = (0..AT_ONCE)
+            .map(|i| registration(&name(i), &email))
+            .collect();
         let winner = one_winner(&cluster, &http, bodies, "email").await?;
         // The other name is free: nobody lives there.
         let loser = name(winner + 1);
@@ -49,7 +58,13 @@ async fn one_address_is_given_once() -> anyhow::Result<()> {
             http.get(&url, None).await?.expect(404)?;
         }
         let again = registration(&loser, &format!("own{round}@example.com"));
-        http.post(&format!("{}users", cluster.core(round % 3)?.url()), None, &again).await?.expect(201)?;
+        http.post(
+            &format!("{}users", cluster.core(round % 3)?.url()),
+            None,
+            &again,
+        )
+        .await?
+        .expect(201)?;
     }
     Ok(())
 }
@@ -77,7 +92,10 @@ async fn one_winner(
         }
         let body = reply.expect(409)?;
         ensure!(body["error"]["id"] == "item-already-exists", "{body}");
-        ensure!(!body["error"]["data"][field].is_null(), "{field} is not named: {body}");
+        ensure!(
+            !body["error"]["data"][field].is_null(),
+            "{field} is not named: {body}"
+        );
     }
     ensure!(winners.len() == 1, "{} winners: {winners:?}", winners.len());
     Ok(winners[0])
