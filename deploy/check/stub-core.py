@@ -75,6 +75,7 @@ def admit(cluster, core, key, http):
 
 def write_identity(cluster, core, node):
     target = DATA / "platform" / "identity.json"
+    target.parent.mkdir(exist_ok=True)
     target.with_suffix(".tmp").write_text(json.dumps({"cluster": cluster, "core": core, "node": node}))
     target.with_suffix(".tmp").rename(target)
 

@@ -120,7 +120,8 @@ impl Section<'_> {
     }
 
     /// Whether the section has the key at all.
-    pub(crate) fn mentions(&self, key: &str) -> bool {
+    pub(crate) fn mentions(&mut self, key: &str) -> bool {
+        self.known.insert(self.path(key));
         self.table
             .as_ref()
             .is_some_and(|table| table.contains_key(key))
@@ -208,7 +209,6 @@ impl Section<'_> {
         parse: impl FnOnce(String) -> Result<T, E>,
     ) -> Option<T> {
         if !self.mentions(key) {
-            self.known.insert(self.path(key));
             self.problem(key, "is needed");
             return None;
         }

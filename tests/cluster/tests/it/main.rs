@@ -1,10 +1,11 @@
 //! Clusters of real processes: names taken at once on every core, cores killed under load, cores
-//! joining and leaving.
+//! joining and leaving, and a core whose machine loses power.
 #![expect(clippy::indexing_slicing, reason = "a missing index is a failed test")]
 
 mod joining;
 mod kills;
 mod people;
+mod power;
 mod unique;
 
 use std::time::Duration;

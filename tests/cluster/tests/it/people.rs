@@ -31,6 +31,13 @@ impl Person {
     /// Registers at a core and makes a stream to write into.
     pub(crate) async fn new(http: &Http, core: &str, username: &str) -> anyhow::Result<Self> {
         let body = register(http, core, username).await?.expect(201)?;
+        let person = Self::registered(username, &body)?;
+        person.make_stream(http).await?;
+        Ok(person)
+    }
+
+    /// Somebody whose registration was answered so.
+    pub(crate) fn registered(username: &str, body: &Value) -> anyhow::Result<Self> {
         let endpoint = body["apiEndpoint"].as_str().context("no apiEndpoint")?;
         let (scheme, rest) = endpoint
             .split_once("://")
@@ -39,17 +46,20 @@ impl Person {
         let place = place
             .strip_suffix(&format!("{username}/"))
             .context("apiEndpoint is of another")?;
-        let person = Self {
+        Ok(Self {
             username: username.to_owned(),
             home: format!("{scheme}://{place}"),
             token: token.to_owned(),
-        };
+        })
+    }
+
+    /// Makes the stream for notes.
+    pub(crate) async fn make_stream(&self, http: &Http) -> anyhow::Result<()> {
         let stream = json!({"id": "notes", "name": "Notes"});
-        let made = http
-            .post(&person.url("streams"), Some(&person.token), &stream)
-            .await?;
-        made.expect(201)?;
-        Ok(person)
+        http.post(&self.url("streams"), Some(&self.token), &stream)
+            .await?
+            .expect(201)?;
+        Ok(())
     }
 
     /// A URL of this person at home.

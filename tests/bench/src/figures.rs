@@ -1,0 +1,8 @@
+//! One file a figure: what is set up, what is measured, and beside what.
+
+pub(crate) mod dns;
+pub(crate) mod failover;
+pub(crate) mod idle;
+pub(crate) mod registrations;
+pub(crate) mod requests;
+pub(crate) mod writes;

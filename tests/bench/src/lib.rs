@@ -1,1 +1,0 @@
-//! Benchmarks: figures beside a peer, one command.

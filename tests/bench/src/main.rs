@@ -1,0 +1,145 @@
+//! Benchmarks: what homecore does a second, how long it takes and what it needs, each figure beside
+//! a peer that was measured in the same run on the same machine. See `README.md` for how to read
+//! them.
+//!
+//! Programs and not tests: a figure depends on the machine and on what else it does, so no figure
+//! fails anything. What fails is a wrong answer: every answer is looked at, and only those that are
+//! right are counted.
+
+mod bare;
+mod disk;
+mod figures;
+mod load;
+mod machine;
+mod names;
+mod nsd;
+mod people;
+mod table;
+mod wire;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+/// Figures of homecore beside those of a peer.
+///
+/// Starts real cores of the release binary on the loopback address, in temporary directories, and
+/// ends them. Build both with `cargo build --release -p homecore -p homecore-bench`.
+#[derive(Debug, Parser)]
+#[command(name = "homecore-bench", version)]
+struct Arguments {
+    /// Shorter and with fewer users: to see that it works, not to quote
+    #[arg(long, global = true)]
+    quick: bool,
+    /// Also with a debug build: to try the programs; the figures mean nothing
+    #[arg(long, global = true, hide = true)]
+    allow_debug: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What to measure.
+#[derive(Clone, Debug, Subcommand)]
+enum What {
+    /// All of it, one after the other
+    All,
+    /// Durable event writes of 1, 50 and 500 users, beside a loop of write and fdatasync
+    Writes,
+    /// Registrations on three cores beside argon2 alone; refused ones beside fdatasync
+    Registrations,
+    /// DNS answers, beside nsd where it is installed
+    Dns,
+    /// Time until ready, and the memory of an idle core, beside a bare HTTP server
+    Idle,
+    /// Lookups, 421 and events.get, beside a bare HTTP server with the same bytes
+    Requests,
+    /// Time from the death of the leader to the next acknowledged registration
+    Failover,
+    /// The bare HTTP server that others are measured against
+    #[command(hide = true)]
+    Bare {
+        /// Where to listen
+        #[arg(long)]
+        listen: SocketAddr,
+        /// JSON file of what to answer
+        #[arg(long)]
+        replies: PathBuf,
+    },
+}
+
+/// How much to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    pub(crate) quick: bool,
+}
+
+impl Effort {
+    /// How long one line of a table is measured.
+    pub(crate) fn window(self) -> Duration {
+        self.pick(Duration::from_secs(4), Duration::from_millis(800))
+    }
+
+    /// The first value, or the second if it shall be quick.
+    pub(crate) fn pick<T>(self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            table::complain(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if let What::Bare { listen, replies } = &arguments.what {
+        return bare::serve(*listen, replies).await;
+    }
+    let effort = Effort {
+        quick: arguments.quick,
+    };
+    let binary = machine::find_release_binary(arguments.allow_debug)?;
+    table::say(&machine::describe(&binary, effort.quick));
+    let chosen = match arguments.what {
+        What::All => vec![
+            What::Idle,
+            What::Writes,
+            What::Requests,
+            What::Dns,
+            What::Registrations,
+            What::Failover,
+        ],
+        one => vec![one],
+    };
+    let mut failed = 0;
+    for what in chosen {
+        if let Err(error) = measure(&what, effort).await {
+            failed += 1;
+            table::complain(&format!("{what:?}: {error:#}"));
+        }
+    }
+    table::say(&machine::load());
+    anyhow::ensure!(failed == 0, "{failed} of the figures could not be taken");
+    Ok(())
+}
+
+async fn measure(what: &What, effort: Effort) -> anyhow::Result<()> {
+    match what {
+        What::Writes => figures::writes::run(effort).await,
+        What::Registrations => figures::registrations::run(effort).await,
+        What::Dns => figures::dns::run(effort).await,
+        What::Idle => figures::idle::run(effort).await,
+        What::Requests => figures::requests::run(effort).await,
+        What::Failover => figures::failover::run(effort).await,
+        What::All | What::Bare { .. } => Ok(()),
+    }
+}
