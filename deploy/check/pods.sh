@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
-timeout_s=${CHECK_TIMEOUT_S:-60}
+timeout_s=${CHECK_TIMEOUT_S:-120}
 read -r -a shell <<<"${CHECK_SHELL:-}"
 
 if [ "${1:-}" = --stub ]; then
@@ -20,9 +20,10 @@ else
     bin=${HOMECORE_BIN:?set HOMECORE_BIN to a homecore binary, or give --stub}
     bin=$(realpath "$bin")
 fi
-for tool in busybox python3; do
-    command -v "$tool" >/dev/null || { echo "pods: $tool is missing (apt-get install $tool)" >&2; exit 1; }
-done
+# shellcheck source=deploy/check/tools.sh
+. deploy/check/tools.sh
+command -v python3 >/dev/null || { echo "pods: python3 is missing" >&2; exit 1; }
+want busybox busybox-static || { echo "pods: busybox is missing (apt-get install busybox-static)" >&2; exit 1; }
 
 dir=$(mktemp -d)
 declare -A pids=()
@@ -31,7 +32,7 @@ cleanup() {
     for name in "${!pids[@]}"; do
         # Its children too: a waiting pod has a responder.
         # shellcheck disable=SC2046  # one word per process
-        kill -9 "${pids[$name]}" $(ps -o pid= --ppid "${pids[$name]}") 2>/dev/null || true
+        kill -9 "${pids[$name]}" $(cat "/proc/${pids[$name]}/task/${pids[$name]}/children" 2>/dev/null) 2>/dev/null || true
     done
     wait 2>/dev/null || true
     if [ "$status" -ne 0 ]; then
@@ -75,9 +76,9 @@ pod_env() {
         HOMECORE_BIN="$bin" HOMECORE_CONFIG="$dir/homecore.toml" STUB_CLUSTERS="$dir/clusters"
         HOMECORE__CORE__ID="$name" HOMECORE__CORE__DATA="$dir/$name/data"
         HOMECORE__HTTP__LISTEN="${http[$name]}" HOMECORE__CLUSTER__LISTEN="${rpc[$name]}"
-        HOMECORE__CLUSTER__JOIN_SECRET_FILE="$dir/secret" HOMECORE__CORE__URL="http://${http[$name]}/"
+        HOMECORE__CLUSTER__ADVERTISE="${rpc[$name]}" HOMECORE__CORE__URL="http://${http[$name]}/"
         POD_NAME="$name" POD_FOUNDER=pod-0 POD_PEERS_FILE="$dir/peers" POD_SECRET_FILE="$dir/secret"
-        POD_URL="http://${http[$name]}/" POD_OVERRIDES="$dir/overrides" POD_PAUSE_S=1
+        POD_OVERRIDES="$dir/overrides" POD_PAUSE_S=1
         POD_TIMEOUT_S="${POD_TIMEOUT_S:-600}"
     )
 }
@@ -103,9 +104,23 @@ until_true() {
         sleep 0.1
     done
 }
-logged() { grep -q -- "$2" "$dir/$1.log"; }
+logged() { grep -qs -- "$2" "$dir/$1.log"; }
 has_identity() { [ -e "$dir/$1/data/platform/identity.json" ]; }
-says_empty() { [ "$(curl -fsS -m 2 "http://${http[$1]}/pod-state" 2>/dev/null)" = empty ]; }
+# get POD PATH: the status, then the text; nothing if nobody answers.
+get() {
+    python3 - "http://${http[$1]}$2" <<'PY'
+import sys, urllib.error, urllib.request
+try:
+    answer = urllib.request.build_opener(urllib.request.ProxyHandler({})).open(sys.argv[1], timeout=5)
+except urllib.error.HTTPError as error:
+    answer = error
+except OSError:
+    sys.exit(0)
+print(answer.status, answer.read().decode().strip())
+PY
+}
+says_empty() { [ "$(get "$1" /pod-state)" = "200 empty" ]; }
+ready() { case $(get "$1" /readyz) in 200*) ;; *) false ;; esac }
 
 # status POD EXPRESSION: over the JSON of `homecore status` on a pod; `live` are its cores but the removed.
 status() {
@@ -128,7 +143,7 @@ start pod-0
 until_true "pod-0 waits for the others" logged pod-0 "not founding: no answer yet from pod-1 pod-2"
 has_identity pod-0 && fail "pod-0 founded a cluster without asking the others"
 until_true "pod-0 says that it is empty" says_empty pod-0
-[ "$(curl -s -o /dev/null -m 2 -w '%{http_code}' "http://${http[pod-0]}/readyz")" = 404 ] || fail "pod-0 must not be ready yet"
+case $(get pod-0 /readyz) in 404*) ;; *) fail "pod-0 must not be ready yet" ;; esac
 
 step "one more is not enough"
 start pod-1
@@ -159,7 +174,8 @@ until_true "pod-1 itself says so" all_serve pod-1 "pod-0 pod-1 pod-2"
 [ "$(status pod-1 "[c['node'] for c in cores if name(c) == 'pod-1'][0]")" = "$node" ] || fail "pod-1 came back as another node"
 holds pod-1 "len(cores) == 3" || fail "a fourth core appeared"
 
-step "TERM ends a serving pod with 0"
+step "drained as before a stop, then TERM ends a serving pod with 0"
+in_pod pod-2 "$bin" drain >>"$dir/pod-2.log" 2>&1 || fail "homecore drain"
 signal_pod TERM pod-2
 until_true "pod-2 ends" ended pod-2
 wait "${pids[pod-2]}" || fail "pod-2 ended with $?"
@@ -172,11 +188,12 @@ until_true "pod-0 ends" ended pod-0
 wait "${pids[pod-0]}" || fail "pod-0 ended with $?"
 mv "$dir/pod-0" "$dir/lost"
 : >"$dir/pod-0.log"
-POD_TIMEOUT_S=3 start pod-0
+POD_TIMEOUT_S=5 start pod-0
 until_true "pod-0 gives up" ended pod-0
 if wait "${pids[pod-0]}"; then fail "pod-0 must not end with 0 when it could not become part of a cluster"; fi
 has_identity pod-0 && fail "pod-0 took an identity again after its volume was lost"
 logged pod-0 "a cluster exists" || fail "pod-0 does not say that a cluster exists"
+logged pod-0 core-exists || fail "pod-0 does not say why it was refused"
 [ "$(status pod-1 "s['cluster']")" = "$cluster" ] || fail "the cluster changed"
 
 step "TERM ends a waiting pod at once"
@@ -186,6 +203,18 @@ signal_pod TERM pod-0
 until_true "pod-0 ends" ended pod-0
 wait "${pids[pod-0]}" || fail "pod-0 ended with $?"
 
+step "a volume that lost only its identity: neither founding nor joining"
+cp -R "$dir/lost" "$dir/kept"
+rm -rf "$dir/pod-0"
+mv "$dir/lost" "$dir/pod-0"
+rm -rf "$dir/pod-0/data/platform"
+mkdir -p "$dir/pod-0/data/users"
+start pod-0
+until_true "pod-0 ends" ended pod-0
+if wait "${pids[pod-0]}"; then fail "pod-0 must not end with 0 on a damaged volume"; fi
+has_identity pod-0 && fail "pod-0 took a new identity on a damaged volume"
+logged pod-0 "but no platform/identity.json" || fail "pod-0 does not say that its volume is damaged"
+
 step "removed and with a new id it joins"
 in_pod pod-1 "$bin" remove pod-0 >>"$dir/pod-1.log" 2>&1 || fail "homecore remove pod-0"
 printf '# replaces pod-0\nid=pod-0-b\n' >"$dir/overrides/pod-0.env"
@@ -193,5 +222,17 @@ rm -rf "$dir/pod-0"
 start pod-0
 until_true "pod-0-b serves" all_serve pod-1 "pod-0-b pod-1 pod-2"
 [ "$(status pod-0 "s['cluster']")" = "$cluster" ] || fail "pod-0-b is in another cluster"
+until_true "pod-0-b is ready" ready pod-0
+
+step "the removed core is not let in again, should its volume come back"
+signal_pod TERM pod-0
+until_true "pod-0-b ends" ended pod-0
+rm -rf "$dir/pod-0" "$dir/overrides/pod-0.env"
+mv "$dir/kept" "$dir/pod-0"
+start pod-0
+until_true "the removed core stops" ended pod-0
+if wait "${pids[pod-0]}"; then fail "a removed core must not end with 0"; fi
+logged pod-0 "was removed" || fail "the removed core does not say so"
+holds pod-1 "'pod-0' not in map(name, serving)" || fail "the removed core serves again"
 
 step "ok"

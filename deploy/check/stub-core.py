@@ -130,6 +130,10 @@ def serve(given):
         write_identity(cluster, core, admit(cluster, core, "", listen))
     if identity()["core"] != core:
         fail(f"{DATA} holds {identity()['core']}, not {core}")
+    with Cluster(identity()["cluster"]) as state:
+        removed = state["cores"][core]["removed"]
+    if removed:
+        fail(f"{core} was removed from the cluster")
     host, port = listen.rsplit(":", 1)
     server = http.server.ThreadingHTTPServer((host, int(port)), Handler)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())

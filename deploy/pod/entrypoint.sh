@@ -4,6 +4,7 @@
 #
 # It decides one thing: found, join or serve.
 #   identity on the volume          serve, whatever the others do: a pod that comes back is the same core
+#   data but no identity            neither: stop and say so
 #   empty volume                    join the others with the shared secret, trying again until it works
 #   empty volume, and the founder   found the cluster, but only when EVERY other core of the list has said
 #                                   that its volume is empty too
@@ -22,8 +23,10 @@
 #   POD_PEERS           lines "name rpc-address http-address", this core included
 #   POD_PEERS_FILE      the same in a file, read again before each attempt; wins over POD_PEERS
 #   POD_SECRET_FILE     the shared join secret
-#   POD_URL             public URL; {id} and {pod} stand for the core's id and POD_NAME. Empty: from the domain
-#   POD_RPC_ADVERTISE   address at which the others reach this core; default: its line in the peers
+#   HOMECORE__CORE__URL and HOMECORE__CLUSTER__ADVERTISE are best set from outside, so that `homecore status` in
+#                       the pod reads the same configuration. In the URL {id} and {pod} stand for the core's id
+#                       and POD_NAME; without one it comes from the domain. Advertise defaults to the
+#                       core's line in the peers.
 #   POD_OVERRIDES       directory with an optional file NAME.env for what is particular to one core:
 #                       id, url, ipv4, ipv6 (comma-separated), cname, hosting
 #   POD_TIMEOUT_S       give up founding or joining after this long, exit 1, be restarted; default 600
@@ -81,7 +84,7 @@ run() {
 
 # --- what is particular to this core
 id=$pod
-url=${POD_URL:-}
+url=${HOMECORE__CORE__URL:-}
 ips=
 overrides=${POD_OVERRIDES:-}
 if [ -n "$overrides" ] && [ -f "$overrides/$pod.env" ]; then
@@ -124,7 +127,7 @@ fi
 peers() {
     if [ -n "${POD_PEERS_FILE:-}" ]; then cat "$POD_PEERS_FILE"; else printf '%s\n' "${POD_PEERS:-}"; fi
 }
-advertise=${POD_RPC_ADVERTISE:-$(peers | while read -r name rpc _; do
+advertise=${HOMECORE__CLUSTER__ADVERTISE:-$(peers | while read -r name rpc _; do
     [ "$name" = "$pod" ] && printf '%s' "$rpc" && break
 done)}
 [ -n "$advertise" ] && export HOMECORE__CLUSTER__ADVERTISE="$advertise"
@@ -137,6 +140,12 @@ if [ -e "$data/platform/identity.json" ]; then
     log "$id: this volume holds a core, serving"
     exec "$bin" serve
 fi
+
+# What only a core leaves that was one. An interrupted join or founding leaves keys, and is repeated.
+for left in journal.sqlite users platform/log.sqlite; do
+    [ ! -e "$data/$left" ] || die "$data has $left but no platform/identity.json: the volume of a core is damaged. Neither
+homecore-pod: founding nor joining: restore it, or empty it and replace the core (runbook \"replace a core\")"
+done
 
 # --- an empty volume
 start_responder() {

@@ -3,7 +3,7 @@
 //! A node id is drawn from the log once and never used again, and a member that lost its log must
 //! not come back under its old id: it might vote twice in one term, or help to forget what it once
 //! acknowledged. So the file also says whether a log was ever made for this identity; from then on
-//! a missing log is noticed (see [`crate::log`]).
+//! a missing log is noticed (see `log`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

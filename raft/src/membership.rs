@@ -5,7 +5,7 @@
 //! an even number survives no more failures than the odd one below it, and with two of them each is
 //! a single point of failure. Three come from one in a single change.
 //!
-//! [`plan`] is pure; [`reconciler`] is the task that runs it.
+//! [`plan`] is pure; `reconciler` is the task that runs it.
 
 pub(crate) mod reconciler;
 

@@ -114,10 +114,7 @@ impl Measured {
 
     /// Right answers a second.
     pub(crate) fn per_second(&self) -> f64 {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a count of far fewer than 2^52"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "a count of far fewer than 2^52")]
         let answers = self.answers as f64;
         answers / self.time.as_secs_f64().max(f64::EPSILON)
     }

@@ -18,7 +18,9 @@ const BUILD: &str = "cargo build --release -p homecore -p homecore-bench";
 /// When either is not.
 pub(crate) fn find_release_binary(allow_debug: bool) -> anyhow::Result<PathBuf> {
     let Ok(binary) = find_binary() else {
-        bail!("there is no release binary of homecore to measure: `{BUILD}`, or name one in {BINARY_VARIABLE}");
+        bail!(
+            "there is no release binary of homecore to measure: `{BUILD}`, or name one in {BINARY_VARIABLE}"
+        );
     };
     let is_debug = binary
         .parent()
@@ -33,7 +35,9 @@ pub(crate) fn find_release_binary(allow_debug: bool) -> anyhow::Result<PathBuf> 
         );
     }
     if cfg!(debug_assertions) {
-        bail!("this is a debug build of homecore-bench, which is slower than what it measures: `{BUILD}`, then `target/release/homecore-bench`");
+        bail!(
+            "this is a debug build of homecore-bench, which is slower than what it measures: `{BUILD}`, then `target/release/homecore-bench`"
+        );
     }
     Ok(binary)
 }
@@ -67,7 +71,9 @@ pub(crate) fn load() -> String {
 /// Memory of a process that is in RAM now, in bytes.
 pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     kib.checked_mul(1024)
 }

@@ -46,7 +46,9 @@ pub(crate) fn address(core: &Core) -> anyhow::Result<SocketAddr> {
 }
 
 fn address_of(url: &str) -> anyhow::Result<SocketAddr> {
-    let place = url.strip_prefix("http://").and_then(|rest| rest.split('/').next());
+    let place = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split('/').next());
     let place = place.with_context(|| format!("{url} is no plain HTTP address"))?;
     place
         .parse()
@@ -139,9 +141,8 @@ impl Person {
 
     /// The request that writes the event with this number.
     pub(crate) fn event(&self, number: u64) -> Vec<u8> {
-        let body = format!(
-            r#"{{"streamIds":["{STREAM}"],"type":"count/generic","content":{number}}}"#
-        );
+        let body =
+            format!(r#"{{"streamIds":["{STREAM}"],"type":"count/generic","content":{number}}}"#);
         let path = format!("/{}/events", self.username);
         request("POST", &path, self.home, Some(&self.token), Some(&body))
     }
@@ -171,7 +172,10 @@ mod tests {
         assert_eq!(alice.token, "tok");
         assert!(Person::of("bobby", &body).is_err());
         let event = String::from_utf8(alice.event(7)).unwrap();
-        assert!(event.starts_with("POST /alice/events HTTP/1.1\r\n"), "{event}");
+        assert!(
+            event.starts_with("POST /alice/events HTTP/1.1\r\n"),
+            "{event}"
+        );
         assert!(event.ends_with(r#""content":7}"#), "{event}");
     }
 }

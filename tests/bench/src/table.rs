@@ -131,9 +131,9 @@ mod tests {
         table.note("a note");
         let expected = "
 writes
-                rate
-  1 user      1234/s
-  50 users     9.9/s
+               rate
+  1 user     1234/s
+  50 users    9.9/s
   * a note";
         assert_eq!(table.render(), expected);
     }

@@ -48,8 +48,14 @@ async fn what_is_no_answer_is_told() {
     for (text, why) in [
         ("nonsense\r\n\r\n", "no HTTP"),
         ("HTTP/1.1 200 OK\r\nx: y\r\n\r\n", "cannot be told"),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nmore", "nobody asked"),
-        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "chunk"),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nmore",
+            "nobody asked",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+            "chunk",
+        ),
         ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab", "closed"),
     ] {
         let mut connection = answering(&[text], 1000);

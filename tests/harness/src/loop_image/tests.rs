@@ -44,14 +44,10 @@ async fn whole_after_a_cut() -> [bool; 3] {
     write(&at.join("written"), &content);
     write(&at.join("aside"), &content);
     fs::rename(at.join("aside"), at.join("replaced")).unwrap();
-    let mut after = disk
-        .copy_received(&dir.path().join("after"))
-        .await
-        .unwrap();
+    let mut after = disk.copy_received(&dir.path().join("after")).await.unwrap();
     disk.unmount().await.unwrap();
     after.mount(&at).await.unwrap();
-    let whole =
-        |name: &str| fs::read(at.join(name)).is_ok_and(|found| found == content);
+    let whole = |name: &str| fs::read(at.join(name)).is_ok_and(|found| found == content);
     let found = ["synced", "written", "replaced"].map(whole);
     after.unmount().await.unwrap();
     found
@@ -65,7 +61,10 @@ async fn only_what_was_synced_survives() {
     let mut lost = [false; 2];
     for _ in 0..TRIES {
         let [synced, written, replaced] = whole_after_a_cut().await;
-        assert!(synced, "a synced file is lost: the copy is not what the device has");
+        assert!(
+            synced,
+            "a synced file is lost: the copy is not what the device has"
+        );
         lost[0] |= !written;
         lost[1] |= !replaced;
         if lost == [true; 2] {

@@ -50,9 +50,11 @@ impl Machine {
     }
 
     /// Cuts the power, and puts what the disk has received by then in the disk's place. The core is
-    /// not started again.
-    pub(crate) async fn lose_power(&mut self) -> anyhow::Result<()> {
+    /// not started again. `held` is called when the core answers nothing any more, and before
+    /// anybody can notice.
+    pub(crate) async fn lose_power(&mut self, held: impl FnOnce()) -> anyhow::Result<()> {
         self.hold().await?;
+        held();
         let file = self.dir.path().join(format!("disk-{}", self.disks));
         self.disks += 1;
         let received = self.disk.copy_received(&file).await?;
@@ -73,18 +75,24 @@ impl Machine {
     /// Stops the core, and waits until all of its threads are out of the kernel: none is in the
     /// middle of writing while the disk is copied.
     async fn hold(&mut self) -> anyhow::Result<()> {
-        self.core.pause()?;
-        let tasks = format!("/proc/{}/task", self.core.process()?.id());
-        wait_until(PATIENCE, "every thread of the core is stopped", async || {
-            for task in std::fs::read_dir(&tasks)? {
-                let stat = std::fs::read_to_string(task?.path().join("stat"))?;
-                let (_name, rest) = stat.rsplit_once(") ").context("no state")?;
-                if !rest.starts_with('T') {
-                    return Ok(None);
+        let paused = self.core.pause();
+        let process = self.core.process()?;
+        paused.with_context(|| process.log_tail())?;
+        let tasks = format!("/proc/{}/task", process.id());
+        wait_until(
+            PATIENCE,
+            "every thread of the core is stopped",
+            async || {
+                for task in std::fs::read_dir(&tasks)? {
+                    let stat = std::fs::read_to_string(task?.path().join("stat"))?;
+                    let (_name, rest) = stat.rsplit_once(") ").context("no state")?;
+                    if !rest.starts_with('T') {
+                        return Ok(None);
+                    }
                 }
-            }
-            Ok(Some(()))
-        })
+                Ok(Some(()))
+            },
+        )
         .await
     }
 

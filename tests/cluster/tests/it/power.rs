@@ -1,0 +1,164 @@
+//! The power goes while people register and write: what was acknowledged is there afterwards, and
+//! nothing is there by halves. A kill cannot show that, because what a killed process has written is
+//! safe in the kernel's memory; here that memory is lost too (see [`LoopImage`]).
+//!
+//! Needs root, loop devices and ext4's tools; where they are missing the tests say so and pass.
+
+mod inspection;
+mod load;
+mod machine;
+mod swallow;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use homecore_harness::{LoopImage, wait_until};
+
+use self::inspection::{inspect, wait_for_folders};
+use self::load::{Ledger, Load};
+use self::machine::Machine;
+use crate::{PATIENCE, rounds};
+
+/// Notes acknowledged in a round, at least.
+const NOTES: usize = 100;
+
+/// Cuts that one machine goes through.
+const CUTS_PER_MACHINE: usize = 6;
+
+/// Whether the power can be cut on this machine; says so if not.
+async fn possible(test: &str) -> bool {
+    match LoopImage::why_not().await {
+        None => true,
+        Some(reason) => {
+            skipped(test, &reason);
+            false
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a test that did not run must be seen")]
+fn skipped(test: &str, reason: &str) {
+    eprintln!("SKIPPED {test}: {reason}");
+}
+
+/// Cuts the power under a load. The core is not started again.
+async fn cut(machine: &mut Machine, load: Load) -> anyhow::Result<()> {
+    let stop = load.stop();
+    machine
+        .lose_power(|| stop.store(true, Ordering::SeqCst))
+        .await?;
+    load.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_with_the_power() -> anyhow::Result<()> {
+    if !possible("nothing_acknowledged_is_lost_with_the_power").await {
+        return Ok(());
+    }
+    let mut all = rounds(3);
+    let mut round = 0;
+    while all > 0 {
+        // Everything is looked at after each cut, so a machine that grows old takes long.
+        let cuts = all.min(CUTS_PER_MACHINE);
+        let mut machine = Machine::start(None).await?;
+        let ledger = Ledger::default();
+        for _ in 0..cuts {
+            let done = one_round(&mut machine, &ledger, round).await;
+            done.with_context(|| format!("round {round}"))?;
+            round += 1;
+        }
+        machine.core.stop(PATIENCE).await?;
+        all -= cuts;
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "how much was put at stake")]
+async fn one_round(machine: &mut Machine, ledger: &Ledger, round: usize) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut load = Load::start(&machine.core.url(), ledger, round).await?;
+    let snapshot = machine.newest_snapshot()?;
+    load.wait_for(1, NOTES).await?;
+    wait_until(PATIENCE, "a snapshot of the platform", async || {
+        Ok((machine.newest_snapshot()? > snapshot).then_some(()))
+    })
+    .await?;
+    // At the moment of the snapshot, soon after it, and well before the next one.
+    load.wait_for([0, 2, 20][round % 3], 0).await?;
+    cut(machine, load).await?;
+    if round % 2 == 1 {
+        // And once more, somewhere in the middle of what it does to recover.
+        machine.core.start()?;
+        tokio::time::sleep(Duration::from_millis(u64::try_from(round)? * 37 % 400)).await;
+        machine.lose_power(|| ()).await?;
+    }
+    let started = machine.core.restart(PATIENCE).await;
+    started.context("the core does not start after the cut")?;
+    let damage = inspect(&machine.core, ledger).await?;
+    println!(
+        "round {round}: {:?} in all, newest snapshot {}, {:?}: {damage:?}",
+        ledger.acknowledged(),
+        machine.newest_snapshot()?,
+        began.elapsed()
+    );
+    damage.none()?;
+    wait_for_folders(&machine.core, ledger).await
+}
+
+/// The same machine, load and inspection, and a core that does not sync: that has to be noticed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_core_that_does_not_sync_is_found_out() -> anyhow::Result<()> {
+    /// The system may happen to write everything back by itself, if rarely.
+    const TRIES: usize = 3;
+    let test = "a_core_that_does_not_sync_is_found_out";
+    if !possible(test).await {
+        return Ok(());
+    }
+    let dir = tempfile::tempdir()?;
+    let binary = match swallow::binary(dir.path()).await? {
+        Ok(binary) => binary,
+        Err(reason) => {
+            skipped(test, &reason);
+            return Ok(());
+        }
+    };
+    for attempt in 0..TRIES {
+        let mut machine = Machine::start(Some(binary.clone())).await?;
+        let ledger = Ledger::default();
+        let mut load = Load::start(&machine.core.url(), &ledger, attempt).await?;
+        load.wait_for(5, NOTES).await?;
+        // Up to here everything is on the disk after all: the cut takes what came later.
+        let settled = ledger.entries();
+        machine.settle_disk().await?;
+        load.wait_for(5, NOTES).await?;
+        cut(&mut machine, load).await?;
+        if let Err(refused) = machine.core.restart(PATIENCE).await {
+            println!("attempt {attempt}: found out, it does not even start: {refused:#}");
+            return Ok(());
+        }
+        let damage = inspect(&machine.core, &ledger).await?;
+        println!(
+            "attempt {attempt}: {} users lost, and notes of {}",
+            damage.users.len(),
+            damage.notes.len()
+        );
+        let kept: BTreeSet<&String> = settled
+            .iter()
+            .filter(|(_name, known)| known.lives)
+            .map(|(name, _known)| name)
+            .collect();
+        let wrong: Vec<_> = damage.users.iter().filter(|n| kept.contains(n)).collect();
+        ensure!(
+            wrong.is_empty(),
+            "{wrong:?} were on the disk: the cut takes more than the power would"
+        );
+        if !damage.users.is_empty() && !damage.notes.is_empty() {
+            return Ok(());
+        }
+    }
+    anyhow::bail!(
+        "a core that syncs nothing came through {TRIES} power cuts: these tests show nothing here"
+    )
+}
