@@ -206,8 +206,7 @@ for name in re.findall(r"^\| `([^`]+)`", readme, re.M):
         node = node.get(part) if isinstance(node, dict) else None
     if node is None:
         wrong.append(f"{name}: in README.md, not in values.yaml")
-print("\n".join(wrong), file=sys.stderr)
-sys.exit(1 if wrong else 0)
+sys.exit("\n".join(wrong) or 0)
 PY
 
     if [ -n "${HOMECORE_BIN:-}" ]; then
@@ -325,10 +324,9 @@ for name, service in services.items():
             wrong.append(f"{name}: no secret {secret}")
 if len({own["POD_FOUNDER"] for own in environments.values()}) != 1 or environments["core-a"]["POD_FOUNDER"] not in services:
     wrong.append("not exactly one founder")
-print("\n".join(wrong), file=sys.stderr)
-sys.exit(1 if wrong else 0)
+sys.exit("\n".join(wrong) or 0)
 PY
-    [ -n "${HOMECORE_BIN:-}" ] || return
+    [ -n "${HOMECORE_BIN:-}" ] || return 0
     cp deploy/image/homecore.toml "$work/homecore.toml"
     "$python" - deploy/compose.yaml >"$work/environment" <<'PY'
 import sys, yaml

@@ -2,7 +2,7 @@
 # Builds the final stage of the image without a network, from a prebuilt binary ($HOMECORE_BIN), runs it as
 # its user with the root file system mounted read-only, and tells its size.
 #
-#   HOMECORE_BIN=target/dist/homecore deploy/check/image.sh [ARCHIVE]
+#   HOMECORE_BIN=target/dist/homecore deploy/check/image.sh [ARCHIVE]      IMAGE_SERVE=1: also founds and serves in it
 #
 # With ARCHIVE the image is also written there (docker-archive). Needs buildah; as root, or where user
 # namespaces are allowed. The stage that compiles is not run: it needs a registry.
@@ -66,38 +66,58 @@ loose=$(find "$mount" -xdev \( -perm /6000 -o \( -type f -perm -0002 \) \) -prin
 [ -z "$loose" ] || fail "setuid or world-writable files: $loose"
 in_image /bin/busybox sh -n /usr/local/bin/homecore-pod || fail "the pods' script does not parse in the image's shell"
 
-# buildah's chroot isolation has no read-only flag: a mount namespace of our own has.
+# buildah's chroot isolation has no read-only flag: a mount namespace of our own has. The network is an own one
+# too, so that the image's ports are free.
 step "with a read-only root"
+# Mount points that a container's runtime makes.
+mkdir -p "$mount/dev" "$mount/proc"
 # shellcheck disable=SC2016  # expanded by the inner shell
 read_only() {
-    unshare --mount --propagation private sh -eu -c '
+    unshare --mount --net --propagation private sh -eu -c '
         root=$1; shift
+        "$root/bin/busybox" ip link set lo up
         mount --bind "$root" "$root"
+        mount --rbind /dev "$root/dev"
+        mount --rbind /proc "$root/proc"
         mount -t tmpfs tmpfs "$root/tmp"
         mount -t tmpfs -o uid=10001,gid=10001,mode=700 tmpfs "$root/var/lib/homecore"
         mount -o remount,bind,ro "$root"
         exec chroot --userspec=10001:10001 "$root" /bin/busybox env -i \
-            PATH=/usr/local/bin:/bin HOMECORE_CONFIG=/etc/homecore/homecore.toml HOMECORE__CORE__ID=core-a "$@"
+            PATH=/usr/local/bin:/bin HOMECORE_CONFIG=/etc/homecore/homecore.toml HOMECORE__CORE__ID=core-a \
+            HOMECORE__CORE__URL=http://127.0.0.1:3000/ HOMECORE__CLUSTER__ADVERTISE=127.0.0.1:4002 \
+            POD_NAME=core-a POD_FOUNDER=core-a POD_PEERS="core-a 127.0.0.1:4002 127.0.0.1:3000" "$@"
     ' read_only "$mount" "$@"
 }
-if unshare --mount --propagation private true 2>/dev/null; then
+if unshare --mount --net --propagation private true 2>/dev/null; then
     if read_only /bin/sh -c ': >/etc/probe' 2>/dev/null; then fail "the root file system can be written"; fi
     read_only /bin/sh -c ': >/var/lib/homecore/probe && : >/tmp/probe' || fail "the volume or /tmp cannot be written"
     read_only homecore --version >/dev/null || fail "homecore does not run with a read-only root"
     if [ -n "${IMAGE_SERVE:-}" ]; then
+        # Needs a real binary: as a pod it founds a cluster of one, says that it lives, is ready and can be asked,
+        # is drained and stopped, and is the same core when it comes back.
         # shellcheck disable=SC2016
-        # Needs a real binary: it founds a cluster of one on the volume, and says that it lives.
         read_only /bin/sh -c '
-            HOMECORE__CORE__URL=http://127.0.0.1:3000/ homecore serve --set cluster.found=true >/tmp/log 2>&1 &
-            core=$!
-            tries=0
-            until homecore healthcheck; do
-                tries=$((tries + 1))
-                if [ "$tries" -gt 60 ]; then cat /tmp/log >&2; exit 1; fi
-                sleep 0.5
+            fail() { echo "$*"; cat /tmp/log; exit 1; }
+            for round in first second; do
+                homecore-pod >>/tmp/log 2>&1 &
+                core=$!
+                tries=0
+                until homecore healthcheck --ready >/dev/null 2>&1; do
+                    tries=$((tries + 1))
+                    [ "$tries" -le 120 ] && kill -0 "$core" || fail "$round start: not ready"
+                    sleep 0.5
+                done
+                homecore healthcheck >/dev/null || fail "$round start: not alive"
+                homecore-test-cores 127.0.0.1:3000 >>/tmp/log || fail "$round start: homecore-test-cores"
+                homecore status --json >>/tmp/$round || fail "$round start: status"
+                homecore drain >>/tmp/log 2>&1 || fail "$round start: drain"
+                kill "$core" && wait "$core" || fail "$round start: stopped with $?"
             done
-            kill "$core" && wait "$core"' || fail "homecore does not serve with a read-only root"
-        step "founds, serves and stops with a read-only root"
+            cluster() { busybox grep -o "\"cluster\":\"[a-z0-9]*\"" "/tmp/$1"; }
+            [ "$(cluster first)" = "$(cluster second)" ] || fail "the second start is another cluster"
+            [ "$(busybox grep -c "founding the cluster" /tmp/log)" = 1 ] || fail "not founded once"' >&2 ||
+            fail "homecore does not serve with a read-only root"
+        step "as a pod: founds, serves, drains, stops and comes back with a read-only root"
     fi
 else
     echo "image: not checked: mount namespaces are not allowed here"

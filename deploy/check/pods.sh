@@ -29,12 +29,15 @@ dir=$(mktemp -d)
 declare -A pids=()
 cleanup() {
     local status=$?
-    for name in "${!pids[@]}"; do
-        # Its children too: a waiting pod has a responder.
-        # shellcheck disable=SC2046  # one word per process
-        kill -9 "${pids[$name]}" $(cat "/proc/${pids[$name]}/task/${pids[$name]}/children" 2>/dev/null) 2>/dev/null || true
-    done
-    wait 2>/dev/null || true
+    # Where nobody hears the shell say "Killed".
+    {
+        for name in "${!pids[@]}"; do
+            # Its children too: a waiting pod has a responder.
+            # shellcheck disable=SC2046  # one word per process
+            kill -9 "${pids[$name]}" $(cat "/proc/${pids[$name]}/task/${pids[$name]}/children") || true
+        done
+        wait || true
+    } 2>/dev/null
     if [ "$status" -ne 0 ]; then
         for file in "$dir"/*.log; do echo "--- $(basename "$file")"; tail -n 60 "$file"; done >&2
         echo "pods: FAILED" >&2
@@ -167,7 +170,7 @@ if TEST_TIMEOUT_S=1 deploy/pod/test-cores.sh 127.0.0.1:1 >/dev/null; then fail "
 
 step "a pod that is killed and comes back is the same core"
 signal_pod KILL pod-1
-until_true "pod-1 is gone" ended pod-1
+{ wait "${pids[pod-1]}" || true; } 2>/dev/null
 start pod-1
 until_true "pod-1 serves again" all_serve pod-0 "pod-0 pod-1 pod-2"
 until_true "pod-1 itself says so" all_serve pod-1 "pod-0 pod-1 pod-2"

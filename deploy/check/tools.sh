@@ -17,6 +17,7 @@ fetch_packages() {
     [ "${CHECK_FETCH:-}" != never ] && [ -z "$apt_broken" ] || return 1
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 1
     local packages=$tools/packages own=$tools/apt
+    echo "tools: fetching $*"
     rm -rf "$packages"
     mkdir -p "$packages" "$tools/root"
     if ! (cd "$packages" && timeout 120 apt-get "${apt_options[@]}" download "$@") >/dev/null 2>&1; then
@@ -33,10 +34,7 @@ fetch_packages() {
 want() {
     local tool=$1
     shift
-    if ! command -v "$tool" >/dev/null; then
-        echo "fetching $tool"
-        fetch_packages "$@" || return 1
-    fi
+    command -v "$tool" >/dev/null || fetch_packages "$@" || return 1
     case $tool in
     busybox) busybox true ;;
     nginx) nginx -v ;;

@@ -89,6 +89,7 @@ impl Accounts {
             id: ErrorId::InvalidParametersFormat,
             message: error.to_string(),
         })?;
+        self.expect_reserved(&user, &reservation).await?;
         self.mark(&user).await?;
         let created = self.kernel.create_account(&user, account).await;
         let token = match created {
@@ -105,6 +106,32 @@ impl Accounts {
         self.commit(&user, reservation).await?;
         self.unmark(&user).await;
         Ok(token)
+    }
+
+    /// That the reservation is this core's to fill, and nothing of the user is here yet: what is
+    /// removed after a failure is then certainly what this call made.
+    async fn expect_reserved(&self, user: &UserId, reservation: &str) -> Result<(), CreateError> {
+        let platform = &self.cluster.platform;
+        let failed = |error: homecore_raft::ReadError| unavailable(error.to_string());
+        let mut record = platform.find_user_by_id(user).await.map_err(failed)?;
+        if record.is_none() {
+            platform.current().await.map_err(failed)?;
+            record = platform.find_user_by_id(user).await.map_err(failed)?;
+        }
+        let held = record.is_some_and(|record| {
+            record.core == self.cluster.core
+                && record
+                    .reservation
+                    .is_some_and(|held| held.id == reservation)
+        });
+        if !held {
+            return Err(unavailable("the reservation is not held for this core (any more)").into());
+        }
+        match self.kernel.users().contains(user).await {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(unavailable("the account is being created already").into()),
+            Err(error) => Err(unavailable(error.to_string()).into()),
+        }
     }
 
     async fn commit(&self, user: &UserId, reservation: String) -> Result<(), CreateError> {

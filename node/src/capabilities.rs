@@ -2,6 +2,7 @@
 //! under `capabilities/`, a workspace member, and a line in [`list`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
@@ -14,6 +15,9 @@ use url::Url;
 
 use crate::cluster::Cluster;
 use crate::config::Config;
+
+/// Requests under way get this long when the core stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Every protocol of this binary.
 pub(crate) fn list(
@@ -50,6 +54,7 @@ pub(crate) fn context(
     });
     let limits = Limits {
         forwarded_hops: usize::from(config.http.trust_forwarded),
+        drain_timeout: DRAIN_TIMEOUT,
         ..Limits::default()
     };
     let rates = if config.http.rate_limits {

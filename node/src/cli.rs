@@ -49,7 +49,7 @@ enum Command {
     Init(init::InitArgs),
     /// Run this machine's core
     #[command(
-        after_help = "Example: homecore serve --config /etc/homecore/homecore.toml --set log.level=debug"
+        after_help = "Example: homecore serve --config /etc/homecore/homecore.toml (the first core, the first time: with --found)"
     )]
     Serve(serve::ServeArgs),
     /// Print the line that makes a new machine a core of this cluster
@@ -122,6 +122,8 @@ pub(crate) fn main() -> ExitCode {
     {
         tracing::debug!("the TLS provider was installed before");
     }
+    // Whatever this program writes is for its own account only.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
         Command::Init(args) => init::run(args),

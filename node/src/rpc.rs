@@ -2,6 +2,7 @@
 //! listener with mutual TLS, joining, and the local socket.
 
 pub(crate) mod admin;
+mod connection;
 pub(crate) mod enrolment;
 pub(crate) mod files;
 pub(crate) mod join;

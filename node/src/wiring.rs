@@ -39,6 +39,7 @@ pub(crate) struct Running {
     cluster: Arc<Cluster>,
     users: homecore_store::Users,
     http_stop: CancellationToken,
+    http_ended: CancellationToken,
     socket: std::path::PathBuf,
     _lock: std::fs::File,
 }
@@ -90,10 +91,13 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let http_stop = CancellationToken::new();
     let app = app(&config, &cluster, kernel, &users, &accounts)?;
     let serving = Server::new(app).serve(http_listeners, http_stop.clone());
+    let http_ended = CancellationToken::new();
+    let ended = http_ended.clone();
     tasks.spawn("http-serve", async move {
         if let Err(error) = serving.await {
             tracing::warn!(%error, "the HTTP listener ended");
         }
+        ended.cancel();
     });
     lookafter::spawn(&tasks, &config, &cluster, &accounts, &data);
     tracing::info!(
@@ -108,6 +112,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         cluster,
         users,
         http_stop,
+        http_ended,
         socket,
         _lock: lock,
     })
@@ -306,6 +311,8 @@ impl Running {
             if self.cluster.platform.hand_over().await {
                 tracing::debug!("leadership was handed over");
             }
+            // Requests that are under way still need the store.
+            self.http_ended.cancelled().await;
             self.users.shutdown().await;
             self.cluster.platform.shutdown().await;
         };

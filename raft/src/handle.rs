@@ -10,12 +10,14 @@ mod lead;
 mod options;
 mod queries;
 mod read;
+mod search;
 mod start;
 mod status;
 mod write;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -36,8 +38,8 @@ use crate::state_machine::worker::Worker;
 use crate::types::{Member, Metrics};
 
 pub use errors::{FoundError, ReadError, StartError, WriteError};
-pub use lead::PeerLiveness;
 pub(crate) use lead::{LIVE_WITHIN, peers};
+pub use lead::{PeerLiveness, has_live_quorum};
 pub use options::{Options, Timings};
 pub use status::{Role, Status};
 
@@ -64,6 +66,8 @@ pub(crate) struct Inner {
     /// Proposals at this core while it leads, forwarded ones included.
     proposals: Semaphore,
     reads: mpsc::Sender<read::Waiting>,
+    /// Which other core is asked next while it is not known who leads.
+    turn: AtomicUsize,
     fatal: watch::Receiver<Option<String>>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -89,6 +93,8 @@ pub(crate) enum Attempt<T> {
     NotLeader { leader: Option<u64> },
     /// It certainly did not happen, and may be tried again.
     Refused { reason: String },
+    /// It certainly did not happen: the core asked cannot be reached, or does not listen to this one.
+    Unreachable { reason: String },
     /// It may or may not happen.
     Unknown { reason: String },
     /// The other side runs a release that does not understand.
@@ -138,6 +144,21 @@ impl Handle {
         }
     }
 
+    /// Whether a node takes part in consensus: it is a voter or a learner of the configuration in
+    /// effect here, which a core that was removed still is until the others have agreed to do without
+    /// it.
+    ///
+    /// Asked about this core itself, once it was removed: whether its vote may still be needed. That it
+    /// is let go as a learner, too, is told only to those that stay.
+    #[must_use]
+    pub fn in_consensus(&self, node: NodeId) -> bool {
+        let inner = &self.inner;
+        if node == inner.identity.node && inner.is_removed(node) {
+            return inner.may_vote(node.0);
+        }
+        inner.member(node.0).is_some()
+    }
+
     pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
         Self { inner }
     }
@@ -176,11 +197,29 @@ impl Inner {
 
     /// Closes channels to nodes that are no members any more.
     pub(crate) fn retain_links(&self) {
-        let directory = self.view.load();
-        self.links.retain(|node| {
-            let known = directory.core_by_node(NodeId(node));
-            known.is_none_or(|core| core.state != CoreState::Removed)
-        });
+        let metrics = self.metrics();
+        let members = metrics.membership_config.membership();
+        self.links
+            .retain(|node| members.get_node(&node).is_some() || !self.is_removed(NodeId(node)));
+    }
+
+    fn is_removed(&self, node: NodeId) -> bool {
+        self.view
+            .load()
+            .core_by_node(node)
+            .is_some_and(|core| core.state == CoreState::Removed)
+    }
+
+    /// Whether a node has a vote in the configuration in effect, or had one in the last that is
+    /// certain: a leader that gave up its vote is needed until the others have agreed.
+    fn may_vote(&self, node: u64) -> bool {
+        let metrics = self.metrics();
+        [
+            &metrics.membership_config,
+            &metrics.committed_membership_config,
+        ]
+        .into_iter()
+        .any(|membership| membership.voter_ids().any(|voter| voter == node))
     }
 
     /// A node of the consensus configuration.

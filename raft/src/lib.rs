@@ -31,7 +31,7 @@ mod types;
 
 pub use handle::{
     FoundError, Handle, Options, PeerLiveness, ReadError, Role, StartError, Status, Timings,
-    WriteError,
+    WriteError, has_live_quorum,
 };
 pub use identity::Identity;
 pub use log::LogError;

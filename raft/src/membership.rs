@@ -19,6 +19,8 @@ use homecore_types::limits::VOTERS_MAX;
 pub struct Standing {
     /// Since when the leader has not heard from it; zero for the leader.
     pub silent: Duration,
+    /// Whether the leader heard from it just now: it answers, and can agree to a change.
+    pub heard: bool,
     /// Whether it is there and its log is nearly complete.
     pub ready: bool,
 }
@@ -54,7 +56,7 @@ pub enum Change {
 /// ```
 /// # use homecore_raft::membership::{Change, Facts, Standing, plan};
 /// # use std::time::Duration;
-/// let ready = Standing { silent: Duration::ZERO, ready: true };
+/// let ready = Standing { silent: Duration::ZERO, heard: true, ready: true };
 /// let facts = Facts {
 ///     leader: 1,
 ///     cores: [(1, ready), (2, ready), (3, ready)].into(),
@@ -96,8 +98,12 @@ fn choose(facts: &Facts) -> BTreeSet<u64> {
     let ready = |node: &u64| facts.cores.get(node).is_some_and(|standing| standing.ready);
     let member = |node: &u64| facts.cores.contains_key(node);
 
-    // In the order of preference: the leader, voters that answer, learners that could vote at once,
-    // and last those voters that are dead.
+    let heard = |node: &u64| {
+        *node == facts.leader || facts.cores.get(node).is_some_and(|standing| standing.heard)
+    };
+
+    // In the order of preference: the leader, voters that answer, voters that may be back in a moment,
+    // learners that could vote at once, and last those voters that are dead.
     let leader = std::iter::once(facts.leader).filter(|node| facts.voters.contains(node));
     let others = || {
         facts
@@ -108,7 +114,8 @@ fn choose(facts: &Facts) -> BTreeSet<u64> {
     };
     let usable: Vec<u64> = leader
         .filter(member)
-        .chain(others().filter(alive))
+        .chain(others().filter(|node| alive(node) && heard(node)))
+        .chain(others().filter(|node| alive(node) && !heard(node)))
         .chain(facts.learners.iter().copied().filter(ready))
         .collect();
     let dead = others().filter(member).filter(|node| !alive(node));
@@ -123,9 +130,10 @@ fn choose(facts: &Facts) -> BTreeSet<u64> {
     };
     let chosen: BTreeSet<u64> = candidates.into_iter().take(odd).collect();
 
-    // A configuration without a live majority could never be left again.
-    let live = chosen.iter().filter(|node| usable.contains(node)).count();
-    if live > chosen.len() / 2 {
+    // A change is agreed on by a majority of the new voters, too: without one that answers it would
+    // stay half done, and nothing else could be changed. It waits until they answer, or are dead.
+    let answering = chosen.iter().filter(|node| heard(node)).count();
+    if answering > chosen.len() / 2 {
         chosen
     } else {
         BTreeSet::new()

@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::Service;
 
+use crate::body::Share;
 use crate::capability::Capability;
 use crate::context::{API_VERSION, ClientAddress, Context};
 use crate::cors::Cors;
@@ -199,6 +200,9 @@ impl App {
         request.extensions_mut().insert(address);
         let asked = OriginalUri(request.uri().clone());
         request.extensions_mut().insert(asked);
+        // Kept here, so that it is given back with the answer and not when a handler drops its body.
+        let share = Share::default();
+        request.extensions_mut().insert(share.clone());
 
         let first = first_segment(&path);
         let at_root = self.roots.contains(first);
@@ -219,7 +223,9 @@ impl App {
         } else {
             self.user_routes.clone()
         };
-        match routes.call(request).await {
+        let answer = routes.call(request).await;
+        drop(share);
+        match answer {
             Ok(response) => Ok(response),
             Err(never) => match never {},
         }

@@ -1,29 +1,107 @@
-//! Request bodies, with two bounds: how large one may be, and how many bytes all bodies in memory
-//! may be together. The second is what keeps a core alive when many clients send large bodies at
-//! once.
+//! Request bodies and what they may cost.
+//!
+//! Four bounds, because each alone leaves a way to exhaust a core:
+//!
+//! - how large one body may be: little ([`ANONYMOUS_BODY_BYTES_MAX`]) until a capability knows who
+//!   calls and says so with [`KnownCaller`];
+//! - how many bytes all requests in progress hold together. A JSON value takes far more memory than
+//!   its text (`[0,0,…]` forty times as much), so what a text will become is charged before it is
+//!   parsed, and the charge stays until the request is answered, whoever has the value by then;
+//! - how long a body may say nothing, so that one that stalls gives back what it holds;
+//! - how long a worker of the runtime parses: larger texts are parsed on a blocking thread.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRef, FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use homecore_types::ErrorId;
-use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::request::Parts;
+use http::{Extensions, HeaderMap};
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
-use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use crate::context::{BUDGET_UNIT, Context};
 use crate::error::ApiError;
 
-/// A body in memory, with its share of the budget.
-#[derive(Debug)]
-pub struct Held {
-    /// The bytes.
-    pub bytes: Bytes,
-    _share: Option<OwnedSemaphorePermit>,
+/// Bytes of a body that is read before it is known who sends it: routes at the root, log-in, and
+/// forms, whose token stands in the body. A registration needs a few hundred.
+pub const ANONYMOUS_BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of JSON text that are parsed at once; a larger text would keep others waiting.
+const INLINE_PARSE_BYTES_MAX: usize = ANONYMOUS_BODY_BYTES_MAX;
+
+/// Memory of one more value or key: a [`Value`] in a vector that doubles as it grows, or an entry of
+/// a map with its key. An estimate from above.
+const ITEM_BYTES: usize = 128;
+/// Memory of one more list or object: the first allocation of either has room for four.
+const CONTAINER_BYTES: usize = 512;
+
+/// Put into a request's extensions by a capability that knows who calls. Only then may a body be as
+/// large as [`crate::Limits::body_bytes_max`].
+#[derive(Clone, Copy, Debug)]
+pub struct KnownCaller;
+
+/// What one request holds of the budget of all bodies. [`crate::App`] puts it into the request and
+/// keeps it until there is an answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Share(Arc<Mutex<Part>>);
+
+#[derive(Debug, Default)]
+struct Part {
+    bytes: usize,
+    permits: Option<OwnedSemaphorePermit>,
+}
+
+impl Share {
+    /// The share of the request; one of its own where no [`crate::App`] is in front.
+    fn of(extensions: &Extensions) -> Self {
+        extensions.get::<Self>().cloned().unwrap_or_default()
+    }
+
+    /// Takes more, or refuses at once: waiting would hold what others wait for.
+    fn take(&self, context: &Context, bytes: usize) -> Result<(), ApiError> {
+        let mut part = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        part.bytes = part.bytes.saturating_add(bytes);
+        let wanted = part.bytes.div_ceil(BUDGET_UNIT);
+        let held = part
+            .permits
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = wanted.saturating_sub(held);
+        if missing == 0 {
+            return Ok(());
+        }
+        let more = acquire(&context.budget, missing).ok_or_else(|| {
+            ApiError::new(
+                ErrorId::ApiUnavailable,
+                "Too many large bodies are being received",
+            )
+            .retry_after(Duration::from_secs(1))
+        })?;
+        match &mut part.permits {
+            Some(permits) => permits.merge(more),
+            None => part.permits = Some(more),
+        }
+        Ok(())
+    }
+
+    /// Takes what a text will become. It is bounded, so that one body that is allowed always fits,
+    /// and below the whole budget, so that beside it small ones still do.
+    fn take_structure(&self, context: &Context, bytes: usize) -> Result<(), ApiError> {
+        let most = context.limits.buffered_bytes_max / 8 * 7;
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).bytes;
+        self.take(context, bytes.min(most.saturating_sub(held)))
+    }
+}
+
+fn acquire(budget: &Arc<Semaphore>, permits: usize) -> Option<OwnedSemaphorePermit> {
+    let permits = u32::try_from(permits).ok()?;
+    Arc::clone(budget).try_acquire_many_owned(permits).ok()
 }
 
 /// A JSON body. Null when there was none, or one of a content type that is not read here; the
@@ -32,8 +110,6 @@ pub struct Held {
 pub struct JsonBody {
     /// The value.
     pub value: Value,
-    /// Held as long as the value.
-    _held: Option<Held>,
 }
 
 impl JsonBody {
@@ -58,51 +134,124 @@ where
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let (parts, body) = request.into_parts();
-        read_json(&Arc::from_ref(state), &parts.headers, body).await
+        Unread(request).json(&Arc::from_ref(state)).await
+    }
+}
+
+/// A body that nobody has read yet, for handlers that first ask whether they should.
+#[derive(Debug)]
+pub struct Unread(Request);
+
+impl Unread {
+    /// Reads it as JSON.
+    ///
+    /// # Errors
+    /// As [`read_json`].
+    pub async fn json(self, context: &Context) -> Result<JsonBody, ApiError> {
+        let (parts, body) = self.0.into_parts();
+        read_json(context, &parts, body).await
+    }
+}
+
+impl<S: Sync> FromRequest<S> for Unread {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(request))
     }
 }
 
 /// Reads a JSON body.
 ///
 /// # Errors
-/// 400 `invalid-request-structure` when it is too large, cut off or no JSON; 503 when too many
-/// large bodies are in memory.
-pub async fn read_json(
-    context: &Context,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<JsonBody, ApiError> {
-    let is_json = media_type(headers)
+/// 400 `invalid-request-structure` when it is too large, stalls, is cut off or is no JSON; 503 when
+/// too many large bodies are in memory.
+pub async fn read_json(context: &Context, parts: &Parts, body: Body) -> Result<JsonBody, ApiError> {
+    let is_json = media_type(&parts.headers)
         .is_some_and(|kind| kind == "application/json" || kind.ends_with("+json"));
     if !is_json {
-        return Ok(JsonBody {
-            value: Value::Null,
-            _held: None,
-        });
+        return Ok(JsonBody { value: Value::Null });
     }
-    let held = read(context, headers, body).await?;
-    let value = if held.bytes.iter().all(u8::is_ascii_whitespace) {
-        Value::Null
+    let max = if parts.extensions.get::<KnownCaller>().is_some() {
+        context.limits.body_bytes_max
     } else {
-        serde_json::from_slice(&held.bytes)
-            .map_err(|error| ApiError::unreadable(format!("The body is not JSON: {error}")))?
+        context.limits.body_bytes_max.min(ANONYMOUS_BODY_BYTES_MAX)
     };
-    Ok(JsonBody {
-        value,
-        _held: Some(held),
-    })
+    let share = Share::of(&parts.extensions);
+    let read = read(context, &parts.headers, &share, body, max, json_bytes).await?;
+    share.take_structure(context, read.structure)?;
+    let parsed = if read.bytes.len() <= INLINE_PARSE_BYTES_MAX {
+        parse(&read.bytes)
+    } else {
+        // Of those there are never many at once: each holds its share, also when nobody waits for
+        // the answer any more.
+        let parsing = tokio::task::spawn_blocking(move || {
+            let parsed = parse(&read.bytes);
+            drop(share);
+            parsed
+        });
+        parsing.await.map_err(|error| ApiError::internal(&error))?
+    };
+    let value =
+        parsed.map_err(|error| ApiError::unreadable(format!("The body is not JSON: {error}")))?;
+    Ok(JsonBody { value })
 }
 
-/// Reads a body into memory.
+fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
+    if text.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(text)
+}
+
+/// What the values of a JSON text take beside the text itself, at most: a look at each byte, no more.
+/// Punctuation inside of strings counts too, which is little where there is text.
+fn json_bytes(text: &[u8]) -> usize {
+    let bytes = |byte: &u8| match byte {
+        b',' | b':' => ITEM_BYTES,
+        b'[' | b'{' => CONTAINER_BYTES,
+        _ => 0,
+    };
+    text.iter().map(bytes).sum()
+}
+
+/// The same for a form.
+fn form_bytes(text: &[u8]) -> usize {
+    text.iter().filter(|byte| **byte == b'&').count() * 2 * ITEM_BYTES
+}
+
+/// Reads a form, whose token may stand in it: it is always small.
 ///
 /// # Errors
 /// As [`read_json`].
-pub async fn read(
+pub(crate) async fn read_form(
+    context: &Context,
+    parts: &Parts,
+    body: Body,
+) -> Result<Bytes, ApiError> {
+    let max = context.limits.body_bytes_max.min(ANONYMOUS_BODY_BYTES_MAX);
+    let share = Share::of(&parts.extensions);
+    let read = read(context, &parts.headers, &share, body, max, form_bytes).await?;
+    share.take_structure(context, read.structure)?;
+    Ok(read.bytes)
+}
+
+/// A body in memory.
+struct Read {
+    bytes: Bytes,
+    /// What it will become when it is parsed.
+    structure: usize,
+}
+
+/// Reads a body into memory and charges its bytes as they come.
+async fn read(
     context: &Context,
     headers: &HeaderMap,
+    share: &Share,
     mut body: Body,
-) -> Result<Held, ApiError> {
+    max: usize,
+    weigh: fn(&[u8]) -> usize,
+) -> Result<Read, ApiError> {
     let encoded = headers
         .get(CONTENT_ENCODING)
         .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
@@ -111,7 +260,6 @@ pub async fn read(
             "Bodies with a Content-Encoding are not read here",
         ));
     }
-    let max = context.limits.body_bytes_max;
     let too_large = || ApiError::unreadable(format!("The body is larger than {max} bytes"));
     let announced = headers
         .get(CONTENT_LENGTH)
@@ -120,53 +268,38 @@ pub async fn read(
     if announced.is_some_and(|length| u64::try_from(max).is_ok_and(|max| length > max)) {
         return Err(too_large());
     }
+    let patience = context.limits.body_stall_timeout;
+    let mut deadline = Instant::now() + patience;
     let mut bytes = BytesMut::new();
-    let mut share: Option<OwnedSemaphorePermit> = None;
-    while let Some(frame) = body.frame().await {
+    let mut structure = 0_usize;
+    loop {
+        let Ok(frame) = timeout_at(deadline, body.frame()).await else {
+            return Err(ApiError::unreadable(format!(
+                "The body is not complete and nothing more came for {} s",
+                patience.as_secs_f64()
+            )));
+        };
+        let Some(frame) = frame else { break };
         let frame = frame
             .map_err(|error| ApiError::unreadable(format!("The body was cut off: {error}")))?;
         let Ok(data) = frame.into_data() else {
             continue;
         };
+        if data.is_empty() {
+            continue;
+        }
         if bytes.len().saturating_add(data.len()) > max {
             return Err(too_large());
         }
-        grow(&context.budget, &mut share, bytes.len() + data.len())?;
+        share.take(context, data.len())?;
+        structure = structure.saturating_add(weigh(&data));
         bytes.extend_from_slice(&data);
+        deadline = Instant::now() + patience;
     }
-    Ok(Held {
+    Ok(Read {
         bytes: bytes.freeze(),
-        _share: share,
+        structure,
     })
-}
-
-/// Makes a share as large as `bytes`, or refuses at once: waiting would hold what others wait for.
-fn grow(
-    budget: &Arc<Semaphore>,
-    share: &mut Option<OwnedSemaphorePermit>,
-    bytes: usize,
-) -> Result<(), ApiError> {
-    let wanted = bytes.div_ceil(BUDGET_UNIT);
-    let missing =
-        wanted.saturating_sub(share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
-    if missing == 0 {
-        return Ok(());
-    }
-    let more = u32::try_from(missing)
-        .ok()
-        .and_then(|missing| Arc::clone(budget).try_acquire_many_owned(missing).ok())
-        .ok_or_else(|| {
-            ApiError::new(
-                ErrorId::ApiUnavailable,
-                "Too many large bodies are being received",
-            )
-            .retry_after(Duration::from_secs(1))
-        })?;
-    match share {
-        Some(share) => share.merge(more),
-        None => *share = Some(more),
-    }
-    Ok(())
 }
 
 /// The content type in lower case, without parameters.

@@ -37,11 +37,13 @@ pub struct Limits {
     pub header_read_timeout: Duration,
     /// Bytes of request line and headers.
     pub header_bytes_max: usize,
+    /// A body that is not complete must go on within this time.
+    pub body_stall_timeout: Duration,
     /// Until the head of the response.
     pub request_timeout: Duration,
-    /// Bytes of one body.
+    /// Bytes of one body of a known caller; see [`crate::body::ANONYMOUS_BODY_BYTES_MAX`].
     pub body_bytes_max: usize,
-    /// Bytes of all bodies that are held in memory at once.
+    /// Bytes of all bodies, and of what is read from them, that are held in memory at once.
     pub buffered_bytes_max: usize,
     /// How long connections may go on after the server was told to stop.
     pub drain_timeout: Duration,
@@ -58,6 +60,7 @@ impl Default for Limits {
             in_flight_max: limits::REQUESTS_IN_FLIGHT_MAX,
             header_read_timeout: limits::HEADER_READ_TIMEOUT,
             header_bytes_max: limits::HEADER_BYTES_MAX,
+            body_stall_timeout: Duration::from_secs(10),
             request_timeout: limits::REQUEST_TIMEOUT,
             body_bytes_max: limits::BODY_BYTES_MAX,
             buffered_bytes_max: 8 * limits::BODY_BYTES_MAX,

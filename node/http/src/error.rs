@@ -162,9 +162,19 @@ impl ApiError {
 }
 
 impl From<Unavailable> for ApiError {
+    /// The reason may name cores and their inner addresses, and anybody may be asking: it is for the
+    /// log only.
     fn from(unavailable: Unavailable) -> Self {
-        Self::new(ErrorId::ApiUnavailable, unavailable.to_string())
-            .retry_after(unavailable.retry_after)
+        let Unavailable {
+            reason,
+            retry_after,
+        } = unavailable;
+        tracing::debug!(reason, "the platform cannot answer");
+        Self::new(
+            ErrorId::ApiUnavailable,
+            "The platform cannot answer now; try again",
+        )
+        .retry_after(retry_after)
     }
 }
 

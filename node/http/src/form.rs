@@ -28,10 +28,10 @@ pub(crate) async fn unfold(
     request: Request<Body>,
 ) -> Result<Request<Body>, ApiError> {
     let (mut parts, body) = request.into_parts();
-    let held = body::read(context, &parts.headers, body).await?;
+    let bytes = body::read_form(context, &parts, body).await?;
     let mut fields = Map::new();
     let mut json = None;
-    for (name, value) in parse(&held.bytes) {
+    for (name, value) in parse(&bytes) {
         match name.as_str() {
             "_auth" => {
                 parts.extensions.insert(FormToken(Secret::new(value)));

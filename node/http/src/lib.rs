@@ -27,7 +27,7 @@ pub mod site;
 pub mod stream;
 
 pub use app::{App, AppError};
-pub use body::JsonBody;
+pub use body::{JsonBody, Unread};
 pub use capability::Capability;
 pub use context::{API_VERSION, Context, Limits};
 pub use credentials::Credentials;

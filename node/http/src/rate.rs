@@ -108,7 +108,9 @@ impl RateLimits {
     }
 
     /// Rules that no person notices and that make guessing slow. Many users may stand behind one
-    /// address, hence the large bursts of the rules by address.
+    /// address, hence the large bursts of the rules by address. Access requests stay on the platform
+    /// for an hour and their number is bounded: at this rate one address has at most 770 of them
+    /// pending, under a hundredth of what there is room for.
     #[must_use]
     pub fn default_rules() -> BTreeMap<Rate, RateRule> {
         let rule = |burst, per_second| RateRule { burst, per_second };
@@ -117,7 +119,7 @@ impl RateLimits {
             (Rate::LoginByUser, rule(60, 1.0)),
             (Rate::Registration, rule(2_000, 50.0)),
             (Rate::Lookup, rule(2_000, 100.0)),
-            (Rate::AccessRequest, rule(500, 20.0)),
+            (Rate::AccessRequest, rule(50, 0.2)),
             (Rate::AccessPoll, rule(2_000, 200.0)),
         ])
     }

@@ -27,7 +27,7 @@ const LIVE_WITHIN: Duration = Duration::from_secs(5);
 const CREATE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The port.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PlatformAdapter {
     cluster: Arc<Cluster>,
     accounts: Arc<Accounts>,
@@ -86,7 +86,18 @@ impl PlatformAdapter {
                 other => unavailable(other.to_string()).into(),
             }),
             Ok(other) => Err(unavailable(format!("unexpected answer: {other}")).into()),
-            Err(error) => Err(write_failed(error).into()),
+            Err(error) => {
+                // Perhaps it is held after all, for nobody.
+                self.release(reservation).await;
+                Err(write_failed(error).into())
+            }
+        }
+    }
+
+    async fn release(&self, reservation: String) {
+        let release = Command::ReleaseUser { reservation };
+        if let Err(error) = self.cluster.done(release, "ReleaseUser").await {
+            tracing::debug!(error = %crate::telemetry::chain(&error), "reservation not released; it will expire");
         }
     }
 
@@ -144,50 +155,13 @@ impl PlatformAdapter {
 #[async_trait]
 impl Platform for PlatformAdapter {
     async fn register(&self, registration: Registration) -> Result<Registered, RegisterError> {
-        let (core, user, reservation) = self.reserve(&registration).await?;
-        let home = self.cluster.directory().core(&core).cloned();
-        let core_url = home
-            .as_ref()
-            .map(|home| home.addresses.url.clone())
-            .unwrap_or_default();
-        let mut fields = BTreeMap::from([("email".to_owned(), registration.email.to_string())]);
-        fields.extend(registration.referer.map(|r| ("referer".to_owned(), r)));
-        fields.extend(
-            registration
-                .invitation
-                .map(|i| ("invitationToken".to_owned(), i)),
-        );
-        let account = NewAccount {
-            reservation: reservation.clone(),
-            user,
-            username: registration.username.clone(),
-            password: registration.password,
-            app: registration.app,
-            language: registration.language,
-            fields,
-        };
-        let created = match home {
-            _ if core == self.cluster.core => self.accounts.create(account).await,
-            Some(home) => self.create_elsewhere(&home, account).await,
-            None => Err(unavailable(format!("{core} is not known here yet")).into()),
-        };
-        match created {
-            Ok(token) => Ok(Registered {
-                username: registration.username,
-                token,
-                core_url,
-            }),
-            Err(CreateError::Refused { id, message }) => {
-                Err(RegisterError::Refused { id, message })
-            }
-            Err(CreateError::Unavailable(why)) => {
-                // Either this frees the names, or the home core's commit came first and the user
-                // exists: the log's order decides, and nobody is left half done.
-                let release = Command::ReleaseUser { reservation };
-                if let Err(error) = self.cluster.done(release, "ReleaseUser").await {
-                    tracing::debug!(error = %crate::telemetry::chain(&error), "reservation not released");
-                }
-                Err(why.into())
+        // A task of its own: a client that goes away leaves nothing half done.
+        let this = self.clone();
+        match tokio::spawn(async move { this.register_whole(registration).await }).await {
+            Ok(result) => result,
+            Err(error) => {
+                tracing::error!(%error, "a registration ended early");
+                Err(unavailable("the registration ended early; try again").into())
             }
         }
     }
@@ -272,17 +246,25 @@ impl Platform for PlatformAdapter {
         after: Option<&Username>,
         limit: usize,
     ) -> Result<Vec<UserInfo>, Unavailable> {
-        let users = self
-            .cluster
-            .platform
-            .users(core.cloned(), after.map(ToString::to_string), limit)
-            .await
-            .map_err(read_failed)?;
-        Ok(users
-            .into_iter()
-            .filter(|user| user.reservation.is_none())
-            .map(user_info)
-            .collect())
+        let mut after = after.map(ToString::to_string);
+        let mut found = Vec::new();
+        // Names that are only reserved are left out; a page of them is not the end.
+        while found.len() < limit {
+            let platform = &self.cluster.platform;
+            let page = platform
+                .users(core.cloned(), after, limit)
+                .await
+                .map_err(read_failed)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.username.to_string());
+            found.extend(
+                page.into_iter()
+                    .filter(|u| u.reservation.is_none())
+                    .map(user_info),
+            );
+        }
+        found.truncate(limit);
+        Ok(found)
     }
 
     async fn invitations(&self) -> Result<Vec<InvitationInfo>, Unavailable> {
@@ -450,6 +432,55 @@ impl Platform for PlatformAdapter {
 }
 
 impl PlatformAdapter {
+    async fn register_whole(
+        &self,
+        registration: Registration,
+    ) -> Result<Registered, RegisterError> {
+        let (core, user, reservation) = self.reserve(&registration).await?;
+        let home = self.cluster.directory().core(&core).cloned();
+        let core_url = home
+            .as_ref()
+            .map(|home| home.addresses.url.clone())
+            .unwrap_or_default();
+        let mut fields = BTreeMap::from([("email".to_owned(), registration.email.to_string())]);
+        fields.extend(registration.referer.map(|r| ("referer".to_owned(), r)));
+        fields.extend(
+            registration
+                .invitation
+                .map(|i| ("invitationToken".to_owned(), i)),
+        );
+        let account = NewAccount {
+            reservation: reservation.clone(),
+            user,
+            username: registration.username.clone(),
+            password: registration.password,
+            app: registration.app,
+            language: registration.language,
+            fields,
+        };
+        let created = match home {
+            _ if core == self.cluster.core => self.accounts.create(account).await,
+            Some(home) => self.create_elsewhere(&home, account).await,
+            None => Err(unavailable(format!("{core} is not known here yet")).into()),
+        };
+        match created {
+            Ok(token) => Ok(Registered {
+                username: registration.username,
+                token,
+                core_url,
+            }),
+            Err(CreateError::Refused { id, message }) => {
+                Err(RegisterError::Refused { id, message })
+            }
+            Err(CreateError::Unavailable(why)) => {
+                // Either this frees the names, or the home core's commit came first and the user
+                // exists: the log's order decides, and nobody is left half done.
+                self.release(reservation).await;
+                Err(why.into())
+            }
+        }
+    }
+
     fn sealed(
         &self,
         key: &Secret,

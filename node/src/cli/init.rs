@@ -104,7 +104,7 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
         rpc_advertise: args.rpc_advertise,
         dns_listen: args.dns_listen,
         domain,
-        found: true,
+        found: false,
         admin_access_key: Some(secrets::random_text(&SystemEntropy).expose().to_owned()),
         join_secret_file: args.join_secret_file,
         service_name: args.service_name,
@@ -121,7 +121,7 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
     let shown = path.display();
     answer(&format!(
         "{shown} is written, readable by you alone: it holds the administrators' key.\n\
-         Start the first core:     homecore serve --config {shown}\n\
+         Start the first core:     homecore serve --found --config {shown}\n\
          Invite another machine:   homecore invite --id core-b --config {shown}"
     ))
 }

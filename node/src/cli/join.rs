@@ -109,6 +109,7 @@ pub(super) fn run(args: JoinArgs) -> anyhow::Result<()> {
         path.display(),
         config.core.id
     );
+    reachable(&config, &credential)?;
     telemetry::start(&config.log)?;
     become_member(&config, &credential)?;
     if args.no_serve {
@@ -144,6 +145,32 @@ fn credential(args: &JoinArgs) -> anyhow::Result<Credential> {
             "give the token that `homecore invite --id NAME` printed on a core of the cluster"
         ),
     }
+}
+
+/// A core that tells a cluster on other machines to find it at 127.0.0.1 would never be reached: said
+/// before the token is used up.
+fn reachable(config: &Config, credential: &Credential) -> anyhow::Result<()> {
+    let cluster = match credential {
+        Credential::Token(token) => &token.addresses,
+        Credential::Shared { seeds, .. } => seeds,
+    };
+    let loopback = |address: &str| {
+        address.contains("//127.") || address.starts_with("127.") || address.contains("localhost")
+    };
+    if cluster.iter().any(|address| loopback(address)) {
+        return Ok(());
+    }
+    ensure!(
+        !loopback(&config.cluster.advertise),
+        "the other cores cannot reach this one at {}: give --rpc-listen and --rpc-advertise HOST:PORT",
+        config.cluster.advertise
+    );
+    ensure!(
+        !loopback(&config.core.url),
+        "apps cannot reach this core at {}: give --url and --http-listen",
+        config.core.url
+    );
+    Ok(())
 }
 
 fn write_config(path: &Path, args: &JoinArgs, core: &CoreId) -> anyhow::Result<()> {

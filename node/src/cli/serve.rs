@@ -10,13 +10,16 @@ use crate::config::Config;
 use crate::{telemetry, wiring};
 
 /// A clean stop may take this long; then the process ends all the same.
-const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// `homecore serve`.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Found a new cluster, if the data directory is empty: for the first core, the first time
+    #[arg(long)]
+    found: bool,
     /// End when the process that started this one ends
     #[arg(long, hide = true)]
     with_parent: bool,
@@ -27,7 +30,8 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     if args.with_parent {
         end_with_parent()?;
     }
-    let config = args.config.load()?;
+    let mut config = args.config.load()?;
+    config.cluster.found |= args.found;
     telemetry::start(&config.log)?;
     serve(config)
 }

@@ -96,9 +96,14 @@ fn listeners(out: &mut String, answers: &Answers) {
     line(out, "\n[cluster]");
     line(
         out,
-        "# Found a new cluster when the data directory is empty. On one core only, the first.",
+        "# Found a new cluster when the data directory is empty. Left to `homecore serve --found`, it",
     );
-    let _infallible = writeln!(out, "found = {}", answers.found);
+    line(
+        out,
+        "# cannot happen by accident when a disk is not mounted.",
+    );
+    let comment = if answers.found { "" } else { "# " };
+    let _infallible = writeln!(out, "{comment}found = true");
     line(
         out,
         "# Core-to-core traffic (gRPC, mutual TLS), and where the others reach it.",

@@ -11,15 +11,19 @@ use homecore_proto::membership::{
     Admission, CoreAddresses as WireAddresses, JoinRefusal, JoinReply, JoinRequest, Member,
     enrolment_server, join_reply,
 };
+use homecore_raft::ReadError;
 use homecore_raft::command::{Command, Rejection, Response as Answer};
-use homecore_raft::records::CoreAddresses;
+use homecore_raft::records::{CoreAddresses, JoinToken as TokenRecord};
 use homecore_types::{CoreId, NodeId, Secret, limits};
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::pki;
 use super::secrets::{hex, hmac_sha256, sha256_hex};
 use crate::cluster::Cluster;
 
+/// Joins that are looked at at once.
+const JOINS_AT_ONCE_MAX: usize = 8;
 /// The version of the join exchange.
 pub(crate) const JOIN_VERSION: u32 = 1;
 
@@ -29,6 +33,7 @@ pub(crate) struct Enrolment {
     cluster: Arc<Cluster>,
     join_secret: Option<Arc<Secret>>,
     platform_config: String,
+    slots: Arc<Semaphore>,
 }
 
 struct Refused {
@@ -54,6 +59,7 @@ impl Enrolment {
             cluster,
             join_secret: join_secret.map(Arc::new),
             platform_config,
+            slots: Arc::new(Semaphore::new(JOINS_AT_ONCE_MAX)),
         }
     }
 
@@ -105,7 +111,13 @@ impl Enrolment {
         key: &str,
     ) -> Result<String, Refused> {
         if request.proof.is_empty() {
-            return Ok(sha256_hex(request.secret.as_bytes()));
+            let id = sha256_hex(request.secret.as_bytes());
+            // Only what an operator made may reach the log: strangers must not write to it.
+            return if self.find_token(&id).await?.is_some() {
+                Ok(id)
+            } else {
+                Err(refused("unknown", Rejection::UnknownToken.to_string()))
+            };
         }
         let secret = self.join_secret.as_ref().ok_or_else(|| {
             refused(
@@ -129,19 +141,26 @@ impl Enrolment {
             at,
             expires: at + limits::JOIN_TOKEN_TTL,
         };
-        let known = self
-            .cluster
-            .platform
-            .join_token(&id)
-            .await
-            .map_err(|error| refused("unavailable", error.to_string()))?;
-        if known.is_none() {
+        let known = self.find_token(&id).await?;
+        let fresh = known.is_some_and(|token| token.consumed_by.is_some() || token.expires_at > at);
+        if !fresh {
             self.cluster
                 .done(put, "PutJoinToken")
                 .await
                 .map_err(|error| refused("unavailable", error.to_string()))?;
         }
         Ok(id)
+    }
+
+    /// A token, looked for in the present state if it is not known here.
+    async fn find_token(&self, id: &str) -> Result<Option<TokenRecord>, Refused> {
+        let unavailable = |error: ReadError| refused("unavailable", error.to_string());
+        let platform = &self.cluster.platform;
+        if let Some(token) = platform.join_token(id).await.map_err(unavailable)? {
+            return Ok(Some(token));
+        }
+        platform.current().await.map_err(unavailable)?;
+        platform.join_token(id).await.map_err(unavailable)
     }
 
     async fn take(
@@ -270,7 +289,12 @@ impl enrolment_server::Enrolment for Enrolment {
             // A joiner that wants to see our CA before it says anything.
             return Ok(Response::new(JoinReply { result: None }));
         }
-        let asked = request.core.clone();
+        let asked: String = request.core.chars().take(64).collect();
+        let Ok(_slot) = self.slots.try_acquire() else {
+            return Err(Status::resource_exhausted(
+                "too many cores join at once; try again",
+            ));
+        };
         let result = match self.admit(request).await {
             Ok(admission) => {
                 tracing::info!(core = %asked, node = admission.node, "a core was admitted");

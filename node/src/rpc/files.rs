@@ -120,7 +120,11 @@ pub(crate) fn read_text(path: &Path) -> Result<Option<String>, FileError> {
 
 /// Writes a file whole: afterwards it has the new content or, after a crash, the old one.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    let directory = path.parent().unwrap_or_else(|| Path::new("."));
+    // A bare file name has an empty parent, which is no directory to open.
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = directory.join(format!(".{name}.new"));
     let attempt = || -> io::Result<()> {
@@ -204,6 +208,31 @@ fn error(doing: &'static str, path: &Path, source: io::Error) -> FileError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_replaced_whole_and_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = std::env::temp_dir().join(format!("homecore-files-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("a.toml");
+        write(&path, b"one").unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(read_text(&path).unwrap().as_deref(), Some("two"));
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_bare_file_name_is_in_this_directory() {
+        let path = PathBuf::from(format!("homecore-test-{}.tmp", std::process::id()));
+        write(&path, b"here").unwrap();
+        assert_eq!(read(&path).unwrap().as_deref(), Some(b"here".as_slice()));
+        remove(&path).unwrap();
+    }
 
     #[test]
     fn blocks_come_back() {

@@ -33,7 +33,8 @@ impl Membership {
 /// What this core says of itself.
 pub(crate) fn describe(cluster: &Cluster) -> CoreStatus {
     let status = cluster.platform.status();
-    let record = cluster.own_record();
+    let directory = cluster.directory();
+    let record = directory.core_or_removed(cluster.core.as_str()).cloned();
     let role = match status.role {
         Role::Leader => "leader",
         Role::Voter => "voter",
@@ -67,6 +68,23 @@ pub(crate) fn describe(cluster: &Cluster) -> CoreStatus {
     }
 }
 
+/// Why the cluster could not go on without a core: nobody else who votes, or could, is there.
+async fn no_successor(cluster: &Cluster, core: &CoreId) -> Option<String> {
+    let directory = cluster.directory();
+    let node = directory.core(core)?.node;
+    let peers = match cluster.platform.liveness().await {
+        Ok(peers) => peers,
+        Err(error) => return Some(crate::telemetry::chain(&error)),
+    };
+    let others = directory.cores().filter(|other| other.node != node).count();
+    let live = peers
+        .iter()
+        .filter(|peer| peer.node != node && peer.is_live())
+        .count();
+    (others > 0 && live == 0)
+        .then(|| format!("no other core is alive to go on without {core}; start one first"))
+}
+
 /// Removes a core from the platform; from any member.
 pub(crate) async fn remove(cluster: &Cluster, request: RemoveRequest) -> RemoveReply {
     let refuse = |message: String| RemoveReply {
@@ -77,6 +95,9 @@ pub(crate) async fn remove(cluster: &Cluster, request: RemoveRequest) -> RemoveR
         Ok(core) => core,
         Err(error) => return refuse(format!("{:?} is no core id: {error}", request.core)),
     };
+    if let Some(reason) = no_successor(cluster, &core).await {
+        return refuse(reason);
+    }
     let command = Command::RemoveCore {
         core: core.clone(),
         abandon_users: request.abandon_users,
@@ -86,8 +107,9 @@ pub(crate) async fn remove(cluster: &Cluster, request: RemoveRequest) -> RemoveR
         Ok(()) => RemoveReply {
             removed: true,
             message: format!(
-                "{core} is no longer a member: its certificate opens nothing, its name is not given \
-                 again. Its process may be stopped now; its data directory is left as it is."
+                "{core} is no longer a member: the others do not answer it, its name is not given again. \
+                 It stops by itself; its data directory is left as it is. That directory holds the \
+                 cluster's keys: destroy it if its machine is not trusted any more."
             ),
         },
         Err(CommandError::Rejected(rejection)) => {

@@ -10,9 +10,8 @@ use homecore_proto::platform::users_server::UsersServer;
 use homecore_raft::{PlatformService, RaftService};
 use homecore_types::NodeId;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +20,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Code, Request, Status};
 
+use super::connection::Connection;
 use super::enrolment::Enrolment;
 use super::membership::Membership;
 use super::pki;
@@ -32,6 +32,10 @@ use crate::tasks::Tasks;
 const CONNECTIONS_MAX: usize = 512;
 /// A caller must finish its handshake within this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections of callers without a certificate.
+const STRANGERS_MAX: usize = 32;
+/// How long one of those may live.
+const STRANGER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Concurrent calls of one connection.
 const STREAMS_MAX: u32 = 256;
 
@@ -63,6 +67,11 @@ pub(crate) fn spawn(
     );
     let members = MembersOnly {
         cluster: Arc::clone(&services.cluster),
+        consensus: false,
+    };
+    let voters = MembersOnly {
+        consensus: true,
+        ..members.clone()
     };
     let platform = &services.cluster.platform;
     let router = tonic::transport::Server::builder()
@@ -71,7 +80,7 @@ pub(crate) fn spawn(
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .add_service(InterceptedService::new(
             RaftService::server(platform.clone()),
-            members.clone(),
+            voters,
         ))
         .add_service(InterceptedService::new(
             PlatformService::server(platform.clone()),
@@ -98,13 +107,22 @@ pub(crate) fn spawn(
     Ok(())
 }
 
+#[derive(Clone, Debug)]
+struct Slots {
+    members: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+}
+
 async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    sender: mpsc::Sender<TlsStream<TcpStream>>,
+    sender: mpsc::Sender<Connection>,
     stop: CancellationToken,
 ) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Slots {
+        members: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        strangers: Arc::new(Semaphore::new(STRANGERS_MAX)),
+    };
     let mut handshakes = tokio::task::JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -120,14 +138,13 @@ async fn accept(
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            tracing::warn!(%peer, "too many handshakes at once; a connection was dropped");
+        let Ok(slot) = Arc::clone(&slots.members).try_acquire_owned() else {
+            tracing::warn!(%peer, "too many connections of cores; one was dropped");
             continue;
         };
-        let (acceptor, sender) = (acceptor.clone(), sender.clone());
+        let (acceptor, sender, slots) = (acceptor.clone(), sender.clone(), slots.clone());
         handshakes.spawn(async move {
-            let _slot = slot;
-            shake_hands(stream, peer, acceptor, sender).await;
+            shake_hands(stream, peer, acceptor, slot, &slots, sender).await;
         });
     }
 }
@@ -136,14 +153,28 @@ async fn shake_hands(
     stream: TcpStream,
     peer: SocketAddr,
     acceptor: TlsAcceptor,
-    sender: mpsc::Sender<TlsStream<TcpStream>>,
+    slot: OwnedSemaphorePermit,
+    slots: &Slots,
+    sender: mpsc::Sender<Connection>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
     match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => {
-            if sender.send(stream).await.is_err() {
+            let known = stream.get_ref().1.peer_certificates().is_some();
+            let connection = if known {
+                Connection::new(stream, slot, None)
+            } else {
+                // Joining takes a few calls; who has no certificate needs no more.
+                drop(slot);
+                let Ok(slot) = Arc::clone(&slots.strangers).try_acquire_owned() else {
+                    tracing::debug!(%peer, "too many callers without a certificate");
+                    return;
+                };
+                Connection::new(stream, slot, Some(tokio::time::sleep(STRANGER_TIMEOUT)))
+            };
+            if sender.send(connection).await.is_err() {
                 tracing::debug!(%peer, "stopping; a new connection was dropped");
             }
         }
@@ -156,6 +187,9 @@ async fn shake_hands(
 #[derive(Clone, Debug)]
 pub(crate) struct MembersOnly {
     cluster: Arc<Cluster>,
+    /// For the consensus service: a core that is being removed still counts until the others have
+    /// agreed to do without it.
+    consensus: bool,
 }
 
 /// Marks the refusal of a core that was removed: it may stop.
@@ -185,6 +219,10 @@ impl Interceptor for MembersOnly {
                 "the certificate is of another cluster",
             ));
         }
+        if self.consensus && self.cluster.platform.in_consensus(node) {
+            request.extensions_mut().insert(Caller(node));
+            return Ok(request);
+        }
         if self.cluster.was_removed(node) {
             let mut metadata = MetadataMap::new();
             metadata.insert(REMOVED, MetadataValue::from_static("true"));
@@ -195,6 +233,7 @@ impl Interceptor for MembersOnly {
             ));
         }
         if !self.cluster.is_member(node) {
+            tracing::debug!(%node, "a caller is not a member, or not known here yet");
             return Err(Status::permission_denied(format!(
                 "node {node} is not a member of this cluster, or not known here yet"
             )));

@@ -35,6 +35,9 @@ pub(crate) enum TlsError {
     /// The certificate is none of ours.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// The certificate is another core's.
+    #[error("the certificate is for node {0}, not for this one")]
+    OtherNode(NodeId),
     /// No certificate at all.
     #[error("this core has no certificate")]
     NoCertificate,
@@ -77,6 +80,11 @@ impl Identity {
 
     /// Uses a renewed certificate from the next handshake on.
     pub(crate) fn replace(&self, chain: Vec<CertificateDer<'static>>) -> Result<(), TlsError> {
+        let leaf = chain.first().ok_or(TlsError::NoCertificate)?;
+        let (node, cluster) = pki::node_of(leaf)?;
+        if node != self.node || cluster != self.cluster.as_str() {
+            return Err(TlsError::OtherNode(node));
+        }
         self.current
             .store(Arc::new(certified(self.key_pem.expose(), chain)?));
         Ok(())

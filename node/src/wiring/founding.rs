@@ -50,10 +50,13 @@ pub(super) fn identify(
 ) -> anyhow::Result<Membership> {
     let member = match identity::load(&data.platform())? {
         Some(member) => member,
-        None if config.cluster.found => found(config, data, clock, entropy)?,
+        None if config.cluster.found => {
+            nothing_here(data)?;
+            found(config, data, clock, entropy)?
+        }
         None => bail!(
             "{} holds no core. On a core of the cluster run `homecore invite --id {}` and here the \
-             line that it prints; or set cluster.found = true to found a new cluster",
+             line that it prints; or, for the first core of a new cluster, `homecore serve --found`",
             data.root().display(),
             config.core.id
         ),
@@ -110,6 +113,31 @@ pub(super) fn founded(data: &DataDir) -> anyhow::Result<()> {
     Ok(files::remove(&founding_file(data))?)
 }
 
+/// Founding where a core was before would make its users' names free and its data unreachable: a
+/// directory that lost its identity, or whose disk is not mounted, must be looked at by a person.
+fn nothing_here(data: &DataDir) -> anyhow::Result<()> {
+    if founding_file(data).try_exists()? {
+        return Ok(());
+    }
+    let traces = [
+        "users",
+        "journal.sqlite",
+        "node.key",
+        "cluster.key",
+        "platform",
+    ];
+    for trace in traces {
+        if data.root().join(trace).try_exists()? {
+            bail!(
+                "{} has no identity but holds {trace}: a core was here. Nothing was changed. Restore \
+                 the directory, or move it away and join the cluster under a new id",
+                data.root().display()
+            );
+        }
+    }
+    Ok(())
+}
+
 fn found(
     config: &Config,
     data: &DataDir,
@@ -146,10 +174,11 @@ fn found(
         at: clock.now(),
     };
     let chain: Vec<Vec<u8>> = chain.iter().map(|c| c.to_vec()).collect();
+    // First: an interrupted founding is known by it, and then begun again.
+    files::write(&founding_file(data), &serde_json::to_vec(&founding)?)?;
     files::write(&data.node_key(), key_pem.as_bytes())?;
     files::write(&data.node_certificate(), &files::join_blocks(&chain))?;
     files::write(&data.cluster_key(), key.to_text().as_bytes())?;
-    files::write(&founding_file(data), &serde_json::to_vec(&founding)?)?;
     let member = Member {
         cluster,
         node: FIRST_NODE,

@@ -39,7 +39,9 @@ impl Health for CoreHealth {
         if let Some(reason) = self.users.stats().poisoned {
             reasons.push(format!("users' data cannot be written: {reason}"));
         }
-        match self.cluster.own_record().map(|core| core.state) {
+        let directory = self.cluster.directory();
+        let record = directory.core_or_removed(self.cluster.core.as_str());
+        match record.map(|core| core.state) {
             Some(CoreState::Serving) => self.served_once.store(true, Ordering::Relaxed),
             Some(CoreState::Removed) => reasons.push("this core was removed".to_owned()),
             Some(CoreState::Joining) | None if !self.served_once.load(Ordering::Relaxed) => {

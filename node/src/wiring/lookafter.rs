@@ -23,6 +23,8 @@ use crate::tasks::Tasks;
 const RETRY: Duration = Duration::from_millis(500);
 /// How often another core is asked whether this one is still a member.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(3);
+/// A removed core waits this long for the others to agree to do without it.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a certificate's age is looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3_600);
 /// How often left-overs of interrupted registrations are looked for.
@@ -74,8 +76,7 @@ async fn announce(cluster: Arc<Cluster>, stop: CancellationToken) {
             match cluster.done(announce, "AnnounceCore").await {
                 Ok(()) => tracing::info!(core = %cluster.core, "announced to the platform"),
                 Err(CommandError::Rejected(Rejection::UnknownCore { .. })) => {
-                    tracing::error!(core = %cluster.core, "this core was removed from the platform; it stops");
-                    stop.cancel();
+                    leave(&cluster, &stop).await;
                     return;
                 }
                 Err(error) => {
@@ -116,10 +117,25 @@ async fn notice_removal(cluster: Arc<Cluster>, stop: CancellationToken) {
         if let Ok(Err(status)) = tokio::time::timeout(Duration::from_secs(2), asked).await
             && says_removed(&status)
         {
-            tracing::error!(core = %cluster.core, by = %other.id, "this core was removed from the platform; it stops");
-            stop.cancel();
+            tracing::info!(by = %other.id, "another core says that this one was removed");
+            leave(&cluster, &stop).await;
+            return;
         }
     }
+}
+
+/// Stops this core, which was removed, as soon as the others have agreed to do without its vote:
+/// before that they may need it to agree.
+async fn leave(cluster: &Cluster, stop: &CancellationToken) {
+    tracing::warn!(core = %cluster.core, "this core was removed from the platform; it will stop");
+    let node = cluster.identity.node();
+    let gone =
+        async { while cluster.platform.in_consensus(node) && wait(stop, RETRY / 5).await {} };
+    if tokio::time::timeout(LEAVE_TIMEOUT, gone).await.is_err() {
+        tracing::warn!("the others did not say so in time");
+    }
+    tracing::error!(core = %cluster.core, "this core was removed from the platform; it stops");
+    stop.cancel();
 }
 
 async fn settle(accounts: Arc<Accounts>, stop: CancellationToken) {
@@ -173,8 +189,9 @@ async fn renew_if_due(cluster: &Cluster, data: &DataDir) -> anyhow::Result<bool>
         },
     };
     let blocks: Vec<Vec<u8>> = chain.iter().map(|c| c.to_vec()).collect();
-    files::write(&data.node_certificate(), &files::join_blocks(&blocks))?;
+    // Used first: what cannot be used must not be what the next start finds.
     cluster.identity.replace(chain)?;
+    files::write(&data.node_certificate(), &files::join_blocks(&blocks))?;
     Ok(true)
 }
 
@@ -187,7 +204,9 @@ async fn ask_for_certificate(
         .cores()
         .filter(|core| core.id != cluster.core)
     {
-        let channel = cluster.peers.open(core.node, &core.addresses.rpc)?;
+        let Ok(channel) = cluster.peers.open(core.node, &core.addresses.rpc) else {
+            continue;
+        };
         let renew = RenewRequest {
             signing_request: request.clone().into(),
         };

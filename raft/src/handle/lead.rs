@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use homecore_proto::platform::{LivenessRequest, Peer, liveness_reply};
+use homecore_proto::platform::{LivenessRequest, NotLeader, Peer, liveness_reply};
 use homecore_types::limits::PLATFORM_READ_TIMEOUT;
 use homecore_types::{CoreId, NodeId};
 use openraft::{Instant as _, ServerState};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Request;
 
-use crate::handle::read::deadline;
-use crate::handle::{Handle, Inner, ReadError};
+use crate::handle::read::{deadline, question_end};
+use crate::handle::search::Search;
+use crate::handle::{Attempt, Handle, Inner, ReadError};
 use crate::records::CoreState;
 use crate::types::Metrics;
 
@@ -42,6 +43,33 @@ impl PeerLiveness {
     }
 }
 
+/// Whether more than half of the voters were heard from lately, the leader itself included (of which
+/// [`Handle::liveness`] says that it was heard just now): without that, what looks like a leader may
+/// have been replaced, and no write is acknowledged.
+///
+/// While the voters are being changed this counts those of before and after together.
+///
+/// ```
+/// use homecore_raft::{PeerLiveness, has_live_quorum};
+/// use homecore_types::NodeId;
+/// use std::time::Duration;
+///
+/// let voter = |node, silent| PeerLiveness {
+///     node: NodeId(node),
+///     voter: true,
+///     silent: Some(Duration::from_secs(silent)),
+///     matched: None,
+/// };
+/// assert!(has_live_quorum(&[voter(1, 0), voter(2, 1), voter(3, 60)]));
+/// assert!(!has_live_quorum(&[voter(1, 0), voter(2, 60), voter(3, 60)]));
+/// ```
+#[must_use]
+pub fn has_live_quorum(peers: &[PeerLiveness]) -> bool {
+    let voters = || peers.iter().filter(|peer| peer.voter);
+    let live = voters().filter(|peer| peer.is_live()).count();
+    live > voters().count() / 2
+}
+
 impl Handle {
     /// How the cores look from the leader, asked of it from any core.
     ///
@@ -50,6 +78,7 @@ impl Handle {
     pub async fn liveness(&self) -> Result<Vec<PeerLiveness>, ReadError> {
         let until = deadline(PLATFORM_READ_TIMEOUT);
         let mut reason = "no core leads the platform".to_owned();
+        let mut search = Search::default();
         loop {
             if self.inner.has_stopped() {
                 return Err(ReadError::Stopped);
@@ -57,11 +86,25 @@ impl Handle {
             if let Some(peers) = self.liveness_here() {
                 return Ok(peers);
             }
-            if let Some(leader) = self.inner.metrics().current_leader {
-                match self.inner.liveness_at(leader, until).await {
-                    Ok(Some(peers)) => return Ok(peers),
-                    Ok(None) => {}
-                    Err(why) => reason = why,
+            let asked = search.next(&self.inner);
+            // If this core were the leader it would have answered by itself.
+            if let Some(choice) = asked.filter(|choice| choice.node != self.inner.node()) {
+                let attempt = self
+                    .inner
+                    .liveness_at(choice.node, question_end(until))
+                    .await;
+                let at_once = search.note(choice, &attempt, self.inner.node());
+                match attempt {
+                    Attempt::Done(peers) => return Ok(peers),
+                    Attempt::Stopped => return Err(ReadError::Stopped),
+                    Attempt::Refused { reason: why }
+                    | Attempt::Unreachable { reason: why }
+                    | Attempt::Unknown { reason: why }
+                    | Attempt::Incompatible { reason: why } => reason = why,
+                    Attempt::NotLeader { .. } => {}
+                }
+                if at_once {
+                    continue;
                 }
             }
             if Instant::now() >= until {
@@ -122,26 +165,30 @@ impl Inner {
             .collect()
     }
 
-    async fn liveness_at(
-        &self,
-        leader: u64,
-        until: Instant,
-    ) -> Result<Option<Vec<PeerLiveness>>, String> {
-        let mut client = self
-            .platform(leader)
-            .map_err(|error| crate::report(&error))?;
+    async fn liveness_at(&self, leader: u64, until: Instant) -> Attempt<Vec<PeerLiveness>> {
+        let unreachable = |reason: &str| Attempt::Unreachable {
+            reason: reason.to_owned(),
+        };
+        let mut client = match self.platform(leader) {
+            Ok(client) => client,
+            Err(error) => return unreachable(&crate::report(&error)),
+        };
         let mut request = Request::new(LivenessRequest {});
         request.set_timeout(until.saturating_duration_since(Instant::now()));
-        let reply = timeout_at(until, client.liveness(request))
-            .await
-            .map_err(|_| "the leader did not answer in time".to_owned())?
-            .map_err(|status| status.message().to_owned())?;
-        Ok(match reply.into_inner().result {
+        let reply = match timeout_at(until, client.liveness(request)).await {
+            Err(_) => return unreachable("the leader did not answer in time"),
+            Ok(Err(status)) => return unreachable(status.message()),
+            Ok(Ok(reply)) => reply.into_inner().result,
+        };
+        match reply {
             Some(liveness_reply::Result::Liveness(liveness)) => {
-                Some(liveness.peers.iter().map(received).collect())
+                Attempt::Done(liveness.peers.iter().map(received).collect())
             }
-            Some(liveness_reply::Result::NotLeader(_)) | None => None,
-        })
+            Some(liveness_reply::Result::NotLeader(NotLeader { leader })) => {
+                Attempt::NotLeader { leader }
+            }
+            None => unreachable("the leader's answer is empty"),
+        }
     }
 }
 
@@ -184,4 +231,42 @@ pub(crate) fn peers(metrics: &Metrics) -> Vec<PeerLiveness> {
         }
     };
     membership.nodes().map(|(node, _)| peer(*node)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(node: u64, voter: bool, silent: Option<u64>) -> PeerLiveness {
+        PeerLiveness {
+            node: NodeId(node),
+            voter,
+            silent: silent.map(Duration::from_millis),
+            matched: None,
+        }
+    }
+
+    #[test]
+    fn a_quorum_is_more_than_half_of_the_voters_heard_lately() {
+        let (now, late, never) = (Some(0), Some(3_001), None);
+        for (voters, learners, expected) in [
+            (&[][..], &[][..], false),
+            (&[], &[now, now], false),
+            (&[now], &[], true),
+            (&[now, late], &[], false),
+            (&[now, Some(3_000)], &[], true),
+            (&[now, now, late], &[], true),
+            (&[now, late, never], &[], false),
+            (&[now, late, never], &[now, now], false),
+            (&[now, now, now, late, never], &[], true),
+            (&[now, now, late, late], &[], false),
+        ] {
+            let group = |voter, silent: &[Option<u64>]| -> Vec<PeerLiveness> {
+                let silent = silent.iter().copied();
+                silent.map(|silent| peer(1, voter, silent)).collect()
+            };
+            let peers = [group(true, voters), group(false, learners)].concat();
+            assert_eq!(has_live_quorum(&peers), expected, "{peers:?}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request};
 
 use crate::directory::Directory;
+use crate::handle::search::Search;
 use crate::handle::{Attempt, Handle, Inner, ReadError};
 
 /// Reads that may wait for a read index.
@@ -102,7 +103,7 @@ impl Inner {
         let mut client = match self.platform(leader) {
             Ok(client) => client,
             Err(error) => {
-                return Attempt::Refused {
+                return Attempt::Unreachable {
                     reason: crate::report(&error),
                 };
             }
@@ -110,13 +111,16 @@ impl Inner {
         let mut request = Request::new(ReadIndexRequest {});
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
         match timeout_at(deadline, client.read_index(request)).await {
-            Err(_) => Attempt::Refused {
+            Err(_) => Attempt::Unreachable {
                 reason: "the leader did not answer in time".to_owned(),
             },
             Ok(Err(status)) if status.code() == Code::FailedPrecondition => Attempt::Incompatible {
                 reason: status.message().to_owned(),
             },
-            Ok(Err(status)) => Attempt::Refused {
+            Ok(Err(status)) if status.code() == Code::ResourceExhausted => Attempt::Refused {
+                reason: status.message().to_owned(),
+            },
+            Ok(Err(status)) => Attempt::Unreachable {
                 reason: status.to_string(),
             },
             Ok(Ok(reply)) => match reply.into_inner().result {
@@ -135,29 +139,43 @@ impl Inner {
     /// Asks until somebody leads and answers.
     async fn read_index(&self, deadline: Instant) -> Result<u64, ReadError> {
         let mut reason = "no core leads the platform".to_owned();
+        let mut search = Search::default();
         loop {
             if self.has_stopped() {
                 return Err(ReadError::Stopped);
             }
-            let now = Instant::now();
-            if now >= deadline {
+            if Instant::now() >= deadline {
                 return Err(ReadError::Unavailable { reason });
             }
-            let until = now
-                .checked_add(QUESTION_TIMEOUT)
-                .unwrap_or(deadline)
-                .min(deadline);
-            let attempt = match self.metrics().current_leader {
-                Some(leader) if leader == self.node() => self.read_index_here(until).await,
-                Some(leader) => self.read_index_at(leader, until).await,
+            let until = question_end(deadline);
+            let mut at_once = false;
+            let asked = search.next(self);
+            let attempt = match asked {
                 None => Attempt::NotLeader { leader: None },
+                Some(choice) => {
+                    let attempt = if choice.node == self.node() {
+                        self.read_index_here(until).await
+                    } else {
+                        self.read_index_at(choice.node, until).await
+                    };
+                    at_once = search.note(choice, &attempt, self.node());
+                    attempt
+                }
             };
             match attempt {
                 Attempt::Done(index) => return Ok(index),
                 Attempt::Stopped => return Err(ReadError::Stopped),
-                Attempt::Incompatible { reason } => return Err(ReadError::Unavailable { reason }),
-                Attempt::Refused { reason: why } | Attempt::Unknown { reason: why } => reason = why,
+                Attempt::Incompatible { reason } if asked.is_some_and(|asked| !asked.guess) => {
+                    return Err(ReadError::Unavailable { reason });
+                }
+                Attempt::Refused { reason: why }
+                | Attempt::Unreachable { reason: why }
+                | Attempt::Incompatible { reason: why }
+                | Attempt::Unknown { reason: why } => reason = why,
                 Attempt::NotLeader { .. } => {}
+            }
+            if at_once {
+                continue;
             }
             sleep(PAUSE.min(deadline.saturating_duration_since(Instant::now()))).await;
         }
@@ -196,6 +214,14 @@ fn unavailable(reason: &str) -> ReadError {
     ReadError::Unavailable {
         reason: reason.to_owned(),
     }
+}
+
+/// When one question to a core is given up.
+pub(super) fn question_end(deadline: Instant) -> Instant {
+    Instant::now()
+        .checked_add(QUESTION_TIMEOUT)
+        .unwrap_or(deadline)
+        .min(deadline)
 }
 
 pub(super) fn deadline(limit: Duration) -> Instant {

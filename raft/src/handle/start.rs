@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::path::Path;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -132,6 +133,7 @@ impl Handle {
             writes: semaphore(),
             proposals: semaphore(),
             reads,
+            turn: AtomicUsize::new(0),
             fatal,
             stop: stop.clone(),
             tasks: tasks.clone(),

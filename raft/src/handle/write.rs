@@ -1,7 +1,8 @@
 //! Writes, from any core.
 //!
 //! A write goes to the leader: proposed here if this core leads, else sent there, once, with no hop
-//! beyond. While nobody leads it waits and tries again. A try that may have worked is repeated only
+//! beyond. Who does not lead says who does, and is not asked to pass it on. While nobody leads it
+//! waits and tries again. A try that may have worked is repeated only
 //! if the command gives the same answer when it arrives twice; else the caller is told that the
 //! outcome is unknown.
 
@@ -17,6 +18,7 @@ use tonic::{Code, Request, Status};
 
 use crate::command::{Command, Response};
 use crate::handle::read::deadline;
+use crate::handle::search::Search;
 use crate::handle::{Attempt, Handle, Inner, WriteError};
 use crate::network::frame;
 use crate::types::{self, FORMAT};
@@ -59,6 +61,7 @@ impl Handle {
         let mut pause = PAUSE_FIRST;
         let mut last = "no core leads the platform".to_owned();
         let mut maybe_written = false;
+        let mut search = Search::default();
         loop {
             if inner.has_stopped() && !maybe_written {
                 return Err(WriteError::Stopped);
@@ -73,10 +76,18 @@ impl Handle {
                     }
                 });
             }
-            match inner
-                .attempt(&command, &encoded, repeatable, deadline)
-                .await
-            {
+            let mut at_once = false;
+            let asked = search.next(inner);
+            let attempt = match asked {
+                None => Attempt::NotLeader { leader: None },
+                Some(choice) => {
+                    let until = patience(repeatable, deadline);
+                    let attempt = inner.attempt(choice.node, &command, &encoded, until).await;
+                    at_once = search.note(choice, &attempt, inner.node());
+                    attempt
+                }
+            };
+            match attempt {
                 Attempt::Done((response, index)) => {
                     // Acknowledged either way; a core that lags far behind shows it a little later.
                     if !inner.wait_applied(index, deadline).await {
@@ -89,8 +100,12 @@ impl Handle {
                     last = reason;
                 }
                 Attempt::Unknown { reason } => return Err(WriteError::Unknown { reason }),
-                Attempt::Refused { reason } => last = reason,
+                Attempt::Refused { reason } | Attempt::Unreachable { reason } => last = reason,
                 Attempt::NotLeader { .. } => {}
+                // The leader may run another release than a core that was only asked for it.
+                Attempt::Incompatible { reason } if asked.is_some_and(|asked| asked.guess) => {
+                    last = reason;
+                }
                 Attempt::Incompatible { reason } => {
                     return Err(if maybe_written {
                         WriteError::Unknown { reason }
@@ -99,6 +114,9 @@ impl Handle {
                     });
                 }
                 Attempt::Stopped => continue,
+            }
+            if at_once {
+                continue;
             }
             sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
             pause = pause.saturating_mul(2).min(PAUSE_MAX);
@@ -118,27 +136,15 @@ impl Handle {
 impl Inner {
     async fn attempt(
         &self,
+        node: u64,
         command: &Command,
         encoded: &Bytes,
-        repeatable: bool,
-        deadline: Instant,
+        until: Until,
     ) -> Attempt<(Response, u64)> {
-        match self.metrics().current_leader {
-            Some(leader) if leader == self.node() => {
-                self.propose_here(command.clone(), deadline).await
-            }
-            Some(leader) => {
-                let sooner = Instant::now()
-                    .checked_add(REPEATABLE_TIMEOUT)
-                    .unwrap_or(deadline);
-                let until = if repeatable {
-                    sooner.min(deadline)
-                } else {
-                    deadline
-                };
-                self.propose_at(leader, encoded, until).await
-            }
-            None => Attempt::NotLeader { leader: None },
+        if node == self.node() {
+            self.propose_here(command.clone(), until.here).await
+        } else {
+            self.propose_at(node, encoded, until.elsewhere).await
         }
     }
 
@@ -192,7 +198,7 @@ impl Inner {
         let mut client = match self.platform(leader) {
             Ok(client) => client,
             Err(error) => {
-                return Attempt::Refused {
+                return Attempt::Unreachable {
                     reason: crate::report(&error),
                 };
             }
@@ -223,6 +229,24 @@ impl Inner {
     }
 }
 
+/// How long one try may take.
+#[derive(Clone, Copy)]
+struct Until {
+    here: Instant,
+    elsewhere: Instant,
+}
+
+fn patience(repeatable: bool, deadline: Instant) -> Until {
+    let sooner = Instant::now()
+        .checked_add(REPEATABLE_TIMEOUT)
+        .unwrap_or(deadline)
+        .min(deadline);
+    Until {
+        here: deadline,
+        elsewhere: if repeatable { sooner } else { deadline },
+    }
+}
+
 fn decoded(applied: &Applied) -> Attempt<(Response, u64)> {
     let response = frame::check_format(applied.format).and_then(|()| {
         types::decode(&applied.response).map_err(|error| Status::internal(error.to_string()))
@@ -243,10 +267,9 @@ fn failed(status: &Status) -> Attempt<(Response, u64)> {
     let reason = status.message().to_owned();
     match status.code() {
         Code::FailedPrecondition | Code::Unimplemented => Attempt::Incompatible { reason },
-        Code::PermissionDenied | Code::Unauthenticated | Code::ResourceExhausted => {
-            Attempt::Refused { reason }
-        }
-        Code::Unavailable if never_connected(status) => Attempt::Refused { reason },
+        Code::ResourceExhausted => Attempt::Refused { reason },
+        Code::PermissionDenied | Code::Unauthenticated => Attempt::Unreachable { reason },
+        Code::Unavailable if never_connected(status) => Attempt::Unreachable { reason },
         Code::Ok
         | Code::Cancelled
         | Code::Unknown

@@ -13,7 +13,10 @@ use crate::records::JoinToken;
 /// How long a token that ended is remembered, so that whoever presents it is told what became of it.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 
-/// Records a token. One that is there stays as it is: this is the command again.
+/// Records a token. One that is there is only given a later end, and only while it may still admit its
+/// core: where tokens come from a secret and the core's key, a core that was cut off presents the same
+/// one again, perhaps long after. An earlier end changes nothing, so that the command may arrive twice
+/// and in any order.
 pub(super) fn put(
     transaction: &mut Transaction<'_>,
     id: &str,
@@ -21,24 +24,43 @@ pub(super) fn put(
     at: Millis,
     expires: Millis,
 ) -> Outcome {
-    if transaction.get::<JoinTokens>(id)?.is_none() {
-        let (issued_at, expires_at) = (at, expires);
-        let token = JoinToken {
+    let before = transaction.get::<JoinTokens>(id)?;
+    let token = match before.clone() {
+        None => JoinToken {
             core,
-            issued_at,
-            expires_at,
+            issued_at: at,
+            expires_at: expires,
             consumed_by: None,
             revoked_at: None,
-        };
-        transaction.put::<JoinTokens>(id, &token)?;
-        let forget = Deadline {
-            at: expires + KEPT,
-            kind: DeadlineKind::JoinToken,
-            id: id.to_owned(),
-        };
-        transaction.put::<Deadlines>(&forget, &())?;
+        },
+        Some(token) if is_extended(&token, &core, expires) => JoinToken {
+            expires_at: expires,
+            ..token
+        },
+        Some(_) => return Ok(Response::Done),
+    };
+    if let Some(before) = before {
+        transaction.delete::<Deadlines>(&forgotten(id, before.expires_at));
     }
+    transaction.put::<JoinTokens>(id, &token)?;
+    transaction.put::<Deadlines>(&forgotten(id, expires), &())?;
     Ok(Response::Done)
+}
+
+fn is_extended(token: &JoinToken, core: &CoreId, expires: Millis) -> bool {
+    token.consumed_by.is_none()
+        && token.revoked_at.is_none()
+        && token.core == *core
+        && token.expires_at < expires
+}
+
+/// When a token that ends then is forgotten.
+fn forgotten(id: &str, expires: Millis) -> Deadline {
+    Deadline {
+        at: expires + KEPT,
+        kind: DeadlineKind::JoinToken,
+        id: id.to_owned(),
+    }
 }
 
 /// Makes a token useless. A used one has done its work: the core has to be removed instead.

@@ -19,7 +19,8 @@ use crate::records::{Core, CoreState, Reservation, User};
 /// hearing of its commit asks again when it is back.
 const COMMITTED_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 
-/// The hosting of a core that names none (spec/platform §3.4).
+/// The hosting of a core that names none, and what clients ask for where none are configured
+/// (spec/platform §3.4).
 const DEFAULT_HOSTING: &str = "default";
 
 fn deadline(reservation: &str, at: Millis) -> Deadline {
@@ -41,10 +42,7 @@ pub(super) fn reserve(transaction: &mut Transaction<'_>, asked: ReserveUser) -> 
         };
     }
     let invitation = invitations::check(transaction, asked.invitation.as_deref())?;
-    let hosting = asked
-        .hosting
-        .as_deref()
-        .filter(|hosting| !hosting.is_empty());
+    let hosting = wanted_hosting(transaction.directory(), asked.hosting.as_deref());
     check_hosting(transaction.directory(), hosting)?;
     check_conflicts(transaction, &asked)?;
     let core = choose_core(transaction.directory(), hosting, &asked.live)?;
@@ -117,17 +115,22 @@ fn hosting_of(core: &Core) -> &str {
         .unwrap_or(DEFAULT_HOSTING)
 }
 
+/// The hosting that a core must be of; none: any core will do. Without a tree of hostings clients are
+/// shown one that is called "default" and stands for the whole platform, whatever its cores name.
+fn wanted_hosting<'a>(directory: &Directory, asked: Option<&'a str>) -> Option<&'a str> {
+    let has_tree = directory.policy().hostings.is_some();
+    asked.filter(|hosting| !hosting.is_empty() && (has_tree || *hosting != DEFAULT_HOSTING))
+}
+
 /// With a tree of hostings in the configuration, only those in it are known; without, those that cores
-/// name, and the default one.
+/// name.
 fn check_hosting(directory: &Directory, hosting: Option<&str>) -> Result<(), Rejection> {
     let Some(hosting) = hosting else {
         return Ok(());
     };
     let known = match &directory.policy().hostings {
         Some(hostings) => hostings.contains(hosting),
-        None => {
-            hosting == DEFAULT_HOSTING || directory.cores().any(|core| hosting_of(core) == hosting)
-        }
+        None => directory.cores().any(|core| hosting_of(core) == hosting),
     };
     if known {
         Ok(())

@@ -110,6 +110,7 @@ fn facts(handle: &Handle, metrics: &Metrics, leading: &Leading) -> Facts {
             .is_some_and(|matched| last.saturating_sub(matched) <= LAG_MAX);
         Standing {
             silent,
+            heard,
             ready: heard && close,
         }
     };

@@ -60,7 +60,9 @@ impl Platform for PlatformService {
                 log_index: index,
             }),
             Attempt::NotLeader { leader } => propose_reply::Result::NotLeader(NotLeader { leader }),
-            Attempt::Refused { reason } => propose_reply::Result::Refused(reason),
+            Attempt::Refused { reason } | Attempt::Unreachable { reason } => {
+                propose_reply::Result::Refused(reason)
+            }
             Attempt::Unknown { reason } => propose_reply::Result::Unknown(reason),
             Attempt::Incompatible { reason } => return Err(Status::failed_precondition(reason)),
             Attempt::Stopped => return Err(Status::unavailable("the platform store was stopped")),
@@ -84,6 +86,7 @@ impl Platform for PlatformService {
                 read_index_reply::Result::NotLeader(NotLeader { leader })
             }
             Attempt::Refused { reason }
+            | Attempt::Unreachable { reason }
             | Attempt::Unknown { reason }
             | Attempt::Incompatible { reason } => read_index_reply::Result::Refused(reason),
             Attempt::Stopped => return Err(Status::unavailable("the platform store was stopped")),

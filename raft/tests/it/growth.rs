@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use homecore_raft::Role;
-use homecore_types::CoreId;
 
 use crate::harness::{Cluster, Settings, dns, eventually, text_of};
 
@@ -128,28 +127,4 @@ async fn a_dead_voter_is_replaced_by_a_learner() {
         .write(dns("after", "kept"))
         .await
         .unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_core_that_moved_is_found_again() {
-    let mut cluster = Cluster::of(3, Settings::default()).await;
-    let moved = cluster.followers().await.remove(0);
-    cluster.stop(&moved, true).await;
-    cluster.start_elsewhere(&moved).await;
-    let through = cluster.leader().await;
-    let core = CoreId::parse(moved.clone()).unwrap();
-    let announce = cluster.announcement(&moved);
-    // It cannot be reached, so another core tells for it, as an operator would.
-    cluster.handle(&through).write(announce).await.unwrap();
-    cluster
-        .handle(&through)
-        .write(dns("after", "kept"))
-        .await
-        .unwrap();
-    eventually("it follows at its new address", async || {
-        text_of(cluster.handle(&moved), "after").is_some()
-    })
-    .await;
-    assert!(cluster.handle(&moved).directory().core(&core).is_some());
-    cluster.settle().await;
 }

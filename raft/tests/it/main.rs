@@ -13,6 +13,8 @@ mod cluster;
 mod failover;
 mod growth;
 mod harness;
+mod moved;
 mod partition;
+mod removal;
 mod restart;
 mod wires;

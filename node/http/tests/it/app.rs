@@ -151,6 +151,11 @@ async fn doubt_is_not_a_no() {
     let answer = client().get("/doubt/events").await;
     assert_eq!(answer.error(), (503, "api-unavailable".to_owned()));
     assert_eq!(answer.header("retry-after"), Some("2"));
+    assert_eq!(
+        answer.json()["error"]["message"],
+        "The platform cannot answer now; try again",
+        "why is for operators"
+    );
 }
 
 #[tokio::test]

@@ -8,5 +8,6 @@
 )]
 
 mod app;
+mod bodies;
 mod server;
 mod support;

@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use axum::{Extension, Json, Router, extract};
+use homecore_http::body::{JsonBody, KnownCaller};
 use homecore_http::context::ClientAddress;
 use homecore_http::credentials::FormToken;
 use homecore_http::owner::Owner;
@@ -99,13 +100,22 @@ impl Capability for Echo {
     }
 
     fn root_routes(&self, context: &Arc<Context>) -> Router {
-        let gate = Arc::clone(&self.gate);
+        let (gate, hold) = (Arc::clone(&self.gate), Arc::clone(&self.gate));
         Router::new()
             .route("/", get(|| async { Json(json!({ "route": "/" })) }))
             .route("/reg/echo", any(echo))
             .route("/reg/{name}/echo", any(echo))
             .route("/reg/plain", get(|| async { plain() }))
             .route("/panic", get(panics))
+            .route(
+                "/reg/hold",
+                post(move |body: JsonBody| async move {
+                    let items = body.value.as_array().map_or(0, Vec::len);
+                    drop(body);
+                    hold.acquire().await.unwrap().forget();
+                    items.to_string()
+                }),
+            )
             .route(
                 "/wait",
                 get(move || async move {
@@ -148,9 +158,12 @@ async fn echo(
         "form": form.map(|form| form.0.0.expose().to_owned()),
         "user": owner.map(|owner| json!([owner.0.user, owner.0.username])),
     });
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let context = test_context(&parts.extensions);
-    let body = homecore_http::body::read_json(&context, &parts.headers, body).await?;
+    if parts.headers.contains_key("x-known") {
+        parts.extensions.insert(KnownCaller);
+    }
+    let body = homecore_http::body::read_json(&context, &parts, body).await?;
     let mut shown = context_free;
     shown["body"] = body.value;
     context.reply(StatusCode::OK, &shown)

@@ -158,6 +158,79 @@ fn a_recorded_token_stays_as_it_is() {
     assert_eq!(bench.run(admit("t", "core-b", "k")), first);
 }
 
+fn put_token_until(id: &str, core: &str, expires: i64) -> Command {
+    Command::PutJoinToken {
+        id: id.to_owned(),
+        core: core_id(core),
+        at: Millis(expires - 999),
+        expires: Millis(expires),
+    }
+}
+
+fn admit_at(token: &str, core: &str, at: i64) -> Command {
+    let mut command = admit(token, core, "k");
+    if let Command::AdmitCore { at: asked, .. } = &mut command {
+        *asked = Millis(at);
+    }
+    command
+}
+
+#[test]
+fn a_token_recorded_again_takes_the_later_end() {
+    let week = 7 * 24 * 3_600_000;
+    let mut bench = Bench::founded();
+    bench.done(put_token("t", "core-b"));
+    assert_eq!(
+        bench.rejected(admit_at("t", "core-b", 5_000)),
+        Rejection::TokenExpired
+    );
+    bench.done(put_token_until("t", "core-b", 6_000));
+    // An earlier one that arrives late takes nothing back.
+    bench.done(put_token_until("t", "core-b", 2_000));
+    let token = bench.machine.join_token("t").unwrap().unwrap();
+    assert_eq!(
+        (token.issued_at, token.expires_at),
+        (Millis(1), Millis(6_000))
+    );
+    assert_eq!(
+        bench.machine.next_deadline().unwrap(),
+        Some(Millis(6_000 + week)),
+        "and is remembered for as long after it"
+    );
+    bench.done(sweep(1_001 + week));
+    let answer = bench.run(admit_at("t", "core-b", 6_000));
+    assert!(matches!(answer, Response::Admitted { .. }), "{answer:?}");
+    bench.done(sweep(6_001 + week));
+    assert_eq!(bench.machine.join_token("t").unwrap(), None);
+    assert_eq!(bench.machine.next_deadline().unwrap(), None);
+}
+
+#[test]
+fn a_token_that_is_done_with_gets_no_later_end() {
+    let mut bench = Bench::founded();
+    for (id, core) in [
+        ("used", "core-b"),
+        ("revoked", "core-c"),
+        ("of-d", "core-d"),
+    ] {
+        bench.done(put_token(id, core));
+    }
+    bench.run(admit("used", "core-b", "k"));
+    bench.done(Command::RevokeJoinToken {
+        id: "revoked".to_owned(),
+        at: Millis(5),
+    });
+    for (id, core) in [
+        ("used", "core-b"),
+        ("revoked", "core-c"),
+        ("of-d", "core-x"),
+    ] {
+        let before = bench.machine.join_token(id).unwrap().unwrap();
+        bench.done(put_token_until(id, core, 9_000));
+        assert_eq!(bench.machine.join_token(id).unwrap(), Some(before), "{id}");
+    }
+}
+
 #[test]
 fn ended_tokens_are_forgotten_a_week_later() {
     let week = 7 * 24 * 3_600_000;

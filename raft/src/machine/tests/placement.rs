@@ -103,6 +103,53 @@ fn hostings_without_a_tree_are_those_of_cores() {
 }
 
 #[test]
+fn without_a_tree_the_default_hosting_is_any_core() {
+    let mut bench = Bench::founded();
+    // The only hosting that an empty tree shows is "default", so that is what clients ask for.
+    for name in ["core-b", "core-c"] {
+        bench.add_core(name, Some("eu"));
+    }
+    bench.done(Command::SetCoreAvailable {
+        core: core_id("core-a"),
+        available: false,
+    });
+    for (name, hosting, expected) in [
+        ("user-1", "default", reserved("core-b", "user-1")),
+        ("user-2", "default", reserved("core-c", "user-2")),
+        ("user-3", "", reserved("core-b", "user-3")),
+        ("user-4", "eu", reserved("core-c", "user-4")),
+    ] {
+        let asked = ReserveUser {
+            hosting: Some(hosting.to_owned()),
+            ..reserve(name)
+        };
+        assert_eq!(bench.run(Command::ReserveUser(asked)), expected, "{name}");
+    }
+}
+
+#[test]
+fn in_a_tree_the_default_hosting_is_one_of_them() {
+    let mut bench = Bench::founded();
+    bench.add_core("core-b", Some("eu"));
+    put_section(
+        &mut bench,
+        "hostings",
+        r#"{"regions":{"x":{"zones":{"y":{"hostings":{"default":{},"eu":{}}}}}}}"#,
+    );
+    for (name, hosting, expected) in [
+        ("user-1", "default", reserved("core-a", "user-1")),
+        ("user-2", "default", reserved("core-a", "user-2")),
+        ("user-3", "eu", reserved("core-b", "user-3")),
+    ] {
+        let asked = ReserveUser {
+            hosting: Some(hosting.to_owned()),
+            ..reserve(name)
+        };
+        assert_eq!(bench.run(Command::ReserveUser(asked)), expected, "{name}");
+    }
+}
+
+#[test]
 fn hostings_of_a_tree_are_known_even_without_a_core() {
     let mut bench = Bench::founded();
     put_section(

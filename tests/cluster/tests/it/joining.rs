@@ -8,7 +8,7 @@ use anyhow::{Context as _, ensure};
 use homecore_harness::{Cluster, ClusterOptions, Core, CoreOptions, Http, wait_until};
 
 use crate::PATIENCE;
-use crate::people::Person;
+use crate::people::{Person, register};
 
 /// The token of an invitation for `id`.
 async fn invite(core: &Core, id: &str, more: &[&str]) -> anyhow::Result<String> {
@@ -166,5 +166,76 @@ async fn from_one_core_to_five_and_back_under_writes() -> anyhow::Result<()> {
             person.username
         );
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_of_two_can_be_removed() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(2)).await?;
+    let http = Http::new()?;
+    cluster.core(1)?.run(&["remove", "core-a"]).await?;
+    wait_until(PATIENCE, "the removed core has stopped", async || {
+        Ok((!cluster.core_mut(0)?.is_running()).then_some(()))
+    })
+    .await?;
+    let left = cluster.core(1)?;
+    wait_until(PATIENCE, "the other leads alone", async || {
+        Ok(left.status().await?.is_settled(1).then_some(()))
+    })
+    .await?;
+    register(&http, &left.url(), "after").await?.expect(201)?;
+    // Its data directory is not a member any more: it says so and stays away.
+    let said = format!(
+        "{:#}",
+        cluster.core_mut(0)?.restart(PATIENCE).await.unwrap_err()
+    );
+    ensure!(said.contains("was removed"), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_voter_can_be_removed_while_another_is_dead() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(3)).await?;
+    let http = Http::new()?;
+    cluster.core_mut(2)?.kill()?;
+    cluster.core(0)?.run(&["remove", "core-b"]).await?;
+    wait_until(PATIENCE, "the removed core has stopped", async || {
+        Ok((!cluster.core_mut(1)?.is_running()).then_some(()))
+    })
+    .await?;
+    let left = cluster.core(0)?.url();
+    wait_until(PATIENCE, "the platform takes writes", async || {
+        let reply = register(&http, &left, "after").await?;
+        ensure!(
+            reply.status == 201 || reply.status == 409,
+            "{}",
+            reply.text()
+        );
+        Ok(Some(()))
+    })
+    .await?;
+    // The last core that is alive stays.
+    let refused = cluster
+        .core(0)?
+        .run(&["remove", "core-a"])
+        .await
+        .unwrap_err();
+    ensure!(
+        format!("{refused:#}").contains("no other core is alive"),
+        "{refused:#}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_directory_is_not_founded_again() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    cluster.core_mut(0)?.stop(PATIENCE).await?;
+    std::fs::remove_file(cluster.core(0)?.data().join("platform/identity.json"))?;
+    let said = format!(
+        "{:#}",
+        cluster.core_mut(0)?.restart(PATIENCE).await.unwrap_err()
+    );
+    ensure!(said.contains("a core was here"), "{said}");
     Ok(())
 }

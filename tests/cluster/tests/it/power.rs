@@ -14,11 +14,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use homecore_harness::{LoopImage, wait_until};
+use homecore_harness::{Http, LoopImage, wait_until};
 
 use self::inspection::{inspect, wait_for_folders};
 use self::load::{Ledger, Load};
-use self::machine::Machine;
+use self::machine::{Machine, Parts};
+use crate::people::Person;
 use crate::{PATIENCE, rounds};
 
 /// Notes acknowledged in a round, at least.
@@ -57,12 +58,23 @@ async fn nothing_acknowledged_is_lost_with_the_power() -> anyhow::Result<()> {
     if !possible("nothing_acknowledged_is_lost_with_the_power").await {
         return Ok(());
     }
-    let mut all = rounds(3);
+    power_cuts("sled", rounds(3)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_with_the_power_on_redb() -> anyhow::Result<()> {
+    if !possible("nothing_acknowledged_is_lost_with_the_power_on_redb").await {
+        return Ok(());
+    }
+    power_cuts("redb", rounds(2)).await
+}
+
+async fn power_cuts(engine: &'static str, mut all: usize) -> anyhow::Result<()> {
     let mut round = 0;
     while all > 0 {
         // Everything is looked at after each cut, so a machine that grows old takes long.
         let cuts = all.min(CUTS_PER_MACHINE);
-        let mut machine = Machine::start(None).await?;
+        let mut machine = Machine::start(Parts::engine(engine)).await?;
         let ledger = Ledger::default();
         for _ in 0..cuts {
             let done = one_round(&mut machine, &ledger, round).await;
@@ -90,9 +102,7 @@ async fn one_round(machine: &mut Machine, ledger: &Ledger, round: usize) -> anyh
     cut(machine, load).await?;
     if round % 2 == 1 {
         // And once more, somewhere in the middle of what it does to recover.
-        machine.core.start()?;
-        tokio::time::sleep(Duration::from_millis(u64::try_from(round)? * 37 % 400)).await;
-        machine.lose_power(|| ()).await?;
+        cut_while_starting(machine, round).await?;
     }
     let started = machine.core.restart(PATIENCE).await;
     started.context("the core does not start after the cut")?;
@@ -105,6 +115,36 @@ async fn one_round(machine: &mut Machine, ledger: &Ledger, round: usize) -> anyh
     );
     damage.none()?;
     wait_for_folders(&machine.core, ledger).await
+}
+
+/// Starts the core, and cuts the power at some moment of it: another one in each round. The wait
+/// chooses that moment, whatever the core does then.
+async fn cut_while_starting(machine: &mut Machine, round: usize) -> anyhow::Result<()> {
+    machine.core.start()?;
+    let moment = Duration::from_millis(u64::try_from(round * 61 % 500)?);
+    tokio::time::sleep(moment).await;
+    machine.lose_power(|| ()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_founding_that_was_cut_off_is_taken_up_again() -> anyhow::Result<()> {
+    if !possible("a_founding_that_was_cut_off_is_taken_up_again").await {
+        return Ok(());
+    }
+    let http = Http::new()?;
+    for round in 0..rounds(3) {
+        let mut machine = Machine::prepare(Parts::engine(["sled", "redb"][round % 2])).await?;
+        // Twice: what was taken up again may be cut off again.
+        for more in [1, 3] {
+            cut_while_starting(&mut machine, round + more).await?;
+        }
+        let started = machine.core.restart(PATIENCE).await;
+        started.with_context(|| format!("round {round}: no start after the cut"))?;
+        let person = Person::new(&http, &machine.core.url(), "somebody").await?;
+        person.write(&http, 0).await?.expect(201)?;
+        ensure!(person.numbers(&http).await? == [0]);
+    }
+    Ok(())
 }
 
 /// The same machine, load and inspection, and a core that does not sync: that has to be noticed.
@@ -125,7 +165,11 @@ async fn a_core_that_does_not_sync_is_found_out() -> anyhow::Result<()> {
         }
     };
     for attempt in 0..TRIES {
-        let mut machine = Machine::start(Some(binary.clone())).await?;
+        let mut machine = Machine::start(Parts {
+            binary: Some(binary.clone()),
+            ..Parts::engine("sled")
+        })
+        .await?;
         let ledger = Ledger::default();
         let mut load = Load::start(&machine.core.url(), &ledger, attempt).await?;
         load.wait_for(5, NOTES).await?;

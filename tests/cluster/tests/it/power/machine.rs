@@ -15,6 +15,25 @@ const DISK_MEBIBYTES: u64 = 512;
 /// time.
 const SNAPSHOT_EVERY: &str = "cluster.snapshot_every=100";
 
+/// What the machine is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
+    /// The engine under the platform's state.
+    pub(crate) engine: &'static str,
+    /// The binary, if it is not the usual one.
+    pub(crate) binary: Option<PathBuf>,
+}
+
+impl Parts {
+    /// The usual binary with an engine.
+    pub(crate) fn engine(engine: &'static str) -> Self {
+        Self {
+            engine,
+            binary: None,
+        }
+    }
+}
+
 /// A running core, and the disk that it keeps everything on.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -26,27 +45,35 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Founds a cluster of one core on a new disk. Its binary, if it is not the usual one.
-    pub(crate) async fn start(binary: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// Founds a cluster of one core on a new disk.
+    pub(crate) async fn start(parts: Parts) -> anyhow::Result<Self> {
+        let mut machine = Self::prepare(parts).await?;
+        machine.core.start()?;
+        machine.core.wait_ready(PATIENCE).await?;
+        Ok(machine)
+    }
+
+    /// A core that has not been started yet, with an empty disk.
+    pub(crate) async fn prepare(parts: Parts) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let options = CoreOptions {
-            set: vec![SNAPSHOT_EVERY.to_owned()],
-            binary,
+            set: vec![
+                SNAPSHOT_EVERY.to_owned(),
+                format!("cluster.engine={}", parts.engine),
+            ],
+            binary: parts.binary,
             ..CoreOptions::founder("core-a", "the-key-of-administrators")
         };
         let core = Core::prepare(dir.path(), options)?;
         std::fs::create_dir(core.data())?;
         let mut disk = LoopImage::create(&dir.path().join("disk-0"), DISK_MEBIBYTES).await?;
         disk.mount(&core.data()).await?;
-        let mut machine = Self {
+        Ok(Self {
             core,
             disk,
             disks: 1,
             dir,
-        };
-        machine.core.start()?;
-        machine.core.wait_ready(PATIENCE).await?;
-        Ok(machine)
+        })
     }
 
     /// Cuts the power, and puts what the disk has received by then in the disk's place. The core is
