@@ -40,7 +40,8 @@ pub enum Command {
         /// Whom.
         user: UserId,
     },
-    /// Records a join token, by the SHA-256 of its secret.
+    /// Records a join token, by the SHA-256 of its secret. Again: `Done`; if that one may still admit its
+    /// core, the later end holds.
     PutJoinToken {
         /// Hex SHA-256 of the secret.
         id: String,

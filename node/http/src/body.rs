@@ -37,7 +37,7 @@ const INLINE_PARSE_BYTES_MAX: usize = ANONYMOUS_BODY_BYTES_MAX;
 
 /// Memory of one more value or key: a [`Value`] in a vector that doubles as it grows, or an entry of
 /// a map with its key. An estimate from above.
-const ITEM_BYTES: usize = 128;
+const ITEM_BYTES: usize = 160;
 /// Memory of one more list or object: the first allocation of either has room for four.
 const CONTAINER_BYTES: usize = 512;
 
@@ -308,4 +308,25 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let kind = text.split(';').next().unwrap_or_default().trim();
     (!kind.is_empty()).then(|| kind.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_estimate_is_above_what_values_take() {
+        let value = size_of::<Value>();
+        // A vector may have just doubled; an entry of a map has its key and hash beside the value.
+        assert!(2 * value <= ITEM_BYTES, "{value}");
+        let entry = value + size_of::<String>() + size_of::<usize>();
+        assert!(2 * entry <= 2 * ITEM_BYTES, "an entry is two items");
+        assert!(4 * entry + 64 <= CONTAINER_BYTES);
+        assert_eq!(json_bytes(b"[0,0]"), CONTAINER_BYTES + ITEM_BYTES);
+        assert_eq!(
+            json_bytes(br#"{"a":1,"b":2}"#),
+            CONTAINER_BYTES + 3 * ITEM_BYTES
+        );
+        assert_eq!(form_bytes(b"a=1&b=2&"), 4 * ITEM_BYTES);
+    }
 }

@@ -30,7 +30,7 @@ pub enum Home {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the platform cannot answer now: {reason}")]
 pub struct Unavailable {
-    /// Why, for operators and clients alike.
+    /// Why, for operators: clients are told one fixed sentence.
     pub reason: String,
     /// When it is worth asking again.
     pub retry_after: Duration,

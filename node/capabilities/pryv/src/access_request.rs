@@ -13,9 +13,9 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use homecore_http::context::{ClientAddress, plain_reply};
-use homecore_http::{ApiError, JsonBody, Rate};
+use homecore_http::{ApiError, JsonBody, Rate, Unread};
 use homecore_kernel::ports::{AccessRequestError, AccessRequestState};
-use homecore_types::{ErrorId, Secret, limits};
+use homecore_types::{ErrorId, Secret};
 use http::StatusCode;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
@@ -28,6 +28,9 @@ use crate::state::State;
 const POLL_RATE_MS: u32 = 1000;
 /// Characters of a poll key: 12 random bytes in base64url.
 const KEY_CHARS: usize = 16;
+/// Bytes of a request or of its answer, as JSON. The platform keeps every one of them on every core
+/// for an hour, and anybody may open one.
+const STATE_BYTES_MAX: usize = 8 * 1024;
 /// What `encodeURIComponent` escapes.
 pub(crate) const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -63,10 +66,13 @@ const PENDING_FIELDS: &[&str] = &[
 pub(crate) async fn create(
     extract::State(state): extract::State<State>,
     Extension(client): Extension<ClientAddress>,
-    body: JsonBody,
+    body: Unread,
 ) -> Result<Response, ApiError> {
+    state
+        .limit(Rate::AccessRequest, client)
+        .map_err(ApiError::plain)?;
+    let body = body.json(&state.context).await?;
     let open = async {
-        state.limit(Rate::AccessRequest, client)?;
         let (key, payload) = new_request(&state, body)?;
         let reply = plain_reply(
             StatusCode::CREATED,
@@ -113,10 +119,13 @@ pub(crate) async fn resolve(
     extract::State(state): extract::State<State>,
     Extension(client): Extension<ClientAddress>,
     Path(key): Path<String>,
-    body: JsonBody,
+    body: Unread,
 ) -> Result<Response, ApiError> {
+    state
+        .limit(Rate::AccessPoll, client)
+        .map_err(ApiError::plain)?;
+    let body = body.json(&state.context).await?;
     let resolve = async {
-        state.limit(Rate::AccessPoll, client)?;
         let key = parse_key(key)?;
         let answer = parse_answer(&body.into_object()?)?;
         match state
@@ -328,16 +337,16 @@ fn parse_answer(body: &Map<String, Value>) -> Result<AccessRequestState, ApiErro
     })
 }
 
-/// The platform is small; so is each state.
+/// The platform is small; so is each state. The block about the service is the operator's and does
+/// not count.
 fn bounded(payload: Map<String, Value>) -> Result<Value, ApiError> {
+    let service = payload.get("serviceInfo").map(ToString::to_string);
     let payload = Value::Object(payload);
-    if payload.to_string().len() > limits::ACCESS_REQUEST_BYTES_MAX {
+    let bytes = payload.to_string().len() - service.map_or(0, |text| text.len());
+    if bytes > STATE_BYTES_MAX {
         return Err(ApiError::new(
             ErrorId::InvalidParameters,
-            format!(
-                "The access request is larger than {} bytes",
-                limits::ACCESS_REQUEST_BYTES_MAX
-            ),
+            format!("The access request is larger than {STATE_BYTES_MAX} bytes"),
         ));
     }
     Ok(payload)

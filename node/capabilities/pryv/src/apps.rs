@@ -5,7 +5,7 @@ use axum::extract::{self, Path};
 use axum::response::{IntoResponse, Response};
 use homecore_http::context::{ClientAddress, plain_reply};
 use homecore_http::error::shorten;
-use homecore_http::{ApiError, JsonBody, Rate};
+use homecore_http::{ApiError, Rate, Unread};
 use homecore_types::ErrorId;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -43,10 +43,11 @@ pub(crate) async fn one(
 pub(crate) async fn check_invitation(
     extract::State(state): extract::State<State>,
     Extension(client): Extension<ClientAddress>,
-    body: JsonBody,
+    body: Unread,
 ) -> Result<Response, ApiError> {
+    state.limit(Rate::Lookup, client).map_err(ApiError::plain)?;
+    let body = body.json(&state.context).await?;
     let check = async {
-        state.limit(Rate::Lookup, client)?;
         let body = body.into_object()?;
         let token = body
             .get("invitationtoken")

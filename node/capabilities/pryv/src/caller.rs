@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Request, State as Extract};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use homecore_http::body::KnownCaller;
 use homecore_http::credentials::FormToken;
 use homecore_http::{ApiError, Credentials, Query, UserContext};
 use homecore_kernel::{Actor, Credential, Owner};
@@ -14,7 +15,7 @@ use http::{HeaderName, HeaderValue};
 
 use crate::state::State;
 
-/// Authenticates, goes on, and names the access in the answer, be it an error.
+/// Authenticates, lets the body be large, goes on, and names the access in the answer, be it an error.
 pub(crate) async fn authenticate(
     Extract(state): Extract<State>,
     request: Request,
@@ -27,6 +28,7 @@ pub(crate) async fn authenticate(
     };
     let id = HeaderValue::try_from(actor.access.id.as_str());
     parts.extensions.insert(actor);
+    parts.extensions.insert(KnownCaller);
     let mut response = next.run(Request::from_parts(parts, body)).await;
     if let Ok(id) = id {
         response

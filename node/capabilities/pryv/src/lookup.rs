@@ -1,6 +1,10 @@
 //! Questions about names and places: is it taken, where does it live, where may one register
 //! (spec/platform §3.3, §3.4, §3.6, §3.9). All are limited in rate, since they tell who has an
-//! account.
+//! account and may cost a read of the platform.
+//!
+//! The platform is asked first, since what this core remembers may be old. When the platform cannot
+//! answer, what is remembered is still told: clients find their core in an outage. What is not
+//! remembered stays unknown (503), never "no".
 
 use axum::Extension;
 use axum::extract::{self, Path};
@@ -8,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use homecore_http::context::{ClientAddress, plain_reply};
 use homecore_http::error::shorten;
 use homecore_http::{ApiError, Query, Rate};
-use homecore_kernel::ports::{CoreInfo, UserInfo};
+use homecore_kernel::ports::{CoreInfo, Home, UserInfo};
 use homecore_types::{Email, ErrorId, Username};
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
@@ -33,7 +37,11 @@ pub(crate) async fn check_username(
     let body = if is_reserved(username.as_str(), &state.context.site.facts()) {
         json!({ "reserved": true, "reason": "RESERVED_USER_NAME" })
     } else {
-        json!({ "reserved": state.platform.username_taken(&username).await? })
+        let taken = match state.platform.username_taken(&username).await {
+            Err(_) if remembered(&state, &username).is_some() => true,
+            answer => answer?,
+        };
+        json!({ "reserved": taken })
     };
     state.context.reply(StatusCode::OK, &body)
 }
@@ -65,9 +73,18 @@ pub(crate) async fn cores(
     let url = match (query.first("username"), query.first("email")) {
         (Some(name), None) => {
             let name = name.to_lowercase();
-            let user = find_user(&state, &name).await?;
-            url_of(&state, &user.ok_or_else(|| ApiError::unknown_user(&name))?)?
+            let place = find_place(&state, &name).await?;
+            let place = place.ok_or_else(|| ApiError::unknown_user(&name))?;
+            let settings = state.settings();
+            if settings.single_core {
+                let name = place.username.as_str();
+                settings.addressing.user_url(&place.core_url, name)
+            } else {
+                place.core_url
+            }
         }
+        // Where there is one core, there is nothing to ask.
+        (None, Some(_)) if state.settings().single_core => state.own_url(),
         (None, Some(address)) => {
             let user = match Email::normalise(address) {
                 Ok(email) => state.platform.find_by_email(&email).await?,
@@ -75,8 +92,8 @@ pub(crate) async fn cores(
             };
             // An unknown address is answered as one of this core, so that nobody can try addresses.
             match user {
-                Some(user) if !state.settings().single_core => url_of(&state, &user)?,
-                _ => state.own_url(),
+                Some(user) => core_url(&state, &user)?,
+                None => state.own_url(),
             }
         }
         _ => {
@@ -91,17 +108,10 @@ pub(crate) async fn cores(
         .reply(StatusCode::OK, &json!({ "core": { "url": url } }))
 }
 
-/// Where a user is reached: at a core; on a platform of one core, at the user's own URL.
-fn url_of(state: &State, user: &UserInfo) -> Result<String, ApiError> {
-    let core_url = core_url(state, user)?;
-    let settings = state.settings();
-    Ok(if settings.single_core {
-        settings
-            .addressing
-            .user_url(&core_url, user.username.as_str())
-    } else {
-        core_url
-    })
+/// Where somebody lives.
+struct Place {
+    username: Username,
+    core_url: String,
 }
 
 fn core_url(state: &State, user: &UserInfo) -> Result<String, ApiError> {
@@ -111,17 +121,43 @@ fn core_url(state: &State, user: &UserInfo) -> Result<String, ApiError> {
         .ok_or_else(|| ApiError::unexpected("a user's home core has no address"))
 }
 
-async fn find_user(state: &State, name: &str) -> Result<Option<UserInfo>, ApiError> {
-    if Username::parse(name).is_err() {
+async fn find_place(state: &State, name: &str) -> Result<Option<Place>, ApiError> {
+    let Ok(username) = Username::parse(name) else {
         return Ok(None);
+    };
+    match state.platform.find_user(name).await {
+        Ok(None) => Ok(None),
+        Ok(Some(user)) => Ok(Some(Place {
+            core_url: core_url(state, &user)?,
+            username: user.username,
+        })),
+        Err(unavailable) => match remembered(state, &username) {
+            Some(place) => Ok(Some(place)),
+            None => Err(unavailable.into()),
+        },
     }
-    Ok(state.platform.find_user(name).await?)
+}
+
+/// What this core knows without asking.
+fn remembered(state: &State, username: &Username) -> Option<Place> {
+    Some(match state.context.directory.find(username.as_str())? {
+        Home::Here { username, .. } => Place {
+            username,
+            core_url: state.own_url(),
+        },
+        Home::Elsewhere { core_url } => Place {
+            username: username.clone(),
+            core_url,
+        },
+    })
 }
 
 /// `GET /reg/hostings`.
 pub(crate) async fn hostings(
     extract::State(state): extract::State<State>,
+    Extension(client): Extension<ClientAddress>,
 ) -> Result<Response, ApiError> {
+    state.limit(Rate::Lookup, client)?;
     let cores = state.platform.cores().await;
     let regions = hosting_regions(&state.settings(), &cores, &state.own_url());
     state
@@ -242,17 +278,17 @@ async fn server_of(
 ) -> Result<(Username, String), ApiError> {
     state.limit(Rate::Lookup, client)?;
     let name = name.to_lowercase();
-    let user = find_user(state, &name).await?.ok_or_else(|| {
+    let place = find_place(state, &name).await?.ok_or_else(|| {
         ApiError::new(
             ErrorId::UnknownUser,
             format!("Unknown user \"{}\"", shorten(&name)),
         )
     })?;
-    let mut url = core_url(state, &user)?;
+    let mut url = place.core_url;
     if state.settings().single_core {
         url.truncate(url.trim_end_matches('/').len());
     }
-    Ok((user.username, url))
+    Ok((place.username, url))
 }
 
 /// `POST /reg/username/check`, `POST /reg/email/check` and what else is gone.

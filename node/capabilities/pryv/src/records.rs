@@ -4,7 +4,7 @@ use axum::extract::{self, Path};
 use axum::response::Response;
 use homecore_http::context::plain_reply;
 use homecore_http::error::shorten;
-use homecore_http::{ApiError, JsonBody};
+use homecore_http::{ApiError, Unread};
 use homecore_kernel::ports::{Records, RecordsError};
 use homecore_types::ErrorId;
 use homecore_types::id::is_label;
@@ -25,10 +25,11 @@ const NAME_MAX: usize = 200;
 pub(crate) async fn put(
     extract::State(state): extract::State<State>,
     headers: HeaderMap,
-    body: JsonBody,
+    body: Unread,
 ) -> Result<Response, ApiError> {
+    ensure_admin(&state, &headers).map_err(ApiError::plain)?;
+    let body = body.json(&state.context).await?;
     let put = async {
-        ensure_admin(&state, &headers)?;
         let body = body.into_object()?;
         let label = body
             .get("subdomain")

@@ -8,10 +8,10 @@ use axum::Extension;
 use axum::extract;
 use axum::response::Response;
 use homecore_http::context::ClientAddress;
-use homecore_http::{ApiError, JsonBody, Rate};
+use homecore_http::{ApiError, Rate, Unread};
 use homecore_kernel::ports::{RegisterError, Registration};
 use homecore_kernel::violation::Violation;
-use homecore_types::ErrorId;
+use homecore_types::{ErrorId, Secret, Username, entropy};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -21,18 +21,26 @@ use crate::state::State;
 /// Characters of the fields that have no rule of their own; they travel in platform commands.
 const TEXT_CHARS_MAX: usize = 300;
 
+/// Whoever registers this name only tries whether the form is good: nothing is stored.
+const DRY_RUN: &str = "backloop";
+
 /// All three routes: older field names are understood everywhere where the present ones are absent.
 pub(crate) async fn register(
     extract::State(state): extract::State<State>,
     Extension(client): Extension<ClientAddress>,
-    body: JsonBody,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     state.limit(Rate::Registration, client)?;
+    let body = body.json(&state.context).await?;
     let body = Value::Object(body.into_object()?);
     let registration = Registration::parse(&body).map_err(|found| invalid(&found))?;
     ensure_bounded(&registration)?;
 
     let username = registration.username.clone();
+    if username.as_str() == DRY_RUN {
+        let token = Secret::new(entropy::wire_id(&*state.entropy));
+        return made(&state, &username, &state.own_url(), &token);
+    }
     if is_reserved(username.as_str(), &state.context.site.facts()) {
         return Err(taken(&[("username".to_owned(), username.to_string())]));
     }
@@ -41,12 +49,23 @@ pub(crate) async fn register(
         .register(registration)
         .await
         .map_err(refused)?;
-    let endpoint = state.settings().addressing.api_endpoint(
+    made(
+        &state,
+        &registered.username,
         &registered.core_url,
-        registered.username.as_str(),
         &registered.token,
-    );
-    let body = json!({ "username": registered.username, "apiEndpoint": endpoint });
+    )
+}
+
+fn made(
+    state: &State,
+    username: &Username,
+    core_url: &str,
+    token: &Secret,
+) -> Result<Response, ApiError> {
+    let addressing = &state.settings().addressing;
+    let endpoint = addressing.api_endpoint(core_url, username.as_str(), token);
+    let body = json!({ "username": username, "apiEndpoint": endpoint });
     state.context.reply(StatusCode::CREATED, &body)
 }
 

@@ -8,7 +8,7 @@ use axum::response::Response;
 use homecore_http::context::ClientAddress;
 use homecore_http::owner::Owner;
 use homecore_http::rate::RateKey;
-use homecore_http::{ApiError, JsonBody, Rate};
+use homecore_http::{ApiError, Rate, Unread};
 use http::header::{ORIGIN, REFERER};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
@@ -22,12 +22,13 @@ pub(crate) async fn login(
     Extension(client): Extension<ClientAddress>,
     Owner(user): Owner,
     headers: HeaderMap,
-    body: JsonBody,
+    body: Unread,
 ) -> Result<Response, ApiError> {
     state.limit(Rate::LoginByClient, client)?;
     let by_user = RateKey::User(user.username.as_str().into());
     state.context.rates.take(Rate::LoginByUser, by_user)?;
 
+    let body = body.json(&state.context).await?;
     let params = Value::Object(body.into_object()?);
     let origin = [ORIGIN, REFERER]
         .iter()

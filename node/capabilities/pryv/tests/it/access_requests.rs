@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use homecore_http::RateLimits;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -166,6 +167,49 @@ async fn what_is_wrong_with_a_request_is_named() {
             url.split_once('#').map(|(_, f)| f)
         );
     }
+}
+
+#[tokio::test]
+async fn a_request_is_small() {
+    let core = Core::new();
+    let with = |bytes: usize| {
+        let mut body = wish();
+        body["clientData"] = json!("x".repeat(bytes));
+        body
+    };
+    let answer = core.post("/reg/access", &with(6_000)).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    for bytes in [8_192, 40_000] {
+        let answer = core.post("/reg/access", &with(bytes)).await;
+        assert_eq!(answer.error(), error(400, "invalid-parameters"), "{bytes}");
+        assert_eq!(
+            answer.json()["error"]["message"],
+            "The access request is larger than 8192 bytes"
+        );
+    }
+    let path = format!("/reg/access/{}", open(&core).await);
+    let refused = |bytes| json!({ "status": "REFUSED", "message": "x".repeat(bytes) });
+    let answer = core.post(&path, &refused(8_192)).await;
+    assert_eq!(answer.error(), error(400, "invalid-parameters"));
+    assert_eq!(core.post(&path, &refused(6_000)).await.status, 403);
+}
+
+#[tokio::test]
+async fn few_requests_are_opened_by_one_client() {
+    let core = Core::of(Wanted {
+        rates: RateLimits::default_rules(),
+        ..Wanted::default()
+    });
+    for _ in 0..50 {
+        open(&core).await;
+    }
+    let answer = core.post("/reg/access", &wish()).await;
+    assert_eq!(answer.error(), error(429, "too-many-requests"));
+    assert!(answer.json().get("meta").is_none());
+    let wait: u32 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=5).contains(&wait), "{wait}");
+    let polled = core.get("/reg/access/nosuchkey1234567").await;
+    assert_eq!(polled.error(), error(400, "unknown-access-key"));
 }
 
 #[tokio::test]

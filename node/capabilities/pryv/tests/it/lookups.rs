@@ -198,6 +198,75 @@ async fn hostings_show_what_is_available() {
     assert!(shown["meta"].is_object());
 }
 
+/// A read of the platform that fails is no reason to forget what this core knows.
+#[tokio::test]
+async fn what_is_known_is_told_in_an_outage() {
+    for single in [false, true] {
+        let core = Core::of(Wanted {
+            single,
+            ..Wanted::default()
+        });
+        core.register("samplebeta1").await;
+        core.fake.add_elsewhere("bobby");
+        let mut paths = vec![
+            "/reg/cores?username=SampleBeta1",
+            "/reg/samplebeta1/server",
+            "/reg/samplebeta1/check_username",
+            "/reg/admin/check_username",
+            "/reg/hostings",
+        ];
+        if single {
+            paths.push("/reg/cores?email=samplebeta1@example.com");
+            paths.push("/reg/cores?email=nobody@example.com");
+        } else {
+            paths.extend(["/reg/cores?username=bobby", "/reg/bobby/server"]);
+        }
+        for path in paths {
+            core.fake.down.store(false, Ordering::SeqCst);
+            let up = core.get(path).await;
+            assert!(up.status < 400, "{path} {up:?}");
+            core.fake.down.store(true, Ordering::SeqCst);
+            let down = core.get(path).await;
+            let told = |answer: &crate::support::Answer| {
+                let mut body = answer.json();
+                if let Some(body) = body.as_object_mut() {
+                    body.remove("meta");
+                }
+                let location = answer.header("location").map(str::to_owned);
+                (answer.status, body, location)
+            };
+            assert_eq!(told(&down), told(&up), "{path}");
+        }
+        for path in [
+            "/reg/cores?username=nobody-here",
+            "/reg/nobody-here/server",
+            "/reg/nobody-here/check_username",
+        ] {
+            let answer = core.get(path).await;
+            assert_eq!(answer.error(), error(503, "api-unavailable"), "{path}");
+            assert_eq!(
+                answer.json()["error"]["message"],
+                "The platform cannot answer now; try again"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn places_to_register_are_limited_too() {
+    let rule = RateRule {
+        burst: 1,
+        per_second: 0.001,
+    };
+    let core = Core::of(Wanted {
+        rates: BTreeMap::from([(Rate::Lookup, rule)]),
+        ..Wanted::default()
+    });
+    assert_eq!(core.get("/reg/hostings").await.status, 200);
+    let answer = core.get("/reg/hostings").await;
+    assert_eq!(answer.error(), error(429, "too-many-requests"));
+}
+
 #[tokio::test]
 async fn questions_are_limited_and_doubt_is_told() {
     let rule = RateRule {

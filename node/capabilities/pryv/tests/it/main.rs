@@ -9,6 +9,7 @@
 
 mod access_requests;
 mod admin;
+mod bodies;
 mod golden;
 mod lookups;
 mod registration;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use homecore_http::{Rate, RateRule};
 use http::Request;
 use serde_json::{Value, json};
+use url::Url;
 
 use crate::support::{Core, HERE, Wanted, error, registration};
 
@@ -92,6 +93,33 @@ async fn every_fault_is_named() {
     }
 }
 
+/// spec/platform §3.5: validated, and nothing is stored.
+#[tokio::test]
+async fn one_name_is_for_trying() {
+    let core = Core::new();
+    core.fake.down.store(true, Ordering::SeqCst);
+    for path in ["/users", "/reg/users", "/reg/user"] {
+        let answer = core.post(path, &registration("backloop")).await;
+        assert_eq!(answer.status, 201, "{path} {}", answer.text);
+        let body = answer.json();
+        assert_eq!(body["username"], "backloop");
+        assert!(body["meta"].is_object());
+        let endpoint = Url::parse(body["apiEndpoint"].as_str().unwrap()).unwrap();
+        assert!(endpoint.username().len() > 20, "{endpoint}");
+        assert_eq!(endpoint.path(), "/backloop/");
+    }
+    let mut body = registration("backloop");
+    body["password"] = json!("abc");
+    let answer = core.post("/users", &body).await;
+    assert_eq!(answer.error(), error(400, "invalid-parameters-format"));
+    assert_eq!(answer.json()["error"]["data"][0]["param"], "password");
+    core.fake.down.store(false, Ordering::SeqCst);
+    let answer = core.get("/backloop/access-info").await;
+    assert_eq!(answer.error(), error(404, "unknown-resource"));
+    let free = core.get("/reg/backloop@example.com/check_email").await;
+    assert_eq!(free.status, 200);
+}
+
 #[tokio::test]
 async fn conflicts_come_together() {
     let core = Core::new();
@@ -149,6 +177,7 @@ async fn what_the_platform_refuses_is_told() {
     let answer = core.post("/users", &registration("samplebeta1")).await;
     assert_eq!(answer.error(), error(503, "api-unavailable"));
     assert_eq!(answer.header("retry-after"), Some("2"));
+    assert!(!answer.text.contains("quorum"), "{}", answer.text);
 }
 
 #[tokio::test]
