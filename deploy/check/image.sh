@@ -104,7 +104,8 @@ if unshare --mount --net --propagation private true 2>/dev/null; then
                 tries=0
                 until homecore healthcheck --ready >/dev/null 2>&1; do
                     tries=$((tries + 1))
-                    [ "$tries" -le 120 ] && kill -0 "$core" || fail "$round start: not ready"
+                    kill -0 "$core" || { wait "$core"; fail "$round start: ended with $?"; }
+                    [ "$tries" -le 240 ] || fail "$round start: not ready"
                     sleep 0.5
                 done
                 homecore healthcheck >/dev/null || fail "$round start: not alive"

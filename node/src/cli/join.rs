@@ -109,7 +109,7 @@ pub(super) fn run(args: JoinArgs) -> anyhow::Result<()> {
         path.display(),
         config.core.id
     );
-    reachable(&config, &credential)?;
+    reachable(&args, &config, &credential)?;
     telemetry::start(&config.log)?;
     become_member(&config, &credential)?;
     if args.no_serve {
@@ -148,8 +148,9 @@ fn credential(args: &JoinArgs) -> anyhow::Result<Credential> {
 }
 
 /// A core that tells a cluster on other machines to find it at 127.0.0.1 would never be reached: said
-/// before the token is used up.
-fn reachable(config: &Config, credential: &Credential) -> anyhow::Result<()> {
+/// before the token is used up. A URL that was given on purpose is taken: apps may be on this machine only,
+/// as with containers whose ports are published at localhost.
+fn reachable(args: &JoinArgs, config: &Config, credential: &Credential) -> anyhow::Result<()> {
     let cluster = match credential {
         Credential::Token(token) => &token.addresses,
         Credential::Shared { seeds, .. } => seeds,
@@ -166,7 +167,7 @@ fn reachable(config: &Config, credential: &Credential) -> anyhow::Result<()> {
         config.cluster.advertise
     );
     ensure!(
-        !loopback(&config.core.url),
+        args.url.is_some() || !loopback(&config.core.url),
         "apps cannot reach this core at {}: give --url and --http-listen",
         config.core.url
     );

@@ -9,8 +9,8 @@ use homecore_proto::membership::{
     ListTokensReply, ListTokensRequest, RemoveReply, RemoveRequest, RevokeTokenReply,
     RevokeTokenRequest, StatusReply, StatusRequest, TokenInfo, admin_server,
 };
-use homecore_raft::PeerLiveness;
 use homecore_raft::command::{Command, Rejection};
+use homecore_raft::has_live_quorum;
 use homecore_raft::records::{Core, CoreState, JoinToken as TokenRecord};
 use homecore_types::{CoreId, Millis};
 use tonic::{Request, Response, Status};
@@ -77,17 +77,6 @@ impl Admin {
         status.lag = lag(leader_applied, status.applied);
         status
     }
-}
-
-/// Whether more than half of the voters were heard from lately.
-fn has_quorum(peers: &[PeerLiveness]) -> bool {
-    let voters = peers.iter().filter(|peer| peer.voter).count();
-    peers
-        .iter()
-        .filter(|peer| peer.voter && peer.is_live())
-        .count()
-        * 2
-        > voters
 }
 
 fn lag(leader: Option<u64>, applied: Option<u64>) -> Option<u64> {
@@ -261,7 +250,7 @@ impl admin_server::Admin for Admin {
             leader: leader.map(|core| core.id.to_string()).unwrap_or_default(),
             last_applied: raft.applied.unwrap_or(0),
             failures_tolerated: voters.saturating_sub(1) / 2,
-            quorum: liveness.as_deref().is_some_and(has_quorum),
+            quorum: liveness.as_deref().is_some_and(has_live_quorum),
             cores: rows,
         }))
     }
