@@ -15,9 +15,9 @@ use crate::load::{Measured, Window};
 
 /// Sockets: enough that a server which spreads clients over its sockets by their port uses all.
 const SOCKETS: usize = 8;
-/// Questions under way on one socket: two thirds of a buffer of 8 sockets would be fewer packets
-/// than any system's default buffer holds.
-const UNDER_WAY: usize = 24;
+/// Questions under way on one socket: those of all sockets together fit the default buffer of the
+/// one socket that a server may have, so that none is lost there.
+const UNDER_WAY: usize = 16;
 /// A question that was not answered by then is lost.
 const LOST_AFTER: Duration = Duration::from_millis(300);
 /// How often a socket looks for lost questions.
