@@ -15,9 +15,6 @@ use crate::network::Peers;
 /// How long a snapshot may take from its first byte until the peer has installed it.
 const SNAPSHOT_TRANSFER_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Messages that may wait for consensus: more than commands and peers' calls together can be.
-const CHANNEL_PLACES: u64 = 8_192;
-
 /// What a store is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -83,10 +80,6 @@ impl Options {
             max_in_snapshot_log_to_keep: every.checked_div(2).unwrap_or(0).min(5_000),
             // Above the distance between snapshots, or a snapshot could not end the lag.
             replication_lag_threshold: every.saturating_mul(2),
-            // Both are reserved whole at the start, 200 bytes a place: the library's own 65,536 would
-            // take 26 MB of an idle core.
-            api_channel_size: Some(CHANNEL_PLACES),
-            notification_channel_size: Some(CHANNEL_PLACES),
             ..Config::default()
         };
         config.validate().map_err(|error| StartError::Settings {
