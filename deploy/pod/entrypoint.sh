@@ -53,10 +53,15 @@ responder_dir=
 child=
 
 # --- signals: as process 1 a shell ignores TERM unless it asks for it; after exec homecore handles it
+# KILL: between its fork and its exec a child still has the shell's trap, TERM is lost there, and the wait would
+# not end. Neither child minds: the responder has no state, an interrupted join is repeated.
+end_child() {
+    kill -KILL "$1" 2>/dev/null
+    wait "$1" 2>/dev/null
+}
 stop_responder() {
     if [ -n "$responder" ]; then
-        kill "$responder" 2>/dev/null
-        wait "$responder" 2>/dev/null
+        end_child "$responder"
         responder=
     fi
     if [ -n "$responder_dir" ]; then
@@ -66,7 +71,7 @@ stop_responder() {
 }
 on_term() {
     log "stopped before this core was part of a cluster"
-    [ -n "$child" ] && kill "$child" 2>/dev/null && wait "$child" 2>/dev/null
+    [ -n "$child" ] && end_child "$child"
     stop_responder
     exit 0
 }
