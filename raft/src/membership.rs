@@ -154,7 +154,9 @@ fn wanted(usable: usize, present_voters: usize, cores: usize) -> usize {
     }
 }
 
-fn voters_for(cores: usize) -> usize {
+/// How many of so many live cores vote once the cluster has come to rest: 1, 3 or 5.
+#[must_use]
+pub fn voters_for(cores: usize) -> usize {
     match cores {
         0..=2 => 1,
         3..=4 => 3,

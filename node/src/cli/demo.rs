@@ -189,6 +189,7 @@ async fn bring_up(
         } else {
             Some(sample::load(plans).await?)
         };
+        cores::wait_until_settled(cores).await?;
         anyhow::Ok((key, sample))
     };
     let (key, sample) = tokio::time::timeout(READY_TIMEOUT, started)

@@ -23,6 +23,8 @@ use crate::rpc::secrets;
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between questions whether a core serves.
 const POLL: Duration = Duration::from_millis(50);
+/// The cluster gets this long to make its voters. Later it is shown as it is.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One core as it is to be.
 #[derive(Clone, Debug)]
@@ -272,6 +274,28 @@ pub(super) async fn status(cores: &[Core]) -> anyhow::Result<Vec<CoreStatus>> {
         .await
         .map_err(|status| anyhow::anyhow!("{}", status.message()))?;
     Ok(reply.into_inner().cores)
+}
+
+/// Waits until as many cores vote as will: before that the cluster does not outlive its leader, and
+/// the first thing that people try is to kill it.
+pub(super) async fn wait_until_settled(cores: &[Core]) -> anyhow::Result<()> {
+    let voters = homecore_raft::membership::voters_for(cores.len());
+    let settled = async {
+        loop {
+            let votes = |status: &&CoreStatus| status.role == "leader" || status.role == "voter";
+            if status(cores).await?.iter().filter(votes).count() == voters {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    };
+    match tokio::time::timeout(SETTLE_TIMEOUT, settled).await {
+        Ok(result) => result,
+        Err(_) => {
+            say("not every core that should vote does yet; `homecore status` tells");
+            Ok(())
+        }
+    }
 }
 
 /// Completes with the name of a core that ended and was not reported yet.
