@@ -21,7 +21,8 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     );
     let listing = String::from_utf8(output.stdout)?;
     let mut problems = Vec::new();
-    for name in listing.lines() {
+    // What others wrote and we had to change is kept as they wrote it.
+    for name in listing.lines().filter(|name| !name.contains("/vendor/")) {
         let path = root.join(name);
         if name.ends_with("/mod.rs") {
             problems.push(format!("{name}: modules are named files here, not mod.rs"));
