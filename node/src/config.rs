@@ -254,7 +254,7 @@ fn read_cluster(root: &mut reader::Reader) -> ClusterConfig {
     });
     let engine = section
         .parsed("engine", parse_engine)
-        .unwrap_or(homecore_raft::engine::EngineKind::Sled);
+        .unwrap_or(homecore_raft::engine::EngineKind::Redb);
     ClusterConfig {
         found: section.boolean("found").unwrap_or(false),
         listen,

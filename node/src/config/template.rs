@@ -127,9 +127,9 @@ fn listeners(out: &mut String, answers: &Answers) {
     );
     line(
         out,
-        "# Store under the platform's state machine: sled or redb.",
+        "# Store under the platform's state machine: redb or sled.",
     );
-    line(out, "# engine = \"sled\"");
+    line(out, "# engine = \"redb\"");
     line(
         out,
         "# A voter silent for this long is replaced by another core.",
