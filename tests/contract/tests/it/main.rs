@@ -1,3 +1,5 @@
-//! The wire as real clients use it, against clusters of real processes.
+//! The wire as real clients use it, against real processes: recorded exchanges, and the official
+//! clients.
 
 mod javascript;
+mod recorded;
