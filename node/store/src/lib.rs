@@ -7,6 +7,7 @@
 //! **Invariant:** facades and the kernel see documents and index ranges, never SQL; this crate
 //! knows no protocol and no document's meaning.
 
+pub mod blob;
 pub mod document;
 pub mod engine;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod suite;
 pub mod transaction;
 pub mod users;
 
+pub use blob::{BlobHash, BlobStore, Blobs};
 pub use document::{Document, Kind, Rev, Seq};
 pub use engine::{Engine, Reader, UserDatabase, View};
 pub use error::StoreError;

@@ -16,8 +16,10 @@ use crate::index::Scan;
 use crate::journal::{EachRow, Journal, Position};
 use crate::mutation::Commit;
 
+mod blobs;
 mod state;
 
+pub use blobs::MemoryBlobs;
 use state::State;
 
 /// Versions kept since the last time all was durable; of more, the oldest are dropped.

@@ -1,5 +1,5 @@
 //! What every engine and every journal must do, as tests. An engine's crate calls
-//! [`engine_suite`] and [`journal_suite`] with its own.
+//! [`engine_suite`], [`journal_suite`] and [`blob_suite`] with its own.
 //!
 //! Everything here panics on a broken promise and returns what the engine itself reports.
 
@@ -15,9 +15,11 @@ use crate::index::{Entry, Index, Scan};
 use crate::journal::{Journal, Position};
 use crate::mutation::{Commit, Mutation};
 
+mod blobs;
 mod engines;
 mod journals;
 
+pub use blobs::blob_suite;
 pub use engines::engine_suite;
 pub use journals::journal_suite;
 

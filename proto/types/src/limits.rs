@@ -61,6 +61,22 @@ pub const USER_IDLE: Duration = Duration::from_secs(120);
 pub const HASHES_AT_ONCE_MAX: usize = 2;
 /// Password hashes waiting; more are answered busy.
 pub const HASH_QUEUE_MAX: usize = 256;
+/// Calls of the blob engine at once, each on a blocking thread.
+pub const BLOB_THREADS_MAX: usize = 16;
+/// Files being received at once; more are answered busy.
+pub const UPLOADS_MAX: usize = 256;
+/// The same of one user.
+pub const UPLOADS_PER_USER_MAX: usize = 16;
+/// Files being sent at once; more are answered busy.
+pub const DOWNLOADS_MAX: usize = 1_024;
+/// The same of one user.
+pub const DOWNLOADS_PER_USER_MAX: usize = 64;
+/// Files in one request.
+pub const FILES_PER_REQUEST_MAX: usize = 256;
+/// Files attached to one event.
+pub const ATTACHMENTS_PER_EVENT_MAX: usize = 1_000;
+/// A blob that no document refers to is left alone until it is this old.
+pub const ORPHAN_AGE: Duration = Duration::from_secs(600);
 /// How long a personal session lives without use (`auth.sessionMaxAge`).
 pub const SESSION_MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3_600);
 

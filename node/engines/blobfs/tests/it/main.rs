@@ -1,0 +1,4 @@
+//! The engine on real folders.
+
+mod crashes;
+mod suites;

@@ -1,0 +1,85 @@
+//! The promises of every blob engine, and what only files can break.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use homecore_engine_blobfs::BlobFs;
+use homecore_store::suite::{blob_suite, user};
+use homecore_store::{BlobHash, Blobs, StoreError};
+
+/// An engine over a folder that has the users 1 and 2.
+pub(crate) fn open(root: &Path) -> BlobFs {
+    for number in [1, 2] {
+        std::fs::create_dir_all(root.join(user(number).as_str())).unwrap();
+    }
+    let root = root.to_owned();
+    BlobFs::open(&root.clone().join(".uploads"), move |user| {
+        root.join(user.as_str())
+    })
+    .unwrap()
+}
+
+#[test]
+fn every_promise_is_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let count = std::cell::Cell::new(0);
+    blob_suite(|| {
+        count.set(count.get() + 1);
+        let folder = root.path().join(count.get().to_string());
+        std::fs::create_dir(&folder).unwrap();
+        Arc::new(open(&folder))
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_user_that_is_gone_is_not_made_again() {
+    let root = tempfile::tempdir().unwrap();
+    let blobs = open(root.path());
+    let mut staged = blobs.stage(&user(1)).unwrap();
+    staged.write(b"hello").unwrap();
+    std::fs::remove_dir_all(root.path().join(user(1).as_str())).unwrap();
+    let refused = staged.publish(&BlobHash::of(b"hello"));
+    assert!(matches!(refused, Err(StoreError::UnknownUser { .. })));
+    assert!(!root.path().join(user(1).as_str()).exists());
+    assert_eq!(
+        std::fs::read_dir(root.path().join(".uploads"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[test]
+fn strange_files_are_passed_over() {
+    let root = tempfile::tempdir().unwrap();
+    let blobs = open(root.path());
+    let mut staged = blobs.stage(&user(1)).unwrap();
+    staged.write(b"hello").unwrap();
+    staged.publish(&BlobHash::of(b"hello")).unwrap();
+    let folder = root.path().join(user(1).as_str()).join("blobs");
+    std::fs::create_dir_all(folder.join("zz")).unwrap();
+    std::fs::write(folder.join("zz/notes.txt"), "x").unwrap();
+    assert_eq!(blobs.list(&user(1), None, 9).unwrap().len(), 1);
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_an_error_and_no_answer() {
+    let root = tempfile::tempdir().unwrap();
+    let blobs = open(root.path());
+    let hash = BlobHash::of(b"hello");
+    let mut staged = blobs.stage(&user(1)).unwrap();
+    staged.write(b"hello").unwrap();
+    staged.publish(&hash).unwrap();
+    let mut reader = blobs.open(&user(1), &hash).unwrap().unwrap();
+    let folder = root.path().join(user(1).as_str()).join("blobs");
+    let text = hash.to_string();
+    let path = folder.join(&text[..2]).join(&text);
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_len(2)
+        .unwrap();
+    assert!(reader.read_at(0, 5).is_err());
+}
