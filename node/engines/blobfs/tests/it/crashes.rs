@@ -51,7 +51,7 @@ proptest! {
     #[test]
     fn what_is_published_is_there_and_nothing_else(steps in steps()) {
         let root = tempfile::tempdir().unwrap();
-        let mut blobs = open(root.path());
+        let mut blobs = open(root.path()).unwrap();
         let mut begun: Vec<(Box<dyn StagedBlob>, Vec<u8>)> = Vec::new();
         let mut model: BTreeMap<BlobHash, usize> = BTreeMap::new();
         for step in steps {
@@ -80,7 +80,7 @@ proptest! {
                 }
                 Step::Crash => {
                     forget(std::mem::take(&mut begun));
-                    blobs = open(root.path());
+                    blobs = open(root.path()).unwrap();
                     let left = std::fs::read_dir(root.path().join(".uploads")).unwrap();
                     prop_assert_eq!(left.count(), 0);
                 }
