@@ -37,6 +37,15 @@ fn a_line_covers_what_is_at_and_below_its_pointers() {
 }
 
 #[test]
+fn an_answer_of_the_method_itself_is_not_covered_as_a_whole() {
+    let mut judge = judge("2 | events.get | * | not built").unwrap();
+    let (status, body) = (difference("/status"), difference("/body/a"));
+    assert_eq!(judge.unexpected(2, &[status, body.clone()]), []);
+    assert!(judge.stale().is_empty());
+    assert_eq!(judge.unexpected(2, std::slice::from_ref(&body)), [body]);
+}
+
+#[test]
 fn what_no_longer_differs_is_told() {
     let list = "# kept\n1 | root | /status /body/a | because\n2 | events.get | * | x";
     let mut judge = judge(list).unwrap();

@@ -10,7 +10,6 @@
 mod access_requests;
 mod admin;
 mod bodies;
-mod golden;
 mod lookups;
 mod registration;
 mod robustness;
