@@ -17,7 +17,7 @@ use axum::body::Body;
 use axum::extract::{FromRef, FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use homecore_types::ErrorId;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
 use http_body_util::BodyExt;
@@ -265,10 +265,16 @@ async fn read(
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse::<u64>().ok());
-    if announced.is_some_and(|length| u64::try_from(max).is_ok_and(|max| length > max)) {
+    let patience = context.limits.body_stall_timeout;
+    let announced = announced.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    if announced.is_some_and(|length| length > max) {
+        // Who expects to be told to go on has not begun to write; far too much is cut off.
+        let some = max.saturating_mul(2);
+        if announced.is_some_and(|length| length <= some) && !headers.contains_key(EXPECT) {
+            discard(&mut body, some, patience).await;
+        }
         return Err(too_large());
     }
-    let patience = context.limits.body_stall_timeout;
     let mut deadline = Instant::now() + patience;
     let mut bytes = BytesMut::new();
     let mut structure = 0_usize;
@@ -289,6 +295,9 @@ async fn read(
             continue;
         }
         if bytes.len().saturating_add(data.len()) > max {
+            // Its memory is free again while the rest goes by.
+            drop(bytes);
+            discard(&mut body, max, patience).await;
             return Err(too_large());
         }
         share.take(context, data.len())?;
@@ -300,6 +309,19 @@ async fn read(
         bytes: bytes.freeze(),
         structure,
     })
+}
+
+/// Lets the rest of a body that is too large go by, up to a length and a time: a client that writes
+/// all before it reads would otherwise meet a closed connection in the place of the answer.
+async fn discard(body: &mut Body, bytes_max: usize, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    let mut gone = 0_usize;
+    while gone <= bytes_max {
+        let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await else {
+            return;
+        };
+        gone = gone.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+    }
 }
 
 /// The content type in lower case, without parameters.

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use homecore_http::body::ANONYMOUS_BODY_BYTES_MAX;
 use homecore_http::{Limits, Readiness, Server, ServerError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -91,6 +92,36 @@ async fn an_error_arrives_whole_with_its_own_length() {
         "{text}"
     );
     assert!(body.contains("\"meta\":{"), "{text}");
+    running.stop.cancel();
+    running.task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_sends_too_much_still_reads_the_answer() {
+    let running = start(Limits::default()).await;
+    let max = ANONYMOUS_BODY_BYTES_MAX;
+    let post = |length: usize, more: &str| {
+        format!(
+            "POST /reg/hold HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n{more}\r\n"
+        )
+    };
+    let refused = |text: String| {
+        assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
+        assert!(text.contains("larger than 262144 bytes"), "{text}");
+    };
+    // More than the sockets' buffers take: all of it is written before anything is read.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(4 * 1024).unwrap();
+    let mut stream = socket.connect(running.address).await.unwrap();
+    let whole = post(2 * max, "") + &"x".repeat(2 * max);
+    stream.write_all(whole.as_bytes()).await.unwrap();
+    refused(read_all(stream).await);
+    // Who has not begun, or announces far too much, is not waited for.
+    let expecting = post(2 * max, "Expect: 100-continue\r\n");
+    for head in [expecting, post(2 * max + 1, "")] {
+        refused(read_all(send(running.address, &head).await).await);
+    }
     running.stop.cancel();
     running.task.await.unwrap().unwrap();
 }
