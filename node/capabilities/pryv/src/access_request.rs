@@ -206,14 +206,19 @@ fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Val
         "returnURL": return_url,
         "oauthState": oauth_state,
         "clientData": body.get("clientData"),
-        "deviceName": text("deviceName")?,
-        "expireAfter": expire_after,
-        "referer": text("referer")?,
     });
-    match payload {
-        Value::Object(payload) => Ok((Secret::new(key), payload)),
-        _ => Err(ApiError::unexpected("an access request is no object")),
-    }
+    let Value::Object(mut payload) = payload else {
+        return Err(ApiError::unexpected("an access request is no object"));
+    };
+    // The original keeps these to itself, so they are told only where there is something to tell.
+    let more = [
+        ("deviceName", json!(text("deviceName")?)),
+        ("expireAfter", expire_after),
+        ("referer", json!(text("referer")?)),
+    ];
+    let more = more.into_iter().filter(|(_, value)| !value.is_null());
+    payload.extend(more.map(|(name, value)| (name.to_owned(), value)));
+    Ok((Secret::new(key), payload))
 }
 
 fn new_key(state: &State) -> String {
@@ -379,7 +384,6 @@ fn invalid(name: &str) -> ApiError {
         ErrorId::InvalidParameters,
         format!("Missing or invalid {name}"),
     )
-    .with_data(json!({ "param": name }))
 }
 
 fn refused(error: AccessRequestError) -> ApiError {

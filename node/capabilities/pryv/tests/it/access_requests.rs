@@ -100,6 +100,9 @@ async fn optional_fields_may_be_absent() {
         (&shown["lang"], &shown["returnURL"], &shown["oauthState"]),
         (&json!("en"), &json!(false), &Value::Null)
     );
+    for name in ["deviceName", "expireAfter", "referer"] {
+        assert_eq!(shown.get(name), None, "only where it was given");
+    }
 }
 
 #[tokio::test]
