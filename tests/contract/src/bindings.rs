@@ -105,9 +105,10 @@ fn credential(text: &str) -> Option<&str> {
     is_drawn(token).then_some(token)
 }
 
-/// Whether a text can have been drawn: ids and tokens (24 characters), keys (16), read tokens, aliases;
-/// not words such as `system`, nor names that begin with a colon.
+/// Whether a text can have been drawn: ids and tokens (24 characters), also those of the audit store, keys
+/// (16), read tokens, aliases; not words such as `system`, nor other names that begin with a colon.
 fn is_drawn(text: &str) -> bool {
+    let text = text.strip_prefix(":_audit:").unwrap_or(text);
     let alphanumeric = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric());
     match text.split_once('-') {
         Some(("r", rest)) => rest.len() == 8 && alphanumeric(rest),

@@ -75,6 +75,17 @@ fn words_and_lists_of_unequal_lengths_bind_nothing() {
 }
 
 #[test]
+fn ids_of_the_audit_store_are_bound() {
+    let mut bindings = Bindings::default();
+    let body = |id: &str| json!({ "id": format!(":_audit:{id}"), "streamId": ":_audit:actions" });
+    bindings.learn(&body(ACCESS), &body(OUR_ACCESS));
+    let bound = bindings.translate(&format!(":_audit:{ACCESS}"));
+    assert_eq!(bound, format!(":_audit:{OUR_ACCESS}"));
+    let stream = ":_audit:access-";
+    assert_eq!(bindings.translate(stream), stream);
+}
+
+#[test]
 fn endpoints_tell_tokens() {
     let mut bindings = Bindings::default();
     let body = |token: &str| json!({ "apiEndpoint": format!("http://{token}@host/u/") });

@@ -172,3 +172,22 @@ fn counters_and_operands_are_compared_by_type() {
     assert_eq!(compare(&recorded, &body(json!({})), &known()), []);
     assert_eq!(compare(&recorded, &body(json!([])), &known()).len(), 1);
 }
+
+#[test]
+fn hashes_of_items_are_compared_by_kind() {
+    let same = |recorded: &str, ours: &str| {
+        let body = |text: &str| message(200, json!({ "integrity": text }));
+        compare(&body(recorded), &body(ours), &known()).is_empty()
+    };
+    assert!(same("EVENT:0:sha256-abcd", "EVENT:0:sha256-efgh"));
+    for other in [
+        "EVENT:1:sha256-abcd",
+        "ACCESS:0:sha256-abcd",
+        "abcd",
+        "EVENT:0:sha256-abc",
+    ] {
+        assert!(!same("EVENT:0:sha256-abcd", other), "{other}");
+    }
+    assert!(same("sha256-abcd", "sha256-abcd"));
+    assert!(!same("sha256-abcd", "sha256-efgh"));
+}
