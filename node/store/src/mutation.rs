@@ -7,8 +7,12 @@ use crate::document::{Kind, Rev, Seq};
 use crate::error::StoreError;
 use crate::index::Entry;
 
-/// The encoding of commits in the journal. 1: `MessagePack` arrays.
-pub const COMMIT_FORMAT: u8 = 1;
+/// The encoding of commits in the journal. 1: `MessagePack` arrays. 2: each mutation says at its end
+/// whether its document's history is dropped.
+pub const COMMIT_FORMAT: u8 = 2;
+
+/// The oldest encoding that is read: there, no history was ever dropped.
+const OLDEST_COMMIT_FORMAT: u8 = 1;
 
 /// One document's new version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +33,9 @@ pub struct Mutation {
     pub entries: Vec<Entry>,
     /// Keep the version that this one replaces.
     pub keep_previous: bool,
+    /// Forget every version that was kept before. The replaced one may still be kept.
+    #[serde(default)]
+    pub drop_history: bool,
 }
 
 /// All mutations of one write: applied together or not at all.
@@ -60,11 +67,10 @@ impl Commit {
     /// [`StoreError::UnknownFormat`] or [`StoreError::Corrupted`].
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         match bytes.split_first() {
-            Some((&COMMIT_FORMAT, body)) => {
-                rmp_serde::from_slice(body).map_err(|error| StoreError::Corrupted {
+            Some((&(OLDEST_COMMIT_FORMAT..=COMMIT_FORMAT), body)) => rmp_serde::from_slice(body)
+                .map_err(|error| StoreError::Corrupted {
                     what: format!("a commit: {error}"),
-                })
-            }
+                }),
             Some((&found, _)) => Err(StoreError::UnknownFormat {
                 what: "a commit in the journal".to_owned(),
                 found: u64::from(found),
@@ -76,3 +82,6 @@ impl Commit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,6 +57,7 @@ pub fn event(number: u64, seq: u64) -> Mutation {
             key: key(number),
         }],
         keep_previous: false,
+        drop_history: false,
     }
 }
 

@@ -135,6 +135,19 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// [`PutError::Conflict`] if the base does not hold; nothing is written then.
     pub fn put(&mut self, write: Write) -> Result<Rev, PutError> {
+        self.write(write, false)
+    }
+
+    /// As [`Transaction::put`]; every version of the document that was kept before is forgotten.
+    /// A history is rewritten by putting its versions again after this.
+    ///
+    /// # Errors
+    /// As [`Transaction::put`].
+    pub fn put_dropping_history(&mut self, write: Write) -> Result<Rev, PutError> {
+        self.write(write, true)
+    }
+
+    fn write(&mut self, write: Write, drop_history: bool) -> Result<Rev, PutError> {
         let current = self.get(write.kind, &write.id)?;
         let current_rev = current.as_ref().map(|d| d.rev);
         let present = current_rev.unwrap_or_default();
@@ -159,6 +172,7 @@ impl<'a> Transaction<'a> {
             body: write.body,
             entries: write.entries,
             keep_previous: write.keep_previous,
+            drop_history,
         });
         self.next_seq = self.next_seq.next();
         Ok(rev)

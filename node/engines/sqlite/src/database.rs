@@ -95,6 +95,12 @@ impl SqliteDatabase {
             let number = self.connection.last_insert_rowid();
             return self.enter(mutation, number, &[]).map_err(writing);
         };
+        if mutation.drop_history {
+            self.connection
+                .prepare_cached(schema::HISTORY_DROP)
+                .and_then(|mut drop| drop.execute((kind, &mutation.id)))
+                .map_err(writing)?;
+        }
         if mutation.keep_previous {
             self.connection
                 .prepare_cached(schema::HISTORY_KEEP)

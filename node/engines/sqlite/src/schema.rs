@@ -87,6 +87,8 @@ pub(crate) const DOCUMENT_UPDATE: &str = "UPDATE document \
 pub(crate) const HISTORY_KEEP: &str = "INSERT OR REPLACE INTO history \
      (kind, id, rev, seq, written_at, deleted, body) \
      SELECT kind, id, rev, seq, written_at, deleted, body FROM document WHERE number = ?1";
+/// Forgets the kept versions of a document.
+pub(crate) const HISTORY_DROP: &str = "DELETE FROM history WHERE kind = ?1 AND id = ?2";
 /// Kept versions.
 pub(crate) const HISTORY: &str = "SELECT kind, id, rev, seq, written_at, deleted, body \
      FROM history WHERE kind = ?1 AND id = ?2 AND rev > ?3 ORDER BY rev LIMIT ?4";

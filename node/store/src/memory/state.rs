@@ -65,6 +65,9 @@ impl State {
             deleted: mutation.deleted,
             body: mutation.body.clone(),
         };
+        if mutation.drop_history {
+            self.forget_history(&place);
+        }
         for entry in &mutation.entries {
             self.entries.insert(found_at(entry, &place), ());
         }
@@ -86,6 +89,19 @@ impl State {
         }
         self.by_seq.insert(mutation.seq, place);
         self.last = mutation.seq;
+    }
+
+    fn forget_history(&mut self, (kind, id): &(Kind, String)) {
+        let from = (*kind, id.clone(), Rev::default());
+        let kept: Vec<(Kind, String, Rev)> = self
+            .history
+            .range(from..)
+            .map(|(place, _)| place.clone())
+            .take_while(|(of, whose, _)| of == kind && whose == id)
+            .collect();
+        for place in kept {
+            self.history.remove(&place);
+        }
     }
 
     fn document(&self, kind: Kind, id: &str) -> Option<Document> {

@@ -18,6 +18,7 @@ struct Change {
     body: Vec<u8>,
     entries: Vec<(u8, Vec<u8>)>,
     keep_previous: bool,
+    drop_history: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -44,9 +45,10 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
         any::<bool>(),
         proptest::collection::vec(any::<u8>(), 0..200),
         proptest::collection::vec((0..3_u8, keys()), 0..4),
-        any::<bool>(),
+        (any::<bool>(), prop::bool::weighted(0.2)),
     );
-    let change = change.prop_map(|(kind, id, deleted, body, entries, keep_previous)| {
+    let change = change.prop_map(|(kind, id, deleted, body, entries, history)| {
+        let (keep_previous, drop_history) = history;
         // An index is of one kind: its order is by key and id.
         let shift = if kind == Kind::Stream { 3 } else { 0 };
         let entries = entries
@@ -60,6 +62,7 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
             body,
             entries,
             keep_previous,
+            drop_history,
         }
     });
     proptest::collection::vec(change, 1..5)
@@ -128,6 +131,7 @@ fn mutations(view: &dyn View, changes: &[Change]) -> Vec<Mutation> {
                 })
                 .collect(),
             keep_previous: change.keep_previous,
+            drop_history: change.drop_history,
         });
     }
     made
