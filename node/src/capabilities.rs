@@ -36,6 +36,9 @@ pub(crate) fn kernel_settings(config: &Config) -> anyhow::Result<homecore_kernel
     Ok(homecore_kernel::Settings {
         session_max_age: config.auth.session_max_age,
         trusted_apps: TrustedApps::parse(&config.auth.trusted_apps).context("auth.trusted_apps")?,
+        keep_history: config.versioning.force_keep_history,
+        deletion_mode: config.versioning.deletion_mode,
+        ignore_protected_fields: config.updates.ignore_protected_fields,
     })
 }
 

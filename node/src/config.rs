@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use homecore_kernel::settings::DeletionMode;
 use homecore_raft::records::CoreAddresses;
 use homecore_types::{CoreId, Secret};
 
@@ -36,6 +37,10 @@ pub(crate) struct Config {
     pub(crate) auth: AuthConfig,
     /// What service info says.
     pub(crate) service: ServiceConfig,
+    /// What stays of events that change or go.
+    pub(crate) versioning: VersioningConfig,
+    /// How changes are taken.
+    pub(crate) updates: UpdatesConfig,
     /// Platform-wide sections as JSON texts: seeds of the platform store.
     pub(crate) platform: BTreeMap<String, String>,
     /// Logs.
@@ -122,6 +127,19 @@ pub(crate) struct ServiceConfig {
     pub(crate) event_types: String,
 }
 
+/// `[versioning]`.
+#[derive(Clone, Debug)]
+pub(crate) struct VersioningConfig {
+    pub(crate) force_keep_history: bool,
+    pub(crate) deletion_mode: DeletionMode,
+}
+
+/// `[updates]`.
+#[derive(Clone, Debug)]
+pub(crate) struct UpdatesConfig {
+    pub(crate) ignore_protected_fields: bool,
+}
+
 /// `[log]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Logging {
@@ -164,6 +182,8 @@ fn read(table: toml::Table) -> Result<Config, Vec<Problem>> {
         http: read_http(&mut root),
         auth: read_auth(&mut root),
         service: read_service(&mut root),
+        versioning: read_versioning(&mut root),
+        updates: read_updates(&mut root),
         platform: read_platform(&mut root),
         log: read_log(&mut root),
         core,
@@ -336,6 +356,23 @@ fn read_auth(root: &mut reader::Reader) -> AuthConfig {
             .unwrap_or_else(|| "*@*".to_owned()),
         default_auth_url: section.parsed("default_auth_url", parse_page),
         trusted_auth_urls: section.list("trusted_auth_urls", parse_page),
+    }
+}
+
+fn read_versioning(root: &mut reader::Reader) -> VersioningConfig {
+    let mut section = root.section("versioning");
+    VersioningConfig {
+        force_keep_history: section.boolean("force_keep_history").unwrap_or(false),
+        deletion_mode: section
+            .parsed("deletion_mode", |mode| mode.parse())
+            .unwrap_or_default(),
+    }
+}
+
+fn read_updates(root: &mut reader::Reader) -> UpdatesConfig {
+    let mut section = root.section("updates");
+    UpdatesConfig {
+        ignore_protected_fields: section.boolean("ignore_protected_fields").unwrap_or(false),
     }
 }
 

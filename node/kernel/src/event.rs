@@ -4,7 +4,9 @@
 //! time, type) is read from that text.
 
 pub mod account;
+pub mod check;
 pub mod create;
+pub mod delete;
 pub mod filter;
 pub mod merge;
 pub mod pages;
@@ -12,6 +14,8 @@ pub mod query;
 pub mod read;
 pub mod select;
 pub mod stored;
+pub mod tombstone;
+pub mod update;
 
 /// What an event type looks like.
 pub const TYPE_PATTERN: &str = "^(series:)?[a-z0-9-]+/[a-z0-9-]+$";
@@ -42,6 +46,9 @@ fn is_word(text: &str) -> bool {
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
+
+#[cfg(test)]
+mod lifecycle;
 
 #[cfg(test)]
 mod tests {

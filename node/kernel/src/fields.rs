@@ -39,11 +39,24 @@ impl<'a> Fields<'a> {
         required: &[&str],
         known: &'static [&'static str],
     ) -> Result<Self, InvalidParameters> {
-        let mut fields = Self::lenient(value, required)?;
+        Self::strict_at("#", value, required, known)
+    }
+
+    /// As [`Fields::strict`], of an object inside the parameters; `path` is its own.
+    ///
+    /// # Errors
+    /// If it is no object.
+    pub(crate) fn strict_at(
+        path: &str,
+        value: &'a Value,
+        required: &[&str],
+        known: &'static [&'static str],
+    ) -> Result<Self, InvalidParameters> {
+        let mut fields = Self::open(path, value, required)?;
         fields.known = known;
         for name in fields.map.keys() {
             if !known.contains(&name.as_str()) {
-                fields.violations.push(Violation::additional("#", name));
+                fields.violations.push(Violation::additional(path, name));
             }
         }
         Ok(fields)
@@ -54,21 +67,25 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// If it is no object.
     pub(crate) fn lenient(value: &'a Value, required: &[&str]) -> Result<Self, InvalidParameters> {
+        Self::open("#", value, required)
+    }
+
+    fn open(path: &str, value: &'a Value, required: &[&str]) -> Result<Self, InvalidParameters> {
         let Value::Object(map) = value else {
             return Err(InvalidParameters(vec![Violation::wrong_type(
-                "#",
+                path,
                 &["object"],
             )]));
         };
         let mut fields = Self {
             map,
-            path: "#".to_owned(),
+            path: path.to_owned(),
             known: &[],
             violations: Vec::new(),
         };
         for name in required {
             if !map.contains_key(*name) {
-                fields.violations.push(Violation::missing("#", name));
+                fields.violations.push(Violation::missing(path, name));
             }
         }
         Ok(fields)

@@ -109,6 +109,12 @@ impl EventKeys<'_> {
     }
 }
 
+/// The entry of a deleted event.
+#[must_use]
+pub fn event_deleted_entry(deleted: f64) -> Entry {
+    entry(EVENT_DELETED, timed(Vec::new(), deleted))
+}
+
 /// The entry of an access's token.
 #[must_use]
 pub fn token_entry(token: &str) -> Entry {

@@ -204,6 +204,38 @@ mod tests {
                     "id": "g4zd2mbuebcp02ewuk8z398r", "duration": 3600}),
                 "EVENT:0:sha256-03vCDQPd70zhbYwegXxRcUM0aHijJ7t2McONHMor4Ec=",
             ),
+            (
+                json!({"id": "r4c055aeg1twae3d8ge2ex3j", "streamIds": ["weight"],
+                    "time": 1_700_000_000, "type": "mass/kg", "content": 74,
+                    "description": "updated", "clientData": {"app:j": 2},
+                    "created": 1_795_369_711.439, "createdBy": "l9s03gh5ccg32b270bzjauhl",
+                    "modified": 1_795_369_712.666, "modifiedBy": "l9s03gh5ccg32b270bzjauhl"}),
+                "EVENT:0:sha256-vLnU2EgEF5BR2og5B6vOlB8Pkf/TEJuBOStqX/9fa/o=",
+            ),
+            (
+                json!({"id": "r4c055aeg1twae3d8ge2ex3j", "streamIds": ["weight"],
+                    "time": 1_700_000_000, "type": "mass/kg", "content": 74,
+                    "description": "updated", "clientData": {"app:j": 2},
+                    "created": 1_795_369_711.439, "createdBy": "l9s03gh5ccg32b270bzjauhl",
+                    "modified": 1_795_369_725.225, "modifiedBy": "l9s03gh5ccg32b270bzjauhl",
+                    "trashed": true}),
+                "EVENT:0:sha256-g+Nb5w2swAsFcsNUVHiAw8QyT8Jr03CsGEBvbh9mLKQ=",
+            ),
+            (
+                json!({"id": "r4c055aeg1twae3d8ge2ex3j", "deleted": 1_795_369_725.288}),
+                "EVENT:0:sha256-5A/zh/kopqfAZwIoEm4QZGm9yfPAyNotaUVPG/qiPEo=",
+            ),
+            (
+                json!({"id": "wtlpadsnfipn17i9fv1sr2jk", "streamIds": ["health"],
+                    "time": 1_700_000_400, "type": "picture/attached",
+                    "attachments": [{"id": "b25ee18q5k2escy1mvimemhe", "size": 73,
+                        "type": "image/png", "fileName": "dot.png",
+                        "integrity": "sha256-8QYrgeF3H6G4gcA11ASFQY7LTHT6G0J8EVVQaiY4LEY=",
+                        "readToken": "l9s03gh5ccg32b270bzjauhl-QKZA6fgmn--8-NnKN3n3Q7gqOV0"}],
+                    "created": 1_795_369_712.936, "createdBy": "l9s03gh5ccg32b270bzjauhl",
+                    "modified": 1_795_369_713.429, "modifiedBy": "l9s03gh5ccg32b270bzjauhl"}),
+                "EVENT:0:sha256-CuHIllFCfkx7v53Brsxl3InCrkqCos1WhRKSwB1cpyg=",
+            ),
         ] {
             assert_eq!(of_event(&map(event)), integrity);
         }

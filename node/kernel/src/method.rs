@@ -78,6 +78,10 @@ methods! {
     EventsGetOne = "events.getOne", false, ["includeHistory": Flag];
     /// Makes an event.
     EventsCreate = "events.create", true, [];
+    /// Changes an event.
+    EventsUpdate = "events.update", true, [];
+    /// Puts an event into the trash, or deletes one that is there.
+    EventsDelete = "events.delete", true, [];
 }
 
 /// A method id that nobody knows.
@@ -116,7 +120,10 @@ pub(crate) fn read(
         Method::StreamsGet => Ok(stream::get::get(view, trees, actor, params)?),
         Method::EventsGet => Ok(event::read::collect(view, context, trees, actor, params)?),
         Method::EventsGetOne => Ok(event::read::get_one(view, context, trees, actor, params)?),
-        Method::StreamsCreate | Method::EventsCreate => Err(NotARead {
+        Method::StreamsCreate
+        | Method::EventsCreate
+        | Method::EventsUpdate
+        | Method::EventsDelete => Err(NotARead {
             method: method.id(),
         }
         .into()),
@@ -145,6 +152,19 @@ pub(crate) fn write(
             let created =
                 writer.attempt(|tx| event::create::create(tx, context, trees, actor, &new))?;
             Ok(Reply::of("event", &created.json))
+        }
+        Method::EventsUpdate => {
+            let lenient = context.settings.ignore_protected_fields;
+            let changes = event::update::EventChanges::parse(params, lenient)?;
+            let changed =
+                writer.attempt(|tx| event::update::update(tx, context, trees, actor, &changes))?;
+            Ok(Reply::of("event", &changed.json))
+        }
+        Method::EventsDelete => {
+            let id = event::delete::parse(params)?;
+            let deleted =
+                writer.attempt(|tx| event::delete::delete(tx, context, trees, actor, &id))?;
+            Ok(deleted.into_reply())
         }
         Method::GetAccessInfo | Method::StreamsGet | Method::EventsGet | Method::EventsGetOne => {
             read(writer.view(), context, trees, actor, method, params)

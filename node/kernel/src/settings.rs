@@ -1,5 +1,6 @@
 //! What an operator decides about the kernel.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use homecore_types::limits;
@@ -13,14 +14,67 @@ pub struct Settings {
     pub session_max_age: Duration,
     /// Which apps may ask for a person's password, from where (`auth.trustedApps`).
     pub trusted_apps: TrustedApps,
+    /// Every changed event's former version is kept (`versioning.forceKeepHistory`).
+    pub keep_history: bool,
+    /// What stays of a deleted event (`versioning.deletionMode`).
+    pub deletion_mode: DeletionMode,
+    /// Updates of fields that only the server writes are dropped instead of refused
+    /// (`updates.ignoreProtectedFields`).
+    pub ignore_protected_fields: bool,
+}
+
+/// What stays of an event that is deleted for good, beside its id and the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeletionMode {
+    /// Nothing; its history goes as well.
+    #[default]
+    KeepNothing,
+    /// Who changed it last and when, of the event and of each version in its history.
+    KeepAuthors,
+    /// All of it.
+    KeepEverything,
+}
+
+impl DeletionMode {
+    /// Every mode.
+    pub const ALL: &'static [Self] = &[Self::KeepNothing, Self::KeepAuthors, Self::KeepEverything];
+
+    /// As it is written in a configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KeepNothing => "keep-nothing",
+            Self::KeepAuthors => "keep-authors",
+            Self::KeepEverything => "keep-everything",
+        }
+    }
+}
+
+/// A text that names no [`DeletionMode`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be one of keep-nothing, keep-authors, keep-everything")]
+pub struct UnknownDeletionMode;
+
+impl FromStr for DeletionMode {
+    type Err = UnknownDeletionMode;
+    fn from_str(text: &str) -> Result<Self, UnknownDeletionMode> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|mode| mode.as_str() == text)
+            .ok_or(UnknownDeletionMode)
+    }
 }
 
 impl Default for Settings {
-    /// The default session age, and no trusted app.
+    /// The default session age, no trusted app, and nothing kept of what is gone.
     fn default() -> Self {
         Self {
             session_max_age: limits::SESSION_MAX_AGE,
             trusted_apps: TrustedApps::default(),
+            keep_history: false,
+            deletion_mode: DeletionMode::default(),
+            ignore_protected_fields: false,
         }
     }
 }

@@ -150,6 +150,32 @@ impl Home {
         Ok(json(&event.json))
     }
 
+    /// `events.update`.
+    pub(crate) fn update_event(
+        &mut self,
+        actor: &Actor,
+        id: &str,
+        changes: &Value,
+    ) -> Result<Value, crate::Error> {
+        use crate::event::update;
+        let params = serde_json::json!({ "id": id, "update": changes });
+        let context = self.context.clone();
+        let lenient = context.settings.ignore_protected_fields;
+        let asked = update::EventChanges::parse(&params, lenient)?;
+        let mut trees = context.trees.for_writing(&self.owner.id);
+        let event = self.attempt(|tx| update::update(tx, &context, &mut trees, actor, &asked))?;
+        Ok(json(&event.json))
+    }
+
+    /// `events.delete`.
+    pub(crate) fn delete_event(&mut self, actor: &Actor, id: &str) -> Result<Value, crate::Error> {
+        use crate::event::delete;
+        let context = self.context.clone();
+        let mut trees = context.trees.for_writing(&self.owner.id);
+        let deleted = self.attempt(|tx| delete::delete(tx, &context, &mut trees, actor, id))?;
+        Ok(json(deleted.into_reply().as_bytes()))
+    }
+
     /// A method that reads.
     pub(crate) fn read(
         &self,

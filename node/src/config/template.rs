@@ -216,6 +216,7 @@ fn rest(out: &mut String, answers: &Answers) {
         out,
         "# event_types = \"https://pryv.github.io/event-types/flat.json\"",
     );
+    changes(out);
     line(out, "\n[log]");
     line(
         out,
@@ -223,6 +224,30 @@ fn rest(out: &mut String, answers: &Answers) {
     );
     line(out, "# format = \"auto\"");
     line(out, "# level = \"info\"");
+}
+
+fn changes(out: &mut String) {
+    line(out, "\n[versioning]");
+    line(
+        out,
+        "# Keep every former version of events that change; apps ask for them by includeHistory.",
+    );
+    line(out, "# force_keep_history = false");
+    line(
+        out,
+        "# What stays of a deleted event beside its id and the time: keep-nothing (its history goes, too),",
+    );
+    line(
+        out,
+        "# keep-authors (who changed each version, and when) or keep-everything.",
+    );
+    line(out, "# deletion_mode = \"keep-nothing\"");
+    line(out, "\n[updates]");
+    line(
+        out,
+        "# Drop changes of fields that only the server writes (such as created) instead of refusing them.",
+    );
+    line(out, "# ignore_protected_fields = false");
 }
 
 fn line(out: &mut String, text: &str) {

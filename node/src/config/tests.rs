@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use homecore_kernel::settings::DeletionMode;
+
 use super::layers::{LoadError, merge};
 use super::{Answers, Config, render};
 
@@ -50,6 +52,31 @@ fn snapshots_may_be_frequent_but_not_endless() {
             "{refused}"
         );
     }
+}
+
+#[test]
+fn what_is_kept_of_changes_is_said_in_words() {
+    let config = load(MINIMAL, &[], &[]).unwrap();
+    assert!(!config.versioning.force_keep_history && !config.updates.ignore_protected_fields);
+    assert_eq!(config.versioning.deletion_mode, DeletionMode::KeepNothing);
+    let text = format!(
+        "{MINIMAL}[versioning]\nforce_keep_history = true\ndeletion_mode = \"keep-authors\"\n\
+         [updates]\nignore_protected_fields = true\n"
+    );
+    let config = load(&text, &[], &[]).unwrap();
+    assert!(config.versioning.force_keep_history && config.updates.ignore_protected_fields);
+    assert_eq!(config.versioning.deletion_mode, DeletionMode::KeepAuthors);
+    let wrong = [
+        "versioning.deletion_mode=keep",
+        "updates.ignore_protected_fields=2",
+    ];
+    assert_eq!(
+        keys(load(MINIMAL, &[], &wrong)),
+        [
+            "versioning.deletion_mode",
+            "updates.ignore_protected_fields"
+        ]
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use homecore_kernel::method::QueryType;
 use homecore_kernel::{EventPages, EventsPart, Method};
 use homecore_types::ErrorId;
 use http::{HeaderMap, StatusCode};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::caller::Caller;
 use crate::state::State;
@@ -96,6 +96,31 @@ pub(crate) async fn events_create(
     state
         .context
         .reply_text(StatusCode::CREATED, reply.as_bytes())
+}
+
+/// `PUT /{username}/events/{id}`: the body is the changes.
+pub(crate) async fn events_update(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller,
+    Path(id): Path<String>,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let params = json!({ "id": id, "update": given(body) });
+    let method = Method::EventsUpdate;
+    let reply = state.kernel.call(&actor, method, params).await?;
+    state.context.reply_text(StatusCode::OK, reply.as_bytes())
+}
+
+/// `DELETE /{username}/events/{id}`.
+pub(crate) async fn events_delete(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let params = json!({ "id": id });
+    let method = Method::EventsDelete;
+    let reply = state.kernel.call(&actor, method, params).await?;
+    state.context.reply_text(StatusCode::OK, reply.as_bytes())
 }
 
 /// `POST /{username}/events/{id}`: `start` and `stop` are gone.

@@ -102,7 +102,12 @@ pub(crate) fn user(state: State) -> Router {
             get(items::streams_get).post(items::streams_create),
         )
         .route("/events", get(items::events_get).post(items::events_create))
-        .route("/events/{id}", get(items::events_get_one))
+        .route(
+            "/events/{id}",
+            get(items::events_get_one)
+                .put(items::events_update)
+                .delete(items::events_delete),
+        )
         .route_layer(from_fn_with_state(state.clone(), caller::authenticate));
     open.merge(guarded).with_state(state)
 }

@@ -5,7 +5,7 @@ use homecore_store::{Base, StoreError, Transaction};
 use homecore_types::Millis;
 use serde_json::{Map, Value, json};
 
-use super::create::{CreateError, NewEvent};
+use super::create::CreateError;
 use super::filter::Filter;
 use super::stored::{Head, StoredEvent};
 use crate::account::{self, Account};
@@ -79,16 +79,16 @@ pub fn target(streams: &[String]) -> Result<Option<&'static AccountStream>, Crea
     }
 }
 
-/// Creating an event in an account stream sets the field.
+/// Creating or changing the event of an account stream sets the field.
 ///
 /// # Errors
 /// If the content does not fit, or of the store.
 pub fn set(
     tx: &mut Transaction<'_>,
     stream: &AccountStream,
-    new: &NewEvent,
+    content: Option<&Value>,
 ) -> Result<StoredEvent, CreateError> {
-    let content = match &new.content {
+    let content = match content {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
         _ => {

@@ -5,6 +5,7 @@ use homecore_types::{ErrorId, entropy};
 use serde_json::{Map, Number, Value, json};
 use thiserror::Error;
 
+use super::check::{self, TypeError};
 use super::stored::{Head, StoredEvent};
 use super::{EVENT_STREAMS_MAX, TYPE_PATTERN, account, is_type};
 use crate::account::AccountError;
@@ -67,12 +68,9 @@ pub enum CreateError {
         /// Which.
         ids: Vec<String>,
     },
-    /// A series of something unknown.
-    #[error("Event type \"{kind}\" is not a known series type")]
-    UnknownSeries {
-        /// As given.
-        kind: String,
-    },
+    /// See [`TypeError`].
+    #[error(transparent)]
+    Type(#[from] TypeError),
     /// No right to create in one of the streams.
     #[error("The given token's access permissions do not allow this operation.")]
     Forbidden,
@@ -128,7 +126,7 @@ impl Refusal for CreateError {
         match self {
             Self::Parameters(invalid) => invalid.id(),
             Self::UnknownStreams { .. } => ErrorId::UnknownReferencedResource,
-            Self::UnknownSeries { .. } => ErrorId::InvalidEventType,
+            Self::Type(error) => error.id(),
             Self::Forbidden => ErrorId::Forbidden,
             Self::TrashedStreams { .. }
             | Self::AccountStreamWithOthers { .. }
@@ -148,7 +146,7 @@ impl Refusal for CreateError {
             Self::Parameters(invalid) => invalid.data(),
             Self::UnknownStreams { ids } => Some(json!({ "streamIds": ids })),
             Self::TrashedStreams { .. } => Some(json!({ "trashedReference": "streamIds" })),
-            Self::UnknownSeries { kind } => Some(json!({ "type": kind })),
+            Self::Type(error) => error.data(),
             Self::AccountStreamWithOthers { id }
             | Self::AccountStreamReadOnly { id }
             | Self::AccountFieldOfPlatform { id }
@@ -298,13 +296,8 @@ pub fn create(
     new: &NewEvent,
 ) -> Result<StoredEvent, CreateError> {
     let tree = trees.current(tx.view())?;
-    check_streams(&tree, new)?;
-    if new.kind.starts_with("series:") {
-        // Series are kept by a capability of their own; the kernel knows no series type.
-        return Err(CreateError::UnknownSeries {
-            kind: new.kind.clone(),
-        });
-    }
+    check_streams(&tree, &new.streams)?;
+    check::of_type(context, &new.kind, new.content.as_ref())?;
     let rights = actor.access.rights();
     if !new
         .streams
@@ -314,9 +307,9 @@ pub fn create(
         return Err(CreateError::Forbidden);
     }
     if let Some(stream) = account::target(&new.streams)? {
-        return account::set(tx, stream, new);
+        return account::set(tx, stream, new.content.as_ref());
     }
-    check_stores(new)?;
+    check_stores(&new.streams, new.id.as_deref())?;
     let id = match &new.id {
         Some(id) => id.clone(),
         None => entropy::wire_id(context.entropy.as_ref()),
@@ -345,9 +338,12 @@ pub fn create(
 }
 
 /// Every stream exists, and none is in the trash.
-fn check_streams(tree: &Tree, new: &NewEvent) -> Result<(), CreateError> {
+///
+/// # Errors
+/// Which do not, or are.
+pub(super) fn check_streams(tree: &Tree, streams: &[String]) -> Result<(), CreateError> {
     let those = |is: &dyn Fn(&str) -> bool| -> Vec<String> {
-        new.streams.iter().filter(|id| is(id)).cloned().collect()
+        streams.iter().filter(|id| is(id)).cloned().collect()
     };
     let unknown = those(&|id| !tree.contains(id));
     if !unknown.is_empty() {
@@ -361,16 +357,19 @@ fn check_streams(tree: &Tree, new: &NewEvent) -> Result<(), CreateError> {
 }
 
 /// Streams and id belong to the local store, to which clients may write.
-fn check_stores(new: &NewEvent) -> Result<(), CreateError> {
-    if let Some(id) = new.streams.iter().find(|id| is_reserved_local(id)) {
+///
+/// # Errors
+/// If they are of several stores, or of one that clients may not write to.
+pub(super) fn check_stores(streams: &[String], id: Option<&str>) -> Result<(), CreateError> {
+    if let Some(id) = streams.iter().find(|id| is_reserved_local(id)) {
         return Err(CreateError::ReservedStream { id: id.clone() });
     }
-    let mut stores = new.streams.iter().chain(&new.id).map(|id| Store::of(id));
+    let mut stores = streams.iter().map(String::as_str).chain(id).map(Store::of);
     let first = stores.next();
     if stores.any(|store| Some(store) != first) {
         return Err(CreateError::SeveralStores);
     }
-    match (first, new.streams.first()) {
+    match (first, streams.first()) {
         (Some(Store::Local) | None, _) | (_, None) => Ok(()),
         (Some(_), Some(id)) => Err(CreateError::ReservedStream { id: id.clone() }),
     }
@@ -392,7 +391,8 @@ fn is_event_id(id: &str) -> bool {
     }
 }
 
-fn without_duplicates(ids: &[&str]) -> Vec<String> {
+/// Ids in their order, each once.
+pub(super) fn without_duplicates(ids: &[&str]) -> Vec<String> {
     let mut seen = std::collections::BTreeSet::new();
     ids.iter()
         .filter(|id| seen.insert(**id))

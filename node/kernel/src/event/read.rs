@@ -14,7 +14,7 @@ use super::pages::EventsPart;
 use super::query::StreamsQuery;
 use super::select::{self, SelectError};
 use super::stored::{Head, StoredEvent};
-use super::{account, is_type_query};
+use super::{account, is_type_query, tombstone};
 use crate::account::{self as accounts, AccountError};
 use crate::actor::Actor;
 use crate::error::{InvalidParameters, InvalidStructure, Refusal};
@@ -34,7 +34,7 @@ const DEFAULT_WINDOW_SECONDS: f64 = 86_400.0;
 const PART_EVENTS: usize = 256;
 const PART_BYTES: usize = 1024 * 1024;
 /// Former versions that are answered with an event.
-const HISTORY_MAX: usize = 1_000;
+pub(super) const HISTORY_MAX: usize = 1_000;
 /// Bytes that a result may have where it must be collected.
 const COLLECTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -389,9 +389,7 @@ impl Reading {
         }
         for (_, document) in page {
             if document.written_at.as_seconds() > deletions.since {
-                found.push(StoredEvent {
-                    json: document.body,
-                });
+                found.push(tombstone::listed(&document)?);
             }
         }
         Ok(EventsPart::Deletions(found))
@@ -529,20 +527,23 @@ pub fn get_one(
     let document = view
         .get(Kind::Event, &id)?
         .ok_or_else(|| ReadError::Unknown { id: id.clone() })?;
-    if !document.deleted {
+    let may_read = |stream: &str| select::may_read(&tree, rights, stream);
+    let mut reply = ObjectWriter::new();
+    let mut readable = true;
+    if document.deleted {
+        let shown = tombstone::shown(&document, may_read)?;
+        reply.member("event", &shown.event.json);
+        readable = shown.whole;
+    } else {
         let head = Head::decode(&document)?;
-        if !head
-            .streams
-            .iter()
-            .any(|stream| select::may_read(&tree, rights, stream))
-        {
+        if !head.streams.iter().any(|stream| may_read(stream)) {
             return Err(ReadError::Forbidden);
         }
+        reply.member("event", &document.body);
     }
-    let mut reply = ObjectWriter::new();
-    reply.member("event", &document.body);
     if with_history {
-        let history = view.history(Kind::Event, &id, Rev(0), HISTORY_MAX)?;
+        let most = if readable { HISTORY_MAX } else { 0 };
+        let history = view.history(Kind::Event, &id, Rev(0), most)?;
         reply.array(
             "history",
             history.iter().map(|version| version.body.as_ref()),

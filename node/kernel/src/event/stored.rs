@@ -4,14 +4,29 @@ use bytes::Bytes;
 use homecore_store::{Document, Entry, StoreError};
 use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::indexes::{EventKeys, State};
+use crate::integrity;
 
 /// An event (or its deletion) as compact JSON, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
     /// The text.
     pub json: Bytes,
+}
+
+impl StoredEvent {
+    /// An event with the hash of what it is now.
+    #[must_use]
+    pub fn sealed(mut event: Map<String, Value>) -> Self {
+        event.shift_remove("integrity");
+        let integrity = integrity::of_event(&event);
+        event.insert("integrity".to_owned(), Value::from(integrity));
+        Self {
+            json: Value::Object(event).to_string().into(),
+        }
+    }
 }
 
 /// What of an event decides whether it is asked for, and under which keys it is found.
@@ -39,6 +54,16 @@ pub struct Head {
     pub modified: f64,
 }
 
+/// Reads the body of an event, or of its deletion.
+///
+/// # Errors
+/// If the body is damaged.
+pub(super) fn decode<'a, T: Deserialize<'a>>(document: &'a Document) -> Result<T, StoreError> {
+    serde_json::from_slice(&document.body).map_err(|error| StoreError::Corrupted {
+        what: format!("event {}: {error}", document.id),
+    })
+}
+
 /// Tells a field that is null from one that is absent.
 fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<f64>>, D::Error> {
     Option::<f64>::deserialize(from).map(Some)
@@ -50,9 +75,7 @@ impl Head {
     /// # Errors
     /// If the body is damaged.
     pub fn decode(document: &Document) -> Result<Self, StoreError> {
-        serde_json::from_slice(&document.body).map_err(|error| StoreError::Corrupted {
-            what: format!("event {}: {error}", document.id),
-        })
+        decode(document)
     }
 
     /// How long it lasts; none while it runs.

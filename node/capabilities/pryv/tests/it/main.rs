@@ -10,6 +10,7 @@
 mod access_requests;
 mod admin;
 mod bodies;
+mod events;
 mod lookups;
 mod registration;
 mod robustness;

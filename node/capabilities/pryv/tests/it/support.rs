@@ -563,6 +563,23 @@ impl Core {
     }
 
     /// Registers somebody and returns the token.
+    /// A request with a token; with a body if one is given.
+    pub(crate) async fn send_as(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .header("authorization", token);
+        let body = body.map(Value::to_string).unwrap_or_default();
+        self.ask(request, body).await
+    }
+
     pub(crate) async fn register(&self, name: &str) -> String {
         let answer = self.post("/users", &registration(name)).await;
         assert_eq!(answer.status, 201, "{}", answer.text);

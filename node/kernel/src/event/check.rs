@@ -1,0 +1,54 @@
+//! Whether an event's type is known and its content fits it: the one place that decides so, for new
+//! events and for changed ones as they will be (spec/pryv-api §4.7 checks 4 to 6, §4.9).
+
+use homecore_types::ErrorId;
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::error::Refusal;
+use crate::kernel::Context;
+
+/// Type and content do not go together.
+#[derive(Debug, Error)]
+pub enum TypeError {
+    /// A series of something unknown.
+    #[error("Event type \"{kind}\" is not a known series type")]
+    UnknownSeries {
+        /// As given.
+        kind: String,
+    },
+}
+
+impl Refusal for TypeError {
+    fn id(&self) -> ErrorId {
+        match self {
+            Self::UnknownSeries { .. } => ErrorId::InvalidEventType,
+        }
+    }
+
+    fn data(&self) -> Option<Value> {
+        match self {
+            Self::UnknownSeries { kind } => Some(json!({ "type": kind })),
+        }
+    }
+}
+
+/// Checks the type and content of an event as it is to be stored; no content is none or null.
+///
+/// # Errors
+/// See [`TypeError`].
+pub fn of_type(_context: &Context, kind: &str, _content: Option<&Value>) -> Result<(), TypeError> {
+    if is_series(kind) {
+        // Series are kept by a capability of their own; the kernel knows no series type.
+        return Err(TypeError::UnknownSeries {
+            kind: kind.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Whether a type is that of a series.
+#[must_use]
+pub fn is_series(kind: &str) -> bool {
+    kind.starts_with("series:")
+}
