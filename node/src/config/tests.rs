@@ -73,8 +73,8 @@ fn what_is_kept_of_changes_is_said_in_words() {
     assert_eq!(
         keys(load(MINIMAL, &[], &wrong)),
         [
-            "versioning.deletion_mode",
-            "updates.ignore_protected_fields"
+            "updates.ignore_protected_fields",
+            "versioning.deletion_mode"
         ]
     );
 }
