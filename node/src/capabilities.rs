@@ -1,13 +1,14 @@
 //! The list of protocols that this binary speaks, and what each is given. A new protocol is a crate
 //! under `capabilities/`, a workspace member, and a line in [`list`].
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
 use homecore_capability_pryv::{Addressing, Pryv, Service, Settings, SettingsSource};
 use homecore_http::{Capability, Context, Limits, RateLimits, Site, SiteFacts};
+use homecore_kernel::attachment::token::ReadTokenKey;
 use homecore_kernel::trust::TrustedApps;
 use homecore_kernel::{Kernel, ports};
 use homecore_raft::directory::Directory;
@@ -32,13 +33,27 @@ pub(crate) fn list(
 }
 
 /// The kernel's settings.
-pub(crate) fn kernel_settings(config: &Config) -> anyhow::Result<homecore_kernel::Settings> {
+pub(crate) fn kernel_settings(
+    config: &Config,
+    cluster: &Arc<Cluster>,
+) -> anyhow::Result<homecore_kernel::Settings> {
+    // Sealed in the platform store, which a joining core does not have from its first moment.
+    let (cluster, known) = (Arc::clone(cluster), OnceLock::new());
+    let read_token_key = ReadTokenKey::new(move || {
+        if known.get().is_none()
+            && let Ok(secrets) = cluster.secrets()
+        {
+            known.get_or_init(|| secrets.files_read_token_secret);
+        }
+        known.get().cloned()
+    });
     Ok(homecore_kernel::Settings {
         session_max_age: config.auth.session_max_age,
         trusted_apps: TrustedApps::parse(&config.auth.trusted_apps).context("auth.trusted_apps")?,
         keep_history: config.versioning.force_keep_history,
         deletion_mode: config.versioning.deletion_mode,
         ignore_protected_fields: config.updates.ignore_protected_fields,
+        read_token_key,
     })
 }
 

@@ -10,10 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use homecore_engine_blobfs::BlobFs;
 use homecore_engine_sqlite::{SqliteEngine, SqliteJournal, SqliteOptions};
 use homecore_http::{App, Server};
 use homecore_kernel::Kernel;
 use homecore_raft::{Handle, Options as PlatformOptions, Timings};
+use homecore_store::BlobStore;
+use homecore_store::blob::BlobOptions;
 use homecore_types::{Clock, Entropy, SystemClock, SystemEntropy};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
@@ -69,12 +72,13 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
             .context("the cluster cannot be founded")?;
         founding::founded(&data)?;
     }
-    let users = open_users(&data, &clock).await?;
+    let (users, blobs) = open_users(&data, &clock).await?;
     let kernel = Kernel::new(
         users.clone(),
+        blobs,
         Arc::clone(&clock),
         Arc::clone(&entropy),
-        capabilities::kernel_settings(&config)?,
+        capabilities::kernel_settings(&config, &cluster)?,
     )
     .context("cannot start the threads that hash passwords")?;
     DataDir::open(&data.pending())?;
@@ -89,6 +93,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         serve_names(&tasks, &config, &cluster)?;
     }
     let http_stop = CancellationToken::new();
+    let blob_kernel = kernel.clone();
     let app = app(&config, &cluster, kernel, &users, &accounts)?;
     let serving = Server::new(app).serve(http_listeners, http_stop.clone());
     let http_ended = CancellationToken::new();
@@ -100,6 +105,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         ended.cancel();
     });
     lookafter::spawn(&tasks, &config, &cluster, &accounts, &data);
+    lookafter::tend_blobs(&tasks, &blob_kernel);
     tracing::info!(
         core = %config.core.id,
         url = config.core.url,
@@ -190,17 +196,22 @@ async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
 async fn open_users(
     data: &DataDir,
     clock: &Arc<dyn Clock>,
-) -> anyhow::Result<homecore_store::Users> {
+) -> anyhow::Result<(homecore_store::Users, BlobStore)> {
     let (root, journal, clock) = (data.root().to_owned(), data.journal(), Arc::clone(clock));
     tokio::task::spawn_blocking(move || {
         let engine = Arc::new(SqliteEngine::open(&root, SqliteOptions::default())?);
+        // Beside the users' folders and on their file system; the engine holds the lock of both.
+        let folders = Arc::clone(&engine);
+        let blobs = BlobFs::open(&engine.staging(), move |user| folders.folder(user))?;
         let journal = Arc::new(SqliteJournal::open(&journal)?);
-        homecore_store::Users::start(
+        let users = homecore_store::Users::start(
             engine,
             journal,
             clock,
             homecore_store::users::Options::default(),
-        )
+        )?;
+        let blobs = BlobStore::new(Arc::new(blobs), &BlobOptions::default());
+        Ok::<_, homecore_store::StoreError>((users, blobs))
     })
     .await?
     .context("users' data cannot be opened")

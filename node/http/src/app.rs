@@ -34,6 +34,7 @@ use crate::cors::Cors;
 use crate::error::ApiError;
 use crate::health::{self, Health};
 use crate::site::{Rewrite, first_segment, rewrite};
+use crate::upload::time_allowed;
 use crate::{form, owner};
 
 /// The socket's other end. [`crate::Server`] puts it into every request.
@@ -178,8 +179,9 @@ impl App {
             metrics.overloaded.fetch_add(1, Ordering::Relaxed);
             return again("This core has too many requests at once").into_response();
         };
+        let allowed = time_allowed(&self.context.limits, request.headers());
         let answer = AssertUnwindSafe(self.dispatch(request)).catch_unwind();
-        match tokio::time::timeout(self.context.limits.request_timeout, answer).await {
+        match tokio::time::timeout(allowed, answer).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(error))) => error.into_response(),
             Ok(Err(_panic)) => {

@@ -143,6 +143,18 @@ where
 pub struct Unread(Request);
 
 impl Unread {
+    /// The request.
+    #[must_use]
+    pub fn into_request(self) -> Request {
+        self.0
+    }
+
+    /// Whether it is a form with files.
+    #[must_use]
+    pub fn is_multipart(&self) -> bool {
+        crate::upload::is_multipart(self.0.headers())
+    }
+
     /// Reads it as JSON.
     ///
     /// # Errors
@@ -179,6 +191,12 @@ pub async fn read_json(context: &Context, parts: &Parts, body: Body) -> Result<J
     };
     let share = Share::of(&parts.extensions);
     let read = read(context, &parts.headers, &share, body, max, json_bytes).await?;
+    let value = parse_read(context, share, read).await?;
+    Ok(JsonBody { value })
+}
+
+/// Charges what a text will become, and parses it.
+async fn parse_read(context: &Context, share: Share, read: Read) -> Result<Value, ApiError> {
     share.take_structure(context, read.structure)?;
     let parsed = if read.bytes.len() <= INLINE_PARSE_BYTES_MAX {
         parse(&read.bytes)
@@ -192,9 +210,46 @@ pub async fn read_json(context: &Context, parts: &Parts, body: Body) -> Result<J
         });
         parsing.await.map_err(|error| ApiError::internal(&error))?
     };
-    let value =
-        parsed.map_err(|error| ApiError::unreadable(format!("The body is not JSON: {error}")))?;
-    Ok(JsonBody { value })
+    parsed.map_err(|error| ApiError::unreadable(format!("The body is not JSON: {error}")))
+}
+
+/// A JSON text that comes in pieces, as a part of a form.
+#[derive(Debug)]
+pub(crate) struct Collecting {
+    context: Arc<Context>,
+    share: Share,
+    bytes: BytesMut,
+    structure: usize,
+}
+
+impl Collecting {
+    pub(crate) fn new(context: &Arc<Context>, extensions: &Extensions) -> Self {
+        Self {
+            context: Arc::clone(context),
+            share: Share::of(extensions),
+            bytes: BytesMut::new(),
+            structure: 0,
+        }
+    }
+
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), ApiError> {
+        let max = self.context.limits.body_bytes_max;
+        if self.bytes.len().saturating_add(bytes.len()) > max {
+            return Err(too_large(max));
+        }
+        self.share.take(&self.context, bytes.len())?;
+        self.structure = self.structure.saturating_add(json_bytes(bytes));
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    pub(crate) async fn parse(self) -> Result<Value, ApiError> {
+        let read = Read {
+            bytes: self.bytes.freeze(),
+            structure: self.structure,
+        };
+        parse_read(&self.context, self.share, read).await
+    }
 }
 
 fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
@@ -236,6 +291,10 @@ pub(crate) async fn read_form(
     Ok(read.bytes)
 }
 
+fn too_large(max: usize) -> ApiError {
+    ApiError::unreadable(format!("The body is larger than {max} bytes"))
+}
+
 /// A body in memory.
 struct Read {
     bytes: Bytes,
@@ -260,7 +319,6 @@ async fn read(
             "Bodies with a Content-Encoding are not read here",
         ));
     }
-    let too_large = || ApiError::unreadable(format!("The body is larger than {max} bytes"));
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
@@ -273,7 +331,7 @@ async fn read(
         if announced.is_some_and(|length| length <= some) && !headers.contains_key(EXPECT) {
             discard(&mut body, some, patience).await;
         }
-        return Err(too_large());
+        return Err(too_large(max));
     }
     let mut deadline = Instant::now() + patience;
     let mut bytes = BytesMut::new();
@@ -298,7 +356,7 @@ async fn read(
             // Its memory is free again while the rest goes by.
             drop(bytes);
             discard(&mut body, max, patience).await;
-            return Err(too_large());
+            return Err(too_large(max));
         }
         share.take(context, data.len())?;
         structure = structure.saturating_add(weigh(&data));

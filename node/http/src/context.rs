@@ -43,6 +43,8 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Bytes of one body of a known caller; see [`crate::body::ANONYMOUS_BODY_BYTES_MAX`].
     pub body_bytes_max: usize,
+    /// Bytes of the files in one request.
+    pub upload_bytes_max: u64,
     /// Bytes of all bodies, and of what is read from them, that are held in memory at once.
     pub buffered_bytes_max: usize,
     /// How long connections may go on after the server was told to stop.
@@ -63,6 +65,7 @@ impl Default for Limits {
             body_stall_timeout: Duration::from_secs(10),
             request_timeout: limits::REQUEST_TIMEOUT,
             body_bytes_max: limits::BODY_BYTES_MAX,
+            upload_bytes_max: limits::UPLOAD_BYTES_MAX,
             buffered_bytes_max: 8 * limits::BODY_BYTES_MAX,
             drain_timeout: Duration::from_secs(20),
             h2c: false,

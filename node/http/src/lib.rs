@@ -19,12 +19,15 @@ pub mod error;
 pub mod form;
 pub mod health;
 pub mod metrics;
+pub mod multipart;
 pub mod owner;
 pub mod query;
+pub mod range;
 pub mod rate;
 pub mod server;
 pub mod site;
 pub mod stream;
+pub mod upload;
 
 pub use app::{App, AppError};
 pub use body::{JsonBody, Unread};

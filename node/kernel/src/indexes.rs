@@ -2,7 +2,7 @@
 //! never change or re-use one; add at the end.
 
 use homecore_store::index::key::{end_of_prefix, push_f64, push_text};
-use homecore_store::{Entry, Index, Scan};
+use homecore_store::{BlobHash, Entry, Index, Scan};
 
 /// Accesses by token: `text(token)`. Deleted ones have no entry.
 pub const ACCESS_BY_TOKEN: Index = Index(1);
@@ -23,6 +23,9 @@ pub const EVENT_DELETED: Index = Index(7);
 pub const STREAM_DELETED: Index = Index(8);
 /// Accesses by type and name: `text(type) · text(name)`. Deleted ones have no entry.
 pub const ACCESS_BY_NAME: Index = Index(9);
+
+/// Events by the blobs of their attachments: the 32 bytes of the hash, one entry a blob.
+pub const EVENT_BY_BLOB: Index = Index(10);
 
 /// Whether an event is in the trash: the first part of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,6 +161,18 @@ pub fn token_key(token: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(token.len() + 2);
     push_text(&mut key, token);
     key
+}
+
+/// The key of a blob.
+#[must_use]
+pub fn blob_key(hash: &BlobHash) -> Vec<u8> {
+    hash.as_bytes().to_vec()
+}
+
+/// The entry of a blob that an event refers to.
+#[must_use]
+pub fn blob_entry(hash: &BlobHash) -> Entry {
+    entry(EVENT_BY_BLOB, blob_key(hash))
 }
 
 /// The start of keys of [`EVENT_BY_TIME`] and [`EVENT_RUNNING`].

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use homecore_store::{StoreError, Users, View, Writer};
+use homecore_store::{BlobStore, StoreError, Users, View, Writer};
 use homecore_types::{Clock, Entropy, Secret, UserId};
 use serde_json::Value;
 
@@ -35,6 +35,7 @@ pub struct Kernel {
 #[derive(Debug)]
 struct Inner {
     users: Users,
+    blobs: BlobStore,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     hasher: Hasher,
@@ -51,6 +52,8 @@ pub struct Context {
     pub entropy: Arc<dyn Entropy>,
     /// What the operator decided.
     pub settings: Settings,
+    /// The bytes of attached files.
+    pub blobs: BlobStore,
     pub(crate) trees: Arc<TreeCache>,
 }
 
@@ -64,12 +67,13 @@ pub struct Usage {
 }
 
 impl Kernel {
-    /// A kernel over a core's users. Starts the threads that hash passwords.
+    /// A kernel over a core's users and their blobs. Starts the threads that hash passwords.
     ///
     /// # Errors
     /// If a thread cannot be started.
     pub fn new(
         users: Users,
+        blobs: BlobStore,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
         settings: Settings,
@@ -79,6 +83,7 @@ impl Kernel {
         Ok(Self {
             inner: Arc::new(Inner {
                 users,
+                blobs,
                 clock,
                 entropy,
                 hasher,
@@ -92,6 +97,12 @@ impl Kernel {
     #[must_use]
     pub fn users(&self) -> &Users {
         &self.inner.users
+    }
+
+    /// The bytes of attached files.
+    #[must_use]
+    pub fn blobs(&self) -> &BlobStore {
+        &self.inner.blobs
     }
 
     /// The settings.
@@ -312,6 +323,7 @@ impl Kernel {
             clock: Arc::clone(&self.inner.clock),
             entropy: Arc::clone(&self.inner.entropy),
             settings: self.inner.settings.clone(),
+            blobs: self.inner.blobs.clone(),
             trees: Arc::clone(&self.inner.trees),
         }
     }

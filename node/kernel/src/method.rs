@@ -8,6 +8,8 @@ use thiserror::Error;
 
 use crate::access;
 use crate::actor::Actor;
+use crate::attachment::edit;
+use crate::attachment::token::ReadTokens;
 use crate::error::{Error, Refusal};
 use crate::event;
 use crate::kernel::Context;
@@ -82,6 +84,8 @@ methods! {
     EventsUpdate = "events.update", true, [];
     /// Puts an event into the trash, or deletes one that is there.
     EventsDelete = "events.delete", true, [];
+    /// Takes a file from an event.
+    EventsDeleteAttachment = "events.deleteAttachment", true, [];
 }
 
 /// A method id that nobody knows.
@@ -123,7 +127,8 @@ pub(crate) fn read(
         Method::StreamsCreate
         | Method::EventsCreate
         | Method::EventsUpdate
-        | Method::EventsDelete => Err(NotARead {
+        | Method::EventsDelete
+        | Method::EventsDeleteAttachment => Err(NotARead {
             method: method.id(),
         }
         .into()),
@@ -158,13 +163,21 @@ pub(crate) fn write(
             let changes = event::update::EventChanges::parse(params, lenient)?;
             let changed =
                 writer.attempt(|tx| event::update::update(tx, context, trees, actor, &changes))?;
-            Ok(Reply::of("event", &changed.json))
+            let tokens = ReadTokens::of(context, &actor.access);
+            Ok(Reply::of("event", &tokens.shown_alone(changed.json)))
         }
         Method::EventsDelete => {
             let id = event::delete::parse(params)?;
             let deleted =
                 writer.attempt(|tx| event::delete::delete(tx, context, trees, actor, &id))?;
-            Ok(deleted.into_reply())
+            Ok(deleted.into_reply(&ReadTokens::of(context, &actor.access)))
+        }
+
+        Method::EventsDeleteAttachment => {
+            let params = edit::DeleteAttachment::parse(params)?;
+            let left = writer.attempt(|tx| edit::remove(tx, context, trees, actor, &params))?;
+            let tokens = ReadTokens::of(context, &actor.access);
+            Ok(Reply::of("event", &tokens.shown_alone(left.json)))
         }
         Method::GetAccessInfo | Method::StreamsGet | Method::EventsGet | Method::EventsGetOne => {
             read(writer.view(), context, trees, actor, method, params)

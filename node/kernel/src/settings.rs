@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use homecore_types::limits;
 
+use crate::attachment::token::ReadTokenKey;
 use crate::trust::TrustedApps;
 
 /// Settings of the kernel, checked when the configuration is read.
@@ -21,6 +22,8 @@ pub struct Settings {
     /// Updates of fields that only the server writes are dropped instead of refused
     /// (`updates.ignoreProtectedFields`).
     pub ignore_protected_fields: bool,
+    /// Behind the read tokens of attachments (`auth.filesReadTokenSecret`).
+    pub read_token_key: ReadTokenKey,
 }
 
 /// What stays of an event that is deleted for good, beside its id and the time.
@@ -67,7 +70,7 @@ impl FromStr for DeletionMode {
 }
 
 impl Default for Settings {
-    /// The default session age, no trusted app, and nothing kept of what is gone.
+    /// The default session age, no trusted app, no read tokens, and nothing kept of what is gone.
     fn default() -> Self {
         Self {
             session_max_age: limits::SESSION_MAX_AGE,
@@ -75,6 +78,7 @@ impl Default for Settings {
             keep_history: false,
             deletion_mode: DeletionMode::default(),
             ignore_protected_fields: false,
+            read_token_key: ReadTokenKey::new(|| None),
         }
     }
 }

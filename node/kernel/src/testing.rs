@@ -4,15 +4,19 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use homecore_store::memory::{MemoryEngine, MemoryJournal};
+use homecore_store::blob::BlobOptions;
+use homecore_store::memory::{MemoryBlobs, MemoryEngine, MemoryJournal};
 use homecore_store::users::Options;
-use homecore_store::{Engine, Position, StoreError, Transaction, UserDatabase, Users, View};
+use homecore_store::{
+    BlobStore, Engine, Position, StoreError, Transaction, UserDatabase, Users, View,
+};
 use homecore_types::{Clock, Email, Entropy, Millis, Secret, UserId, Username};
 use serde_json::Value;
 
 use crate::access::{Access, AccessType, StoredAccess};
 use crate::account::{self, NewAccount};
 use crate::actor::{Actor, Owner};
+use crate::attachment::token::ReadTokenKey;
 use crate::kernel::{Context, Kernel};
 use crate::permission::Permission;
 use crate::settings::Settings;
@@ -79,6 +83,7 @@ impl Home {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(TestEntropy::default()),
             settings: settings(),
+            blobs: blobs(&(Arc::clone(&clock) as Arc<dyn Clock>)),
             trees: Arc::new(TreeCache::default()),
         };
         let mut home = Self {
@@ -238,6 +243,7 @@ pub(crate) fn kernel() -> (Kernel, Arc<TestClock>) {
     .unwrap();
     let kernel = Kernel::new(
         users,
+        blobs(&(Arc::clone(&clock) as Arc<dyn Clock>)),
         Arc::clone(&clock) as Arc<dyn Clock>,
         Arc::new(TestEntropy::default()),
         settings(),
@@ -265,8 +271,15 @@ pub(crate) fn new_account() -> NewAccount {
     }
 }
 
+/// Blobs in memory.
+fn blobs(clock: &Arc<dyn Clock>) -> BlobStore {
+    let engine = Arc::new(MemoryBlobs::new(Arc::clone(clock)));
+    BlobStore::new(engine, &BlobOptions::default())
+}
+
 fn settings() -> Settings {
     Settings {
+        read_token_key: ReadTokenKey::fixed(Secret::new("files-secret")),
         trusted_apps: TrustedApps::parse("*@https://*.backloop.dev*").unwrap(),
         ..Settings::default()
     }

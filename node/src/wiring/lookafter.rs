@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use homecore_kernel::Kernel;
 use homecore_proto::membership::membership_client::MembershipClient;
 use homecore_proto::membership::{DescribeRequest, RenewRequest};
 use homecore_raft::command::{Command, Rejection};
@@ -27,6 +28,8 @@ const REMOVAL_INTERVAL: Duration = Duration::from_secs(3);
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a certificate's age is looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Between passes over all blobs.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(6 * 3_600);
 /// How often left-overs of interrupted registrations are looked for.
 const SETTLE_INTERVAL: Duration = Duration::from_secs(120);
 
@@ -47,6 +50,38 @@ pub(super) fn spawn(
         renew(Arc::clone(cluster), data.clone(), stop.clone()),
     );
     tasks.spawn("drift", drift(Arc::clone(cluster), config.clone(), stop));
+}
+
+/// Deletes what was attached and is no longer, at once and, for what a crash left, in a slow pass.
+pub(super) fn tend_blobs(tasks: &Tasks, kernel: &Kernel) {
+    let (freeing, stop) = (kernel.clone(), tasks.stop_signal());
+    tasks.spawn("free-blobs", async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = freeing.blobs().suspected() => {
+                    let freed = freeing.free_blobs().await;
+                    tracing::debug!(freed, "blobs that nobody refers to were deleted");
+                }
+            }
+        }
+    });
+    let (sweeping, stop) = (kernel.clone(), tasks.stop_signal());
+    tasks.spawn("sweep-blobs", async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                swept = sweeping.sweep_blobs() => {
+                    if let Err(error) = swept {
+                        tracing::warn!(%error, "a pass over all blobs was not finished");
+                    }
+                }
+            }
+            if !wait(&stop, SWEEP_INTERVAL).await {
+                return;
+            }
+        }
+    });
 }
 
 /// Waits; false when the core stops meanwhile.

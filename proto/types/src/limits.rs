@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-/// Largest JSON body or upload (`uploads.maxSizeMb` default, spec/pryv-api §1.6).
+/// Largest JSON body (`uploads.maxSizeMb` default, spec/pryv-api §1.6).
 pub const BODY_BYTES_MAX: usize = 50 * 1024 * 1024;
+/// Bytes of the files in one request, unless the operator says otherwise (the same default).
+pub const UPLOAD_BYTES_MAX: u64 = 50 * 1024 * 1024;
 /// Longest time a request may take before it is answered 503.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests served at once by one core; more get 503 with `Retry-After`.

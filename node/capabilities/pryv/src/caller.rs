@@ -26,11 +26,15 @@ pub(crate) async fn authenticate(
         Ok(actor) => actor,
         Err(error) => return error.into_response(),
     };
-    let id = HeaderValue::try_from(actor.access.id.as_str());
-    parts.extensions.insert(actor);
+    parts.extensions.insert(actor.clone());
     parts.extensions.insert(KnownCaller);
-    let mut response = next.run(Request::from_parts(parts, body)).await;
-    if let Ok(id) = id {
+    let response = next.run(Request::from_parts(parts, body)).await;
+    name_access(response, &actor)
+}
+
+/// Names the access in an answer.
+pub(crate) fn name_access(mut response: Response, actor: &Actor) -> Response {
+    if let Ok(id) = HeaderValue::try_from(actor.access.id.as_str()) {
         response
             .headers_mut()
             .insert(HeaderName::from_static("pryv-access-id"), id);
@@ -38,7 +42,8 @@ pub(crate) async fn authenticate(
     response
 }
 
-async fn identify(state: &State, parts: &Parts) -> Result<Actor, ApiError> {
+/// The caller that the token of a request stands for.
+pub(crate) async fn identify(state: &State, parts: &Parts) -> Result<Actor, ApiError> {
     let query = Query::parse(parts.uri.query());
     let form = parts.extensions.get::<FormToken>();
     let credentials = Credentials::read(&parts.headers, &query, form)?.ok_or_else(|| {

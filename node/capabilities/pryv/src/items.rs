@@ -8,13 +8,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use homecore_http::stream::{Cut, ListWriter, streamed};
-use homecore_http::{ApiError, Context, JsonBody, Kind, Query, body};
+use homecore_http::{ApiError, Context, JsonBody, Kind, Query, Unread};
 use homecore_kernel::method::QueryType;
 use homecore_kernel::{EventPages, EventsPart, Method};
-use homecore_types::ErrorId;
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use crate::attachments;
 use crate::caller::Caller;
 use crate::state::State;
 
@@ -83,15 +83,12 @@ pub(crate) async fn events_get_one(
 pub(crate) async fn events_create(
     extract::State(state): extract::State<State>,
     Caller(actor): Caller,
-    headers: HeaderMap,
-    body: JsonBody,
+    body: Unread,
 ) -> Result<Response, ApiError> {
-    if body::media_type(&headers).is_some_and(|kind| kind == "multipart/form-data") {
-        return Err(ApiError::new(
-            ErrorId::UnsupportedContentType,
-            "Events with attachments are not offered by this server",
-        ));
+    if body.is_multipart() {
+        return attachments::create(&state, &actor, body).await;
     }
+    let body = body.json(&state.context).await?;
     let reply = state.kernel.event_create(&actor, given(body)).await?;
     state
         .context
@@ -121,18 +118,6 @@ pub(crate) async fn events_delete(
     let method = Method::EventsDelete;
     let reply = state.kernel.call(&actor, method, params).await?;
     state.context.reply_text(StatusCode::OK, reply.as_bytes())
-}
-
-/// `POST /{username}/events/{id}`: `start` and `stop` are gone.
-pub(crate) async fn events_post(Path(id): Path<String>) -> ApiError {
-    if id == "start" || id == "stop" {
-        ApiError::new(
-            ErrorId::RemovedMethod,
-            "API method gone, please stop using it.",
-        )
-    } else {
-        ApiError::unknown_route()
-    }
 }
 
 /// A body as the kernel takes it: nothing is an empty object, anything else it judges itself.

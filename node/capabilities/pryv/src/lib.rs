@@ -7,6 +7,7 @@
 mod access_request;
 mod admin;
 mod apps;
+mod attachments;
 mod batch;
 mod caller;
 mod greeting;

@@ -6,8 +6,8 @@ use axum::routing::{any, delete, get, post};
 
 use crate::state::State;
 use crate::{
-    access_request, admin, apps, batch, caller, greeting, items, lookup, records, registration,
-    session,
+    access_request, admin, apps, attachments, batch, caller, greeting, items, lookup, records,
+    registration, session,
 };
 
 /// First path segments at the root.
@@ -92,7 +92,11 @@ pub(crate) fn user(state: State) -> Router {
         .route("/service/infos", get(greeting::service_info))
         .route("/auth/login", post(session::login))
         .route("/auth/who-am-i", get(lookup::gone))
-        .route("/events/{id}", post(items::events_post));
+        .route("/events/start", post(lookup::gone))
+        .route("/events/stop", post(lookup::gone))
+        // Files have other ways to say who asks.
+        .route("/events/{id}/{file}", get(attachments::get))
+        .route("/events/{id}/{file}/{*name}", get(attachments::get_named));
     let guarded = Router::new()
         .route("/", post(batch::call_batch))
         .route("/auth/logout", post(session::logout))
@@ -106,8 +110,10 @@ pub(crate) fn user(state: State) -> Router {
             "/events/{id}",
             get(items::events_get_one)
                 .put(items::events_update)
-                .delete(items::events_delete),
+                .delete(items::events_delete)
+                .post(attachments::add),
         )
+        .route("/events/{id}/{file}", delete(attachments::delete))
         .route_layer(from_fn_with_state(state.clone(), caller::authenticate));
     open.merge(guarded).with_state(state)
 }

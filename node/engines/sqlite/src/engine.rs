@@ -23,6 +23,8 @@ const DATABASE: &str = "data.sqlite";
 const MAKING: &str = ".making";
 /// Where users' folders are taken apart.
 const REMOVED: &str = ".removed";
+/// Where blobs are received.
+const STAGING: &str = ".uploads";
 /// Held by the process that has the folder open.
 const LOCK: &str = ".lock";
 
@@ -103,6 +105,13 @@ impl SqliteEngine {
     #[must_use]
     pub fn folder(&self, user: &UserId) -> PathBuf {
         self.users.join(shard(user)).join(user.as_str())
+    }
+
+    /// A folder of this file system, for what is on its way into users' folders. It is nobody's, and
+    /// not made here.
+    #[must_use]
+    pub fn staging(&self) -> PathBuf {
+        self.users.join(STAGING)
     }
 
     fn connect(&self, user: &UserId) -> Result<(Connection, PathBuf, String), StoreError> {

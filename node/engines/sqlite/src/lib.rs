@@ -4,6 +4,7 @@
 //! <root>/users/<two hex digits>/<user id>/data.sqlite     a user, and all of the user
 //! <root>/users/.making/   users on their way in           emptied at start
 //! <root>/users/.removed/  users on their way out          emptied at start
+//! <root>/users/.uploads/   blobs on their way in         the blob engine's
 //! <root>/users/.lock      held while a process has the folder open
 //! ```
 //!

@@ -66,6 +66,19 @@ pub fn find(view: &dyn View, context: &Context, token: &Secret) -> Result<Found,
         return Err(TokenError::Unknown);
     }
     let (id, stored) = by_token(view, token)?.ok_or(TokenError::Unknown)?;
+    in_force(view, context, id, stored)
+}
+
+/// Checks that an access is in force.
+///
+/// # Errors
+/// See [`TokenError`].
+pub fn in_force(
+    view: &dyn View,
+    context: &Context,
+    id: String,
+    stored: StoredAccess,
+) -> Result<Found, TokenError> {
     let now = context.now();
     if stored.expires.is_some_and(|expires| expires <= now) {
         return Err(TokenError::Expired);

@@ -55,6 +55,7 @@ pub fn selected(account: &Account, filter: &Filter, now: Millis) -> Vec<StoredEv
                     kind: kind.to_owned(),
                     trashed: false,
                     modified: now.as_seconds(),
+                    attachments: Vec::new(),
                 })
             })
         })

@@ -10,6 +10,7 @@ use super::stored::{Head, StoredEvent};
 use super::{EVENT_STREAMS_MAX, TYPE_PATTERN, account, is_type};
 use crate::account::AccountError;
 use crate::actor::Actor;
+use crate::attachment::{self, Attachment};
 use crate::error::{InvalidParameters, Refusal};
 use crate::fields::{Fields, Null};
 use crate::integrity;
@@ -47,6 +48,8 @@ pub struct NewEvent {
     pub client_data: Option<Map<String, Value>>,
     /// Make it in the trash.
     pub trashed: bool,
+    /// Files that were received with it; no parameter of its own.
+    pub attachments: Vec<Attachment>,
 }
 
 /// Why an event was not created.
@@ -224,6 +227,7 @@ impl NewEvent {
             description: fields.text("description", Null::Absent).map(str::to_owned),
             client_data: fields.object("clientData", Null::Absent).cloned(),
             trashed: fields.flag("trashed", Null::Absent).unwrap_or(false),
+            attachments: Vec::new(),
         };
         fields.finish()?;
         Ok(read)
@@ -258,6 +262,12 @@ impl NewEvent {
         if self.trashed {
             map.insert("trashed".to_owned(), Value::Bool(true));
         }
+        if !self.attachments.is_empty() {
+            map.insert(
+                "attachments".to_owned(),
+                attachment::to_wire(&self.attachments),
+            );
+        }
         map.insert("created".to_owned(), seconds(at));
         map.insert("createdBy".to_owned(), Value::from(author));
         map.insert("modified".to_owned(), seconds(at));
@@ -280,6 +290,7 @@ impl NewEvent {
             kind: self.kind.clone(),
             trashed: self.trashed,
             modified: at.as_seconds(),
+            attachments: self.attachments.iter().map(Into::into).collect(),
         }
     }
 }
@@ -307,6 +318,11 @@ pub fn create(
         return Err(CreateError::Forbidden);
     }
     if let Some(stream) = account::target(&new.streams)? {
+        if !new.attachments.is_empty() {
+            return Err(CreateError::AccountContent {
+                id: stream.id.to_owned(),
+            });
+        }
         return account::set(tx, stream, new.content.as_ref());
     }
     check_stores(&new.streams, new.id.as_deref())?;

@@ -6,10 +6,12 @@ use homecore_types::ErrorId;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use super::stored::{StoredEvent, decode};
+use super::stored::{Head, StoredEvent, decode};
 use super::tombstone;
 use super::update::{self, streams_of, touched};
 use crate::actor::Actor;
+use crate::attachment;
+use crate::attachment::token::ReadTokens;
 use crate::error::{InvalidParameters, Refusal};
 use crate::fields::{Fields, Null};
 use crate::indexes;
@@ -35,9 +37,9 @@ pub enum Deleted {
 impl Deleted {
     /// `{"event": …}` or `{"eventDeletion": …}`.
     #[must_use]
-    pub fn into_reply(self) -> Reply {
+    pub fn into_reply(self, tokens: &ReadTokens) -> Reply {
         match self {
-            Self::Trashed(event) => Reply::of("event", &event.json),
+            Self::Trashed(event) => Reply::of("event", &tokens.shown_alone(event.json)),
             Self::Gone { id } => {
                 let deletion = json!({ "id": id }).to_string();
                 Reply::of("eventDeletion", deletion.as_bytes())
@@ -144,6 +146,7 @@ pub fn delete(
         )?));
     }
     bury(tx, &document, &event, context.settings.deletion_mode)?;
+    attachment::let_go(context, tx.user(), &Head::decode(&document)?, None);
     Ok(Deleted::Gone { id: id.to_owned() })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
+use bytes::Bytes;
 use homecore_store::{Kind, Rev, StoreError, View};
 use homecore_types::{ErrorId, Millis, limits};
 use serde_json::{Value, json};
@@ -17,6 +18,7 @@ use super::stored::{Head, StoredEvent};
 use super::{account, is_type_query, tombstone};
 use crate::account::{self as accounts, AccountError};
 use crate::actor::Actor;
+use crate::attachment::token::ReadTokens;
 use crate::error::{InvalidParameters, InvalidStructure, Refusal};
 use crate::fields::{Fields, Null};
 use crate::indexes::{self, EVENT_DELETED};
@@ -231,6 +233,7 @@ pub struct Reading {
     account: VecDeque<StoredEvent>,
     phase: Phase,
     deletions: Option<Deletions>,
+    tokens: ReadTokens,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,6 +300,7 @@ pub fn open(
         account,
         phase: Phase::Events,
         deletions,
+        tokens: ReadTokens::of(context, &actor.access),
     })
 }
 
@@ -328,6 +332,7 @@ impl Reading {
             account,
             skip,
             limit,
+            tokens,
             ..
         } = self;
         let mut taker = Taker {
@@ -350,7 +355,7 @@ impl Reading {
                 }
             }
             taker.take(StoredEvent {
-                json: document.body,
+                json: tokens.shown(&head, document.body),
             });
             if taker.is_full() {
                 ControlFlow::Break(())
@@ -528,6 +533,7 @@ pub fn get_one(
         .get(Kind::Event, &id)?
         .ok_or_else(|| ReadError::Unknown { id: id.clone() })?;
     let may_read = |stream: &str| select::may_read(&tree, rights, stream);
+    let tokens = ReadTokens::of(context, &actor.access);
     let mut reply = ObjectWriter::new();
     let mut readable = true;
     if document.deleted {
@@ -539,15 +545,16 @@ pub fn get_one(
         if !head.streams.iter().any(|stream| may_read(stream)) {
             return Err(ReadError::Forbidden);
         }
-        reply.member("event", &document.body);
+        reply.member("event", &tokens.shown(&head, document.body));
     }
     if with_history {
         let most = if readable { HISTORY_MAX } else { 0 };
-        let history = view.history(Kind::Event, &id, Rev(0), most)?;
-        reply.array(
-            "history",
-            history.iter().map(|version| version.body.as_ref()),
-        );
+        let history: Vec<Bytes> = view
+            .history(Kind::Event, &id, Rev(0), most)?
+            .into_iter()
+            .map(|version| tokens.shown_alone(version.body))
+            .collect();
+        reply.array("history", history.iter().map(AsRef::as_ref));
     }
     Ok(reply.finish())
 }

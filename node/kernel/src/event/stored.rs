@@ -6,7 +6,8 @@ use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::indexes::{EventKeys, State};
+use crate::attachment::{self, AttachedBlob};
+use crate::indexes::{EventKeys, State, blob_entry};
 use crate::integrity;
 
 /// An event (or its deletion) as compact JSON, ready to be sent.
@@ -52,6 +53,9 @@ pub struct Head {
     pub trashed: bool,
     /// When it was last changed, in seconds.
     pub modified: f64,
+    /// Its files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachedBlob>,
 }
 
 /// Reads the body of an event, or of its deletion.
@@ -103,14 +107,16 @@ impl Head {
     /// The keys under which it is found.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
-        EventKeys {
+        let mut entries = EventKeys {
             streams: &self.streams,
             state: self.state(),
             time: self.time,
             duration: self.duration(),
             modified: self.modified,
         }
-        .entries()
+        .entries();
+        entries.extend(attachment::blobs(&self.attachments).iter().map(blob_entry));
+        entries
     }
 }
 

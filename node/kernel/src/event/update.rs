@@ -362,7 +362,7 @@ pub(super) fn streams_of(event: &Map<String, Value>) -> impl Iterator<Item = &st
 }
 
 /// Writes into an event who changed it when.
-pub(super) fn touched(event: &mut Map<String, Value>, at: Millis, author: &str) {
+pub(crate) fn touched(event: &mut Map<String, Value>, at: Millis, author: &str) {
     event.insert("modified".to_owned(), seconds(at));
     event.insert("modifiedBy".to_owned(), Value::from(author));
 }
@@ -371,7 +371,7 @@ pub(super) fn touched(event: &mut Map<String, Value>, at: Millis, author: &str) 
 ///
 /// # Errors
 /// Of the store.
-pub(super) fn store(
+pub(crate) fn store(
     tx: &mut Transaction<'_>,
     context: &Context,
     former: &Document,

@@ -6,21 +6,24 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
+use bytes::Bytes;
 use homecore_capability_pryv::{Addressing, FixedSettings, Pryv, Service, Settings};
 use homecore_http::site::FixedSite;
 use homecore_http::{
     App, Context, Health, Limits, Rate, RateLimits, RateRule, Readiness, SiteFacts,
 };
 use homecore_kernel::account::NewAccount;
+use homecore_kernel::attachment::token::ReadTokenKey;
 use homecore_kernel::ports::{
     AccessRequestError, AccessRequestState, CoreInfo, Directory, Home, InvitationInfo, Platform,
     Records, RecordsError, RegisterError, Registered, Registration, Unavailable, UserInfo,
 };
 use homecore_kernel::trust::TrustedApps;
 use homecore_kernel::{Kernel, Settings as KernelSettings};
-use homecore_store::Users;
-use homecore_store::memory::{MemoryEngine, MemoryJournal};
+use homecore_store::blob::BlobOptions;
+use homecore_store::memory::{MemoryBlobs, MemoryEngine, MemoryJournal};
 use homecore_store::users::Options;
+use homecore_store::{BlobStore, Users};
 use homecore_types::{
     Clock, CoreId, Email, Millis, Secret, SystemClock, SystemEntropy, UserId, Username,
 };
@@ -435,6 +438,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) text: String,
+    pub(crate) bytes: Bytes,
 }
 
 impl Answer {
@@ -479,12 +483,15 @@ impl Core {
             },
         )
         .unwrap();
+        let blobs = Arc::new(MemoryBlobs::new(Arc::clone(&clock)));
         let kernel = Kernel::new(
             users,
+            BlobStore::new(blobs, &BlobOptions::default()),
             Arc::clone(&clock),
             Arc::new(SystemEntropy),
             KernelSettings {
                 trusted_apps: TrustedApps::parse("*@https://*.backloop.dev*").unwrap(),
+                read_token_key: ReadTokenKey::fixed(Secret::new("files-secret")),
                 ..KernelSettings::default()
             },
         )
@@ -534,7 +541,8 @@ impl Core {
         Answer {
             status: parts.status.as_u16(),
             headers: parts.headers,
-            text: String::from_utf8(bytes.to_vec()).unwrap(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+            bytes,
         }
     }
 

@@ -1,0 +1,173 @@
+//! Forms with files, as they come from a client: neither endless nor slow, and never whole in
+//! memory.
+//!
+//! A body that says nothing for a while is cut off as any other; one that goes on, but so slowly
+//! that it would never end, is cut off too ([`UPLOAD_RATE_MIN`]).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use crate::body::{self, Collecting};
+use crate::context::{Context, Limits};
+use crate::error::ApiError;
+use crate::multipart::{Event, MultipartError, Parser};
+
+/// Bytes a second that an upload must come at, on the average.
+pub const UPLOAD_RATE_MIN: u64 = 16 * 1024;
+/// What a form may take beside its files.
+const FRAMING_BYTES_MAX: u64 = 256 * 1024;
+
+/// Whether a request carries a form with files.
+#[must_use]
+pub fn is_multipart(headers: &HeaderMap) -> bool {
+    body::media_type(headers).is_some_and(|kind| kind == "multipart/form-data")
+}
+
+/// How long a request may take: one with files as long as its body may, at the slowest allowed.
+pub(crate) fn time_allowed(limits: &Limits, headers: &HeaderMap) -> Duration {
+    if !is_multipart(headers) {
+        return limits.request_timeout;
+    }
+    let announced = content_length(headers).unwrap_or(u64::MAX);
+    let seconds = announced.min(most(limits)) / UPLOAD_RATE_MIN;
+    limits
+        .request_timeout
+        .saturating_mul(2)
+        .saturating_add(Duration::from_secs(seconds))
+}
+
+fn most(limits: &Limits) -> u64 {
+    limits.upload_bytes_max.saturating_add(FRAMING_BYTES_MAX)
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+impl From<MultipartError> for ApiError {
+    fn from(error: MultipartError) -> Self {
+        Self::unreadable(format!("The form cannot be read: {error}"))
+    }
+}
+
+/// A form on its way in.
+#[derive(Debug)]
+pub struct Form {
+    body: Body,
+    parser: Parser,
+    most: u64,
+    received: u64,
+    started: Instant,
+    grace: Duration,
+    patience: Duration,
+    text: Collecting,
+}
+
+impl Form {
+    /// Begins to read a request whose caller is known.
+    ///
+    /// # Errors
+    /// 400 `invalid-request-structure` if it is no form or too large.
+    pub fn of(context: &Arc<Context>, request: Request) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let kind = parts.headers.get(CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let limits = &context.limits;
+        let form = Self {
+            body,
+            parser: Parser::new(kind)?,
+            most: most(limits),
+            received: 0,
+            started: Instant::now(),
+            grace: limits.request_timeout,
+            patience: limits.body_stall_timeout,
+            text: Collecting::new(context, &parts.extensions),
+        };
+        if content_length(&parts.headers).is_some_and(|length| length > form.most) {
+            return Err(form.too_large());
+        }
+        Ok(form)
+    }
+
+    /// What comes next; none at the end.
+    ///
+    /// # Errors
+    /// 400 `invalid-request-structure` if it is no form, too large, stalls, is slow or is cut off.
+    pub async fn next(&mut self) -> Result<Option<Event>, ApiError> {
+        loop {
+            if let Some(event) = self.parser.next()? {
+                return Ok(Some(event));
+            }
+            match self.frame().await? {
+                Some(bytes) => self.parser.feed(&bytes),
+                None => {
+                    self.parser.finish()?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Keeps a piece of the part that is text.
+    ///
+    /// # Errors
+    /// 400 when it grows too large; 503 when too many large bodies are in memory.
+    pub fn keep_text(&mut self, bytes: &[u8]) -> Result<(), ApiError> {
+        self.text.push(bytes)
+    }
+
+    /// Reads what was kept as JSON; null if there was nothing.
+    ///
+    /// # Errors
+    /// 400 `invalid-request-structure` if it is no JSON.
+    pub async fn into_json(self) -> Result<Value, ApiError> {
+        self.text.parse().await
+    }
+
+    async fn frame(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let Ok(frame) = timeout_at(deadline, self.body.frame()).await else {
+                return Err(ApiError::unreadable(format!(
+                    "The body is not complete and nothing more came for {} s",
+                    self.patience.as_secs_f64()
+                )));
+            };
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame
+                .map_err(|error| ApiError::unreadable(format!("The body was cut off: {error}")))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if data.is_empty() {
+                continue;
+            }
+            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+            self.received = self.received.saturating_add(length);
+            if self.received > self.most {
+                return Err(self.too_large());
+            }
+            let allowed = Duration::from_secs(self.received / UPLOAD_RATE_MIN);
+            if self.started.elapsed() > self.grace.saturating_add(allowed) {
+                return Err(ApiError::unreadable(
+                    "The body comes too slowly to be waited for",
+                ));
+            }
+            return Ok(Some(data));
+        }
+    }
+
+    fn too_large(&self) -> ApiError {
+        let most = self.most.saturating_sub(FRAMING_BYTES_MAX);
+        ApiError::unreadable(format!("The files are larger than {most} bytes"))
+    }
+}
