@@ -73,6 +73,7 @@ pub(crate) fn context(
     let limits = Limits {
         forwarded_hops: usize::from(config.http.trust_forwarded),
         drain_timeout: DRAIN_TIMEOUT,
+        upload_bytes_max: config.http.upload_bytes_max,
         ..Limits::default()
     };
     let rates = if config.http.rate_limits {

@@ -65,6 +65,8 @@ pub(crate) struct HttpConfig {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) trust_forwarded: bool,
     pub(crate) rate_limits: bool,
+    /// Bytes of the files in one request.
+    pub(crate) upload_bytes_max: u64,
 }
 
 /// `[cluster]`.
@@ -230,6 +232,10 @@ fn read_core(root: &mut reader::Reader, domain: Option<&str>) -> CoreConfig {
 }
 
 fn read_http(root: &mut reader::Reader) -> HttpConfig {
+    let upload_mb = root
+        .section("uploads")
+        .number("max_size_mb", 1, 1_000_000)
+        .unwrap_or(50);
     let mut section = root.section("http");
     let listen = if section.mentions("listen") {
         section.list("listen", parse_socket)
@@ -240,6 +246,7 @@ fn read_http(root: &mut reader::Reader) -> HttpConfig {
         listen,
         trust_forwarded: section.boolean("trust_forwarded").unwrap_or(false),
         rate_limits: section.boolean("rate_limits").unwrap_or(true),
+        upload_bytes_max: u64::from(upload_mb) * 1024 * 1024,
     }
 }
 

@@ -371,7 +371,7 @@ async fn read(
 
 /// Lets the rest of a body that is too large go by, up to a length and a time: a client that writes
 /// all before it reads would otherwise meet a closed connection in the place of the answer.
-async fn discard(body: &mut Body, bytes_max: usize, patience: Duration) {
+pub(crate) async fn discard(body: &mut Body, bytes_max: usize, patience: Duration) {
     let deadline = Instant::now() + patience;
     let mut gone = 0_usize;
     while gone <= bytes_max {

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -69,6 +69,7 @@ pub struct Form {
     started: Instant,
     grace: Duration,
     patience: Duration,
+    expects: bool,
     text: Collecting,
 }
 
@@ -77,7 +78,7 @@ impl Form {
     ///
     /// # Errors
     /// 400 `invalid-request-structure` if it is no form or too large.
-    pub fn of(context: &Arc<Context>, request: Request) -> Result<Self, ApiError> {
+    pub async fn of(context: &Arc<Context>, request: Request) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let kind = parts.headers.get(CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -90,10 +91,16 @@ impl Form {
             started: Instant::now(),
             grace: limits.request_timeout,
             patience: limits.body_stall_timeout,
+            expects: parts.headers.contains_key(EXPECT),
             text: Collecting::new(context, &parts.extensions),
         };
-        if content_length(&parts.headers).is_some_and(|length| length > form.most) {
-            return Err(form.too_large());
+        let announced = content_length(&parts.headers).unwrap_or(0);
+        if announced > form.most {
+            let refused = form.too_large();
+            if announced <= form.most.saturating_mul(2) {
+                form.let_go().await;
+            }
+            return Err(refused);
         }
         Ok(form)
     }
@@ -115,6 +122,18 @@ impl Form {
                 }
             }
         }
+    }
+
+    /// Lets the rest of a form that is refused go by, up to a length and a time, so that a client
+    /// that writes all before it reads gets the answer.
+    pub async fn let_go(mut self) {
+        // Who expects to be told to go on has not begun to write.
+        if self.expects && self.received == 0 {
+            return;
+        }
+        let left = self.most.saturating_sub(self.received.min(self.most));
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        body::discard(&mut self.body, left, self.patience).await;
     }
 
     /// Keeps a piece of the part that is text.

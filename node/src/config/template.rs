@@ -93,6 +93,9 @@ fn listeners(out: &mut String, answers: &Answers) {
         "# Limits of logins, registrations and look-ups per address and user.",
     );
     line(out, "# rate_limits = true");
+    line(out, "\n[uploads]");
+    line(out, "# Most megabytes of the files in one request.");
+    line(out, "# max_size_mb = 50");
     line(out, "\n[cluster]");
     line(
         out,

@@ -57,7 +57,8 @@ pub(crate) async fn create(
     actor: &Actor,
     body: Unread,
 ) -> Result<Response, ApiError> {
-    let received = receive(state, actor, body).await?;
+    let form = Form::of(&state.context, body.into_request()).await?;
+    let received = receive(state, actor, form).await?;
     let params = match received.params {
         Value::Null => Value::Object(Map::new()),
         params => params,
@@ -81,8 +82,12 @@ pub(crate) async fn add(
     if !body.is_multipart() {
         return Err(ApiError::unknown_route());
     }
-    state.kernel.may_attach(&actor, &id).await?;
-    let received = receive(&state, &actor, body).await?;
+    let form = Form::of(&state.context, body.into_request()).await?;
+    if let Err(refused) = state.kernel.may_attach(&actor, &id).await {
+        form.let_go().await;
+        return Err(refused.into());
+    }
+    let received = receive(&state, &actor, form).await?;
     if received.files.is_empty() {
         return Err(ApiError::unreadable("The form has no file"));
     }
@@ -94,8 +99,24 @@ pub(crate) async fn add(
 }
 
 /// Receives a form: any number of files, and at most one part that is none.
-async fn receive(state: &State, actor: &Actor, body: Unread) -> Result<Received, ApiError> {
-    let mut form = Form::of(&state.context, body.into_request())?;
+async fn receive(state: &State, actor: &Actor, mut form: Form) -> Result<Received, ApiError> {
+    match receive_parts(state, actor, &mut form).await {
+        Ok(files) => Ok(Received {
+            files,
+            params: form.into_json().await?,
+        }),
+        Err(refused) => {
+            form.let_go().await;
+            Err(refused)
+        }
+    }
+}
+
+async fn receive_parts(
+    state: &State,
+    actor: &Actor,
+    form: &mut Form,
+) -> Result<Vec<NewFile>, ApiError> {
     let (mut files, mut has_text) = (Vec::new(), false);
     while let Some(event) = form.next().await? {
         let Event::Begin(head) = event else { continue };
@@ -104,7 +125,7 @@ async fn receive(state: &State, actor: &Actor, body: Unread) -> Result<Received,
                 if files.len() >= limits::FILES_PER_REQUEST_MAX {
                     return Err(ApiError::unreadable("The form has too many files"));
                 }
-                files.extend(receive_file(state, actor, &mut form, name, &head).await?);
+                files.extend(receive_file(state, actor, form, name, &head).await?);
             }
             None if has_text => {
                 return Err(ApiError::unreadable(
@@ -119,8 +140,7 @@ async fn receive(state: &State, actor: &Actor, body: Unread) -> Result<Received,
             }
         }
     }
-    let params = form.into_json().await?;
-    Ok(Received { files, params })
+    Ok(files)
 }
 
 /// Receives one file; none for the empty one of a form field in which nothing was chosen.

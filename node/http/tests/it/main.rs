@@ -11,3 +11,4 @@ mod app;
 mod bodies;
 mod server;
 mod support;
+mod uploads;

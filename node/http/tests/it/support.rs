@@ -10,10 +10,13 @@ use axum::{Extension, Json, Router, extract};
 use homecore_http::body::{JsonBody, KnownCaller};
 use homecore_http::context::ClientAddress;
 use homecore_http::credentials::FormToken;
+use homecore_http::multipart::Event;
 use homecore_http::owner::Owner;
 use homecore_http::site::FixedSite;
+use homecore_http::upload::Form;
 use homecore_http::{
     ApiError, App, Capability, Context, Health, Limits, Query, RateLimits, Readiness, SiteFacts,
+    Unread,
 };
 use homecore_kernel::ports::{Directory, Home, Unavailable};
 use homecore_types::{ErrorId, SystemClock, UserId, Username};
@@ -116,6 +119,7 @@ impl Capability for Echo {
                     items.to_string()
                 }),
             )
+            .route("/reg/form", post(read_form))
             .route(
                 "/wait",
                 get(move || async move {
@@ -133,6 +137,26 @@ impl Capability for Echo {
             .route("/events/{id}", post(echo))
             .with_state(Arc::clone(context))
     }
+}
+
+/// Says how much of a form was no text, and the text.
+async fn read_form(
+    extract::State(context): extract::State<Arc<Context>>,
+    body: Unread,
+) -> Result<Json<Value>, ApiError> {
+    let mut form = Form::of(&context, body.into_request()).await?;
+    let (mut bytes, mut is_file) = (0, false);
+    while let Some(event) = form.next().await? {
+        match event {
+            Event::Begin(head) => is_file = head.file_name.is_some(),
+            Event::Data(data) if is_file => bytes += data.len(),
+            Event::Data(data) => form.keep_text(&data)?,
+            Event::End => {}
+        }
+    }
+    Ok(Json(
+        json!({ "bytes": bytes, "text": form.into_json().await? }),
+    ))
 }
 
 fn plain() -> ApiError {

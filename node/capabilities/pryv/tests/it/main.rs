@@ -9,6 +9,7 @@
 
 mod access_requests;
 mod admin;
+mod attachments;
 mod bodies;
 mod events;
 mod lookups;

@@ -516,6 +516,7 @@ impl Core {
             Arc::clone(&clock),
             Limits {
                 body_bytes_max: 1024 * 1024,
+                upload_bytes_max: 1024 * 1024,
                 ..Limits::default()
             },
             RateLimits::new(clock, wanted.rates.clone()),

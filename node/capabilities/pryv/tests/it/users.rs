@@ -385,16 +385,6 @@ async fn events_are_made_found_and_streamed() {
 }
 
 #[tokio::test]
-async fn multipart_is_refused_plainly() {
-    let (core, token) = core_with_user().await;
-    let request = Request::post("/samplebeta1/events")
-        .header("authorization", token)
-        .header("content-type", "multipart/form-data; boundary=x");
-    let answer = core.ask(request, "--x--").await;
-    assert_eq!(answer.error(), error(415, "unsupported-content-type"));
-}
-
-#[tokio::test]
 async fn batches_answer_each_call_in_its_place() {
     let (core, token) = core_with_user().await;
     let calls = json!([

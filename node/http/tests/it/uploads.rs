@@ -1,0 +1,101 @@
+//! Forms with files: as large and as slow as they may be, and no more.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use homecore_http::Limits;
+use http::Request;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{Answer, Client};
+
+const BEGINNING: &str = "--X\r\nContent-Disposition: form-data; name=a\r\n\r\n{\"a\":1}\r\n\
+    --X\r\nContent-Disposition: form-data; filename=b\r\n\r\n";
+const END: &str = "\r\n--X--\r\n";
+
+fn limits() -> Limits {
+    Limits {
+        upload_bytes_max: 1024 * 1024,
+        ..Limits::default()
+    }
+}
+
+/// A file of pieces, each of which comes after a pause.
+fn paced(pieces: usize, bytes: usize, pause: Duration) -> Body {
+    let piece = Bytes::from(vec![b'x'; bytes]);
+    let pieces = stream::iter(vec![piece; pieces]).then(move |piece| async move {
+        sleep(pause).await;
+        piece
+    });
+    let whole = stream::iter([Bytes::from_static(BEGINNING.as_bytes())])
+        .chain(pieces)
+        .chain(stream::iter([Bytes::from_static(END.as_bytes())]));
+    Body::from_stream(whole.map(Ok::<_, std::io::Error>))
+}
+
+async fn send(client: &Client, body: Body) -> Answer {
+    let request =
+        Request::post("/reg/form").header("content-type", "multipart/form-data; boundary=X");
+    client.ask(request, body).await
+}
+
+fn message(answer: &Answer) -> Value {
+    assert_eq!(
+        answer.error(),
+        (400, "invalid-request-structure".to_owned())
+    );
+    answer.json()["error"]["message"].clone()
+}
+
+#[tokio::test]
+async fn a_form_is_read_to_its_end() {
+    let client = Client::new(None, limits());
+    let answer = send(&client, paced(1_024, 1_024, Duration::ZERO)).await;
+    assert_eq!(
+        answer.json(),
+        json!({ "bytes": 1024 * 1024, "text": { "a": 1 } })
+    );
+}
+
+#[tokio::test]
+async fn an_endless_one_is_cut_off() {
+    let client = Client::new(None, limits());
+    let beginning = stream::iter([Bytes::from_static(BEGINNING.as_bytes())]);
+    let endless = beginning.chain(stream::repeat(Bytes::from_static(&[b'x'; 4_096])));
+    let body = Body::from_stream(endless.map(Ok::<_, std::io::Error>));
+    let answer = send(&client, body).await;
+    assert_eq!(message(&answer), "The files are larger than 1048576 bytes");
+    let announced = Request::post("/reg/form")
+        .header("content-type", "multipart/form-data; boundary=X")
+        .header("content-length", "5000000");
+    let answer = client.ask(announced, Body::empty()).await;
+    assert_eq!(message(&answer), "The files are larger than 1048576 bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_one_may_take_longer_than_other_requests() {
+    let client = Client::new(None, limits());
+    let started = Instant::now();
+    // 20 KiB a second.
+    let answer = send(&client, paced(50, 20 * 1_024, Duration::from_secs(1))).await;
+    assert_eq!(answer.json()["bytes"], 50 * 20 * 1_024);
+    assert!(started.elapsed() > Limits::default().request_timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_would_never_end_is_cut_off() {
+    let client = Client::new(None, limits());
+    let started = Instant::now();
+    let answer = send(&client, paced(10_000, 1, Duration::from_secs(1))).await;
+    assert_eq!(
+        message(&answer),
+        "The body comes too slowly to be waited for"
+    );
+    assert!(started.elapsed() < Duration::from_secs(35));
+    let answer = send(&client, paced(2, 1, Duration::from_secs(11))).await;
+    let stalled = message(&answer);
+    assert!(stalled.as_str().unwrap().contains("nothing more came"));
+}
