@@ -114,12 +114,12 @@ impl Parser {
     ///
     /// # Errors
     /// If it is no form.
-    pub fn next(&mut self) -> Result<Option<Event>, MultipartError> {
+    pub fn advance(&mut self) -> Result<Option<Event>, MultipartError> {
         loop {
             match self.state {
                 State::Ended => return Ok(None),
                 State::Preamble { passed } => {
-                    let (skipped, found) = self.to_delimiter();
+                    let (skipped, found) = self.take_to_delimiter();
                     let passed = passed.saturating_add(skipped.len());
                     if passed > PREAMBLE_BYTES_MAX {
                         return Err(MultipartError::Preamble);
@@ -137,7 +137,7 @@ impl Parser {
                 }
                 State::Headers { scanned } => return Ok(self.headers(scanned)?.map(Event::Begin)),
                 State::Data => {
-                    let (data, found) = self.to_delimiter();
+                    let (data, found) = self.take_to_delimiter();
                     if found {
                         self.state = State::DataEnded;
                     }
@@ -169,7 +169,7 @@ impl Parser {
     }
 
     /// Bytes up to the next delimiter, which is removed; or all that cannot be part of one.
-    fn to_delimiter(&mut self) -> (Bytes, bool) {
+    fn take_to_delimiter(&mut self) -> (Bytes, bool) {
         let length = self.delimiter.needle().len();
         if let Some(place) = self.delimiter.find(&self.buffer) {
             let before = self.buffer.split_to(place).freeze();
@@ -256,7 +256,7 @@ fn file_name(value: &[u8]) -> Option<String> {
     let (mut plain, mut extended) = (None, None);
     for (name, value) in parameters(value) {
         if name.eq_ignore_ascii_case("filename") {
-            plain = plain.or(Some(String::from_utf8_lossy(&value).into_owned()));
+            plain = plain.or_else(|| Some(String::from_utf8_lossy(&value).into_owned()));
         } else if name.eq_ignore_ascii_case("filename*") {
             extended = extended.or_else(|| read_extended(&value));
         }

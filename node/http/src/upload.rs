@@ -111,7 +111,7 @@ impl Form {
     /// 400 `invalid-request-structure` if it is no form, too large, stalls, is slow or is cut off.
     pub async fn next(&mut self) -> Result<Option<Event>, ApiError> {
         loop {
-            if let Some(event) = self.parser.next()? {
+            if let Some(event) = self.parser.advance()? {
                 return Ok(Some(event));
             }
             match self.frame().await? {

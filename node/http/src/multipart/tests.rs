@@ -13,7 +13,7 @@ fn read(body: &[u8], piece: usize) -> Result<Vec<(PartHead, Vec<u8>)>, Multipart
     let mut open = false;
     for bytes in body.chunks(piece) {
         parser.feed(bytes);
-        while let Some(event) = parser.next()? {
+        while let Some(event) = parser.advance()? {
             match event {
                 Event::Begin(head) => {
                     assert!(!open);

@@ -2,7 +2,7 @@
 //! published and not deleted are there, whole, and nothing is left of the others.
 
 use std::collections::BTreeMap;
-use std::mem::forget;
+use std::mem::ManuallyDrop;
 
 use homecore_store::blob::StagedBlob;
 use homecore_store::suite::user;
@@ -79,7 +79,7 @@ proptest! {
                     }
                 }
                 Step::Crash => {
-                    forget(std::mem::take(&mut begun));
+                    let _never_dropped = ManuallyDrop::new(std::mem::take(&mut begun));
                     blobs = open(root.path()).unwrap();
                     let left = std::fs::read_dir(root.path().join(".uploads")).unwrap();
                     prop_assert_eq!(left.count(), 0);
