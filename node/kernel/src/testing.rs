@@ -178,7 +178,8 @@ impl Home {
         let context = self.context.clone();
         let mut trees = context.trees.for_writing(&self.owner.id);
         let deleted = self.attempt(|tx| delete::delete(tx, &context, &mut trees, actor, id))?;
-        Ok(json(deleted.into_reply().as_bytes()))
+        let tokens = crate::attachment::token::ReadTokens::of(&self.context, &actor.access);
+        Ok(json(deleted.into_reply(&tokens).as_bytes()))
     }
 
     /// A method that reads.

@@ -266,6 +266,30 @@ async fn bytes_stay_as_long_as_one_event_has_them() {
 }
 
 #[tokio::test]
+async fn a_changed_event_keeps_its_files_and_a_deleted_one_does_not() {
+    let (kernel, me, _) = person().await;
+    let event = create(&kernel, &me, &[b"one", b"two"]).await.unwrap();
+    let id = json!({ "id": event["id"] });
+    let update = json!({ "id": event["id"], "update": { "description": "x" } });
+    let changed = call(&kernel, &me, Method::EventsUpdate, update)
+        .await
+        .unwrap();
+    assert_eq!(changed["event"]["attachments"], event["attachments"]);
+    let trashed = call(&kernel, &me, Method::EventsDelete, id.clone())
+        .await
+        .unwrap();
+    assert_eq!(trashed["event"]["attachments"], event["attachments"]);
+    assert_eq!(kernel.free_blobs().await, 0);
+    let usage = kernel.usage(&owner().id).await.unwrap();
+    assert_eq!(usage.attached_files_bytes, 6);
+    call(&kernel, &me, Method::EventsDelete, id).await.unwrap();
+    assert_eq!(kernel.free_blobs().await, 2);
+    assert_eq!(stored(&kernel).await, []);
+    let usage = kernel.usage(&owner().id).await.unwrap();
+    assert_eq!(usage.attached_files_bytes, 0);
+}
+
+#[tokio::test]
 async fn many_send_the_same_bytes_while_they_are_deleted() {
     let (kernel, me, _) = person().await;
     let mut tasks = tokio::task::JoinSet::new();
