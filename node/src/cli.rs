@@ -9,6 +9,7 @@
 )]
 
 mod check_config;
+mod check_integrity;
 mod client;
 mod demo;
 mod healthcheck;
@@ -75,6 +76,12 @@ enum Command {
     /// Report every problem of a configuration at once
     #[command(after_help = "Example: homecore check-config --config homecore.toml")]
     CheckConfig(check_config::CheckConfigArgs),
+    /// Recompute the hashes of all events of this core's users and see that their accesses can be
+    /// read (and match their hashes, where any are stored); the core must be stopped
+    #[command(
+        after_help = "Example: homecore check-integrity --config /etc/homecore/homecore.toml"
+    )]
+    CheckIntegrity(check_integrity::CheckIntegrityArgs),
     /// Ask a running core whether it may take traffic; for containers
     #[command(after_help = "Example: homecore healthcheck --url http://127.0.0.1:3000")]
     Healthcheck(healthcheck::HealthcheckArgs),
@@ -135,6 +142,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Tokens(command) => operate::tokens(command),
         Command::Drain(args) => operate::drain(&args),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::CheckIntegrity(args) => check_integrity::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(

@@ -193,7 +193,8 @@ async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("{key}: cannot listen on {address}; is something else using it?"))
 }
 
-async fn open_users(
+/// Opens the users' data of a core, brought up to its journal. The lock is held.
+pub(crate) async fn open_users(
     data: &DataDir,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<(homecore_store::Users, BlobStore)> {

@@ -6,6 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+pub mod check;
+
 /// `EVENT:0:sha256-…` of an event in its wire form.
 #[must_use]
 pub fn of_event(event: &Map<String, Value>) -> String {

@@ -2,6 +2,7 @@
 //! joining and leaving, and a core whose machine loses power.
 #![expect(clippy::indexing_slicing, reason = "a missing index is a failed test")]
 
+mod integrity;
 mod joining;
 mod kills;
 mod people;
