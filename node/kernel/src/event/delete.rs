@@ -145,20 +145,23 @@ pub fn delete(
             tx, context, &document, event,
         )?));
     }
-    bury(tx, &document, &event, context.settings.deletion_mode)?;
-    attachment::let_go(context, tx.user(), &Head::decode(&document)?, None);
+    erase(tx, context, &document)?;
     Ok(Deleted::Gone { id: id.to_owned() })
 }
 
-/// Writes the tombstone, and of the history what the mode keeps.
-fn bury(
+/// Deletes an event for good, in the trash or not, whoever asked: writes the tombstone, and of the
+/// history what the operator wants to keep, and lets the files go.
+///
+/// # Errors
+/// Of the store.
+pub(crate) fn erase(
     tx: &mut Transaction<'_>,
+    context: &Context,
     document: &Document,
-    event: &Map<String, Value>,
-    mode: DeletionMode,
 ) -> Result<(), StoreError> {
-    let at = tx.at();
-    let tombstone = tombstone::of(event, at, mode);
+    let event: Map<String, Value> = decode(document)?;
+    let (at, mode) = (tx.at(), context.settings.deletion_mode);
+    let tombstone = tombstone::of(&event, at, mode);
     let mut base = Base::Exact(document.rev);
     // A history is rewritten by dropping it and writing each version again. Nothing but the
     // tombstone is ever seen of that: it is one commit.
@@ -198,6 +201,7 @@ fn bury(
         tx.put_dropping_history(write)
     };
     put.map_err(|error| update::unexpected(error, &document.id))?;
+    attachment::let_go(context, tx.user(), &Head::decode(document)?, None);
     Ok(())
 }
 

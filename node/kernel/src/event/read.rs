@@ -37,6 +37,8 @@ const PART_EVENTS: usize = 256;
 const PART_BYTES: usize = 1024 * 1024;
 /// Former versions that are answered with an event.
 pub(super) const HISTORY_MAX: usize = 1_000;
+/// Former versions read at once: each may be as large as a body.
+pub(super) const HISTORY_PAGE: usize = 8;
 /// Bytes that a result may have where it must be collected.
 const COLLECTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -549,14 +551,36 @@ pub fn get_one(
     }
     if with_history {
         let most = if readable { HISTORY_MAX } else { 0 };
-        let history: Vec<Bytes> = view
-            .history(Kind::Event, &id, Rev(0), most)?
-            .into_iter()
-            .map(|version| tokens.shown_alone(version.body))
-            .collect();
+        let history = read_history(view, &tokens, &id, most)?;
         reply.array("history", history.iter().map(AsRef::as_ref));
     }
     Ok(reply.finish())
+}
+
+/// The first kept versions of an event, oldest first, as long as they are not too large together.
+fn read_history(
+    view: &dyn View,
+    tokens: &ReadTokens,
+    id: &str,
+    most: usize,
+) -> Result<Vec<Bytes>, ReadError> {
+    let mut history = Vec::new();
+    let (mut after, mut bytes) = (Rev(0), 0_usize);
+    while history.len() < most {
+        let page = view.history(Kind::Event, id, after, HISTORY_PAGE)?;
+        let Some(last) = page.last() else { break };
+        after = last.rev;
+        for version in page {
+            let shown = tokens.shown_alone(version.body);
+            bytes = bytes.saturating_add(shown.len());
+            history.push(shown);
+        }
+        if bytes > COLLECTED_BYTES_MAX {
+            return Err(ReadError::TooMany);
+        }
+    }
+    history.truncate(most);
+    Ok(history)
 }
 
 #[cfg(test)]

@@ -11,13 +11,10 @@ use homecore_types::Millis;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
-use super::read::HISTORY_MAX;
+use super::read::{HISTORY_MAX, HISTORY_PAGE};
 use super::stored::{StoredEvent, decode};
 use crate::number::seconds;
 use crate::settings::DeletionMode;
-
-/// Former versions read at once.
-const HISTORY_PAGE: usize = 100;
 
 /// The body of the tombstone of an event.
 #[must_use]

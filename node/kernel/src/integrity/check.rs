@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use super::{of_access, of_event};
 use crate::access::StoredAccess;
 
-/// Documents looked at in one read.
-const PAGE: usize = 500;
+/// Documents looked at in one read: each may be as large as a body.
+const PAGE: usize = 50;
 
 /// What was checked of a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -110,6 +110,33 @@ fn authors_can_be_kept() {
 }
 
 #[test]
+fn long_histories_are_read_and_rewritten_whole() {
+    let mut home = planted(DeletionMode::KeepAuthors);
+    let me = home.person();
+    for content in 3..30 {
+        home.update_event(&me, ID, &json!({ "content": content }))
+            .unwrap();
+    }
+    let history = shown(&home, &me)["history"].clone();
+    let contents: Vec<&Value> = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| &v["content"])
+        .collect();
+    let expected: Vec<Value> = (1..29).map(Value::from).collect();
+    assert_eq!(contents, expected.iter().collect::<Vec<_>>());
+    home.delete_event(&me, ID).unwrap();
+    home.delete_event(&me, ID).unwrap();
+    let history = shown(&home, &me)["history"].clone();
+    assert_eq!(
+        history.as_array().unwrap().len(),
+        29,
+        "with the one before the trash"
+    );
+}
+
+#[test]
 fn everything_can_be_kept_for_those_who_could_read_it() {
     let home = gone(DeletionMode::KeepEverything);
     let read = shown(&home, &home.person());

@@ -95,7 +95,7 @@ async fn a_users_items_are_counted() {
         .await
         .unwrap();
     let expected = Checked {
-        events: 499,
+        events: 49,
         event_deletions: 1,
         accesses: 1,
     };
