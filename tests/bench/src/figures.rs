@@ -2,6 +2,7 @@
 
 pub(crate) mod dns;
 pub(crate) mod failover;
+pub(crate) mod files;
 pub(crate) mod idle;
 pub(crate) mod registrations;
 pub(crate) mod requests;

@@ -58,6 +58,8 @@ enum What {
     Requests,
     /// Time from the death of the leader to the next acknowledged registration
     Failover,
+    /// One large file into a core and out again, with its memory, beside write and sync of a file
+    Files,
     /// The bare HTTP server that others are measured against
     #[command(hide = true)]
     Bare {
@@ -117,6 +119,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             What::Dns,
             What::Registrations,
             What::Failover,
+            What::Files,
         ],
         one => vec![one],
     };
@@ -140,6 +143,7 @@ async fn measure(what: &What, effort: Effort) -> anyhow::Result<()> {
         What::Idle => figures::idle::run(effort).await,
         What::Requests => figures::requests::run(effort).await,
         What::Failover => figures::failover::run(effort).await,
+        What::Files => figures::files::run(effort).await,
         What::All | What::Bare { .. } => Ok(()),
     }
 }

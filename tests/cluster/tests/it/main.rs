@@ -1,7 +1,8 @@
 //! Clusters of real processes: names taken at once on every core, cores killed under load, cores
-//! joining and leaving, and a core whose machine loses power.
+//! joining and leaving, files of cores that die, and a core whose machine loses power.
 #![expect(clippy::indexing_slicing, reason = "a missing index is a failed test")]
 
+mod files;
 mod integrity;
 mod joining;
 mod kills;
