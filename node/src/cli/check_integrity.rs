@@ -99,16 +99,19 @@ impl Found {
         let Checked {
             events,
             event_deletions,
+            event_versions,
             accesses,
         } = self.checked;
         let name = self.username.as_deref().unwrap_or("(no name)");
         let mut text = format!(
-            "{name} ({}): {events} events, {event_deletions} deleted events, {accesses} accesses, {} mismatches",
+            "{name} ({}): {events} events, {event_deletions} deleted events, {event_versions} former versions, {accesses} accesses, {} mismatches",
             self.user,
             self.mismatches.len()
         );
-        for Mismatch { kind, id, fault } in &self.mismatches {
-            text.push_str(&format!("\n  {} {id} {fault}", noun(*kind)));
+        for mismatch in &self.mismatches {
+            let Mismatch { id, rev, fault, .. } = mismatch;
+            let noun = noun(mismatch);
+            text.push_str(&format!("\n  {noun} {id}, version {}, {fault}", rev.0));
         }
         if let Some(failure) = &self.failure {
             text.push_str(&format!("\n  cannot be read: {failure}"));
@@ -120,8 +123,11 @@ impl Found {
         let mismatches: Vec<Value> = self
             .mismatches
             .iter()
-            .map(|Mismatch { kind, id, fault }| {
-                json!({ "kind": noun(*kind), "id": id, "fault": fault.to_string() })
+            .map(|mismatch| {
+                json!({
+                    "kind": noun(mismatch), "id": mismatch.id, "version": mismatch.rev.0,
+                    "former": mismatch.is_former, "fault": mismatch.fault.to_string(),
+                })
             })
             .collect();
         json!({
@@ -130,6 +136,7 @@ impl Found {
             "username": self.username,
             "events": self.checked.events,
             "eventDeletions": self.checked.event_deletions,
+            "eventVersions": self.checked.event_versions,
             "accesses": self.checked.accesses,
             "mismatches": mismatches,
             "failure": self.failure,
@@ -138,8 +145,8 @@ impl Found {
     }
 }
 
-fn noun(kind: Kind) -> &'static str {
-    if kind == Kind::Access {
+fn noun(mismatch: &Mismatch) -> &'static str {
+    if mismatch.kind == Kind::Access {
         "access"
     } else {
         "event"

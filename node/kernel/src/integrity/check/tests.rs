@@ -63,6 +63,40 @@ fn what_was_changed_is_found() {
     assert!(!unreadable.to_string().contains("secret"), "{unreadable}");
 }
 
+#[test]
+fn former_versions_are_checked_too() {
+    let mut home = Home::new();
+    home.context.settings.keep_history = true;
+    home.stream("weight", None);
+    let me = home.person();
+    let new = json!({ "id": ID, "streamIds": ["weight"], "type": "mass/kg", "content": 0 });
+    home.create_event(&me, &new).unwrap();
+    for content in 1..20 {
+        home.update_event(&me, ID, &json!({ "content": content }))
+            .unwrap();
+    }
+    let page = home
+        .look(|view| check_page(view, Kind::Event, None))
+        .unwrap();
+    let expected = Checked {
+        events: 1,
+        event_versions: 19,
+        ..Checked::default()
+    };
+    assert_eq!(
+        (page.checked, page.mismatches, page.next),
+        (expected, vec![], None)
+    );
+    let former = Document {
+        body: "{}".into(),
+        ..one(&home, ID)
+    };
+    let mut page = Page::default();
+    page.look_at(&former, true);
+    assert!(page.mismatches[0].is_former);
+    assert_eq!(page.mismatches[0].fault, Fault::Missing);
+}
+
 #[tokio::test]
 async fn a_users_items_are_counted() {
     let (kernel, _) = kernel();
@@ -97,6 +131,7 @@ async fn a_users_items_are_counted() {
     let expected = Checked {
         events: 49,
         event_deletions: 1,
+        event_versions: 0,
         accesses: 1,
     };
     assert_eq!(checked, expected);
