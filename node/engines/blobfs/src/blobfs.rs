@@ -71,13 +71,18 @@ impl BlobFs {
 
     /// Moves a whole file to its name. A user's folder that is gone is not made again.
     fn place(&self, staged: &Path, user: &UserId, hash: &BlobHash) -> Result<(), StoreError> {
-        let folder = self.folder(user);
+        let home = (self.locate)(user);
+        let folder = home.join(BLOBS);
         let shard = folder.join(shard(hash));
         let place = || -> io::Result<()> {
             files::ensure_folder(&folder)?;
             files::ensure_folder(&shard)?;
             std::fs::rename(staged, shard.join(hash.to_string()))?;
-            files::sync_folder(&shard)
+            // All of the way: a folder that is there may have been made by somebody who did not
+            // come to sync it, or has not yet. Where nothing is new it costs next to nothing.
+            [&shard, &folder, &home]
+                .into_iter()
+                .try_for_each(|folder| files::sync_folder(folder))
         };
         match place() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -1,17 +1,16 @@
-//! Files and folders that only we may read, and that are on disk when a call returns.
+//! Files and folders that only we may read.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Makes a folder for us alone, if it is not there, and makes its entry durable. The one above must
-/// be there.
+/// Makes a folder for us alone, if it is not there. The one above must be there; whoever needs the
+/// entry to be durable syncs it.
 pub(crate) fn ensure_folder(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => path.parent().map_or(Ok(()), sync_folder),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
+        made => made,
     }
 }
 

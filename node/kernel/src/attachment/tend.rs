@@ -35,6 +35,8 @@ pub(crate) async fn free_suspects(kernel: &Kernel) -> usize {
             Ok(deleted) => freed += usize::from(deleted),
             // The user is gone, and the blob with the user.
             Err(StoreError::UnknownUser { .. }) => {}
+            // The next start finds it.
+            Err(StoreError::Stopped) => return freed,
             Err(error) => {
                 tracing::warn!(%user, %error, "a blob that nobody refers to stays for now");
             }
