@@ -166,7 +166,8 @@ fn app(
     users: &homecore_store::Users,
     accounts: &Arc<Accounts>,
 ) -> anyhow::Result<App> {
-    let health = health::CoreHealth::new(Arc::clone(cluster), users.clone());
+    let health =
+        health::CoreHealth::new(Arc::clone(cluster), users.clone(), kernel.blobs().clone());
     let directory = Arc::new(PlatformDirectory::new(Arc::clone(cluster)));
     let context = capabilities::context(config, cluster, directory);
     let platform = Arc::new(PlatformAdapter::new(

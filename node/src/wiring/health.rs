@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use homecore_http::health::{Health, Readiness};
 use homecore_raft::Role;
 use homecore_raft::records::CoreState;
-use homecore_store::Users;
+use homecore_store::{BlobStore, Users};
 
 use crate::cluster::Cluster;
 
@@ -19,15 +19,17 @@ use crate::cluster::Cluster;
 pub(super) struct CoreHealth {
     cluster: Arc<Cluster>,
     users: Users,
+    blobs: BlobStore,
     served_once: AtomicBool,
 }
 
 impl CoreHealth {
     /// Of this core.
-    pub(super) fn new(cluster: Arc<Cluster>, users: Users) -> Self {
+    pub(super) fn new(cluster: Arc<Cluster>, users: Users, blobs: BlobStore) -> Self {
         Self {
             cluster,
             users,
+            blobs,
             served_once: AtomicBool::new(false),
         }
     }
@@ -126,6 +128,22 @@ impl Health for CoreHealth {
             "homecore_journal_bytes",
             "Size of the journal.",
             store.journal_bytes.unwrap_or(0),
+        );
+        let blobs = self.blobs.stats();
+        gauge(
+            "homecore_blobs_uploads",
+            "Files on their way in.",
+            count(blobs.uploads),
+        );
+        gauge(
+            "homecore_blobs_downloads",
+            "Files on their way out.",
+            count(blobs.downloads),
+        );
+        gauge(
+            "homecore_blobs_suspects",
+            "Files that may be without an event and wait to be looked at.",
+            count(blobs.suspects),
         );
         Some(text)
     }

@@ -24,7 +24,7 @@ mod tests;
 mod transfer;
 
 pub use pins::PinnedBlob;
-pub use store::{BlobOptions, BlobStore};
+pub use store::{BlobOptions, BlobStats, BlobStore};
 pub use transfer::{Download, Upload};
 
 /// The name of a blob: SHA-256 of its bytes.

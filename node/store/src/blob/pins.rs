@@ -85,6 +85,10 @@ impl Pins {
         self.lock().suspects.pop_first()
     }
 
+    pub(super) fn suspects(&self) -> usize {
+        self.lock().suspects.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -48,6 +48,11 @@ impl Slots {
         })
     }
 
+    /// Places that are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.lock().all
+    }
+
     fn lock(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

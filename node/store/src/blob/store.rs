@@ -38,6 +38,17 @@ impl Default for BlobOptions {
     }
 }
 
+/// What is under way, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlobStats {
+    /// Blobs being written.
+    pub uploads: usize,
+    /// Blobs being read.
+    pub downloads: usize,
+    /// Blobs that were noted and not looked at yet.
+    pub suspects: usize,
+}
+
 /// All blobs of a core. Cloning is cheap and gives another handle on the same.
 #[derive(Clone, Debug)]
 pub struct BlobStore {
@@ -157,6 +168,16 @@ impl BlobStore {
             deleted
         })
         .await
+    }
+
+    /// What is under way.
+    #[must_use]
+    pub fn stats(&self) -> BlobStats {
+        BlobStats {
+            uploads: self.inner.uploads.taken(),
+            downloads: self.inner.downloads.taken(),
+            suspects: self.inner.pins.suspects(),
+        }
     }
 
     pub(super) fn pins(&self) -> &Arc<Pins> {

@@ -74,11 +74,14 @@ async fn places_are_bounded_and_given_back() {
     ));
     let third = store.upload(&user(2)).unwrap();
     assert!(store.upload(&user(3)).is_err());
+    assert_eq!(store.stats().uploads, 3);
     drop((first, second, third));
     let blob = put(&store, b"x").await;
     let open = store.download(&user(1), blob.hash()).await.unwrap();
     assert!(store.download(&user(1), blob.hash()).await.is_err());
+    assert_eq!(store.stats().downloads, 1);
     drop(open);
+    assert_eq!(store.stats().downloads, 0);
     assert!(store.download(&user(1), blob.hash()).await.is_ok());
 }
 
