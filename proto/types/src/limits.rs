@@ -73,6 +73,9 @@ pub const UPLOADS_PER_USER_MAX: usize = 16;
 pub const DOWNLOADS_MAX: usize = 1_024;
 /// The same of one user.
 pub const DOWNLOADS_PER_USER_MAX: usize = 64;
+/// A file that is being received or sent and stands still for this long loses its place where
+/// another needs it.
+pub const TRANSFER_IDLE: Duration = Duration::from_secs(60);
 /// Files in one request.
 pub const FILES_PER_REQUEST_MAX: usize = 256;
 /// Files attached to one event.

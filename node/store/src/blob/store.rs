@@ -1,6 +1,7 @@
 //! The asynchronous side: engines' calls on blocking threads, a few at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use homecore_types::{UserId, limits};
 use tokio::sync::Semaphore;
@@ -24,6 +25,8 @@ pub struct BlobOptions {
     pub downloads_max: usize,
     /// The same of one user.
     pub downloads_per_user_max: usize,
+    /// One that stood still for this long loses its place where another needs it.
+    pub idle: Duration,
 }
 
 impl Default for BlobOptions {
@@ -34,6 +37,7 @@ impl Default for BlobOptions {
             uploads_per_user_max: limits::UPLOADS_PER_USER_MAX,
             downloads_max: limits::DOWNLOADS_MAX,
             downloads_per_user_max: limits::DOWNLOADS_PER_USER_MAX,
+            idle: limits::TRANSFER_IDLE,
         }
     }
 }
@@ -76,11 +80,13 @@ impl BlobStore {
                     "the number of uploads at once",
                     options.uploads_max,
                     options.uploads_per_user_max,
+                    options.idle,
                 ),
                 downloads: Slots::new(
                     "the number of downloads at once",
                     options.downloads_max,
                     options.downloads_per_user_max,
+                    options.idle,
                 ),
                 pins: Arc::default(),
             }),

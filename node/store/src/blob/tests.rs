@@ -86,6 +86,33 @@ async fn places_are_bounded_and_given_back() {
 }
 
 #[tokio::test]
+async fn who_stands_still_loses_its_place_to_another() {
+    let (store, _) = store(&BlobOptions {
+        downloads_max: 2,
+        downloads_per_user_max: 1,
+        idle: std::time::Duration::ZERO,
+        ..BlobOptions::default()
+    });
+    let blob = put(&store, b"hello").await;
+    let open = async || {
+        let opened = store.download(&user(1), blob.hash()).await;
+        opened.unwrap().unwrap()
+    };
+    let mut first = open().await;
+    assert_eq!(first.read_at(0, 2).await.unwrap(), b"he".as_slice());
+    let mut second = open().await;
+    assert!(matches!(
+        first.read_at(2, 2).await,
+        Err(StoreError::Busy { .. })
+    ));
+    assert_eq!(second.read_at(2, 2).await.unwrap(), b"ll".as_slice());
+    drop(first);
+    assert_eq!(store.stats().downloads, 1);
+    drop(second);
+    assert_eq!(store.stats().downloads, 0);
+}
+
+#[tokio::test]
 async fn what_is_given_up_is_noted_and_what_is_settled_is_not() {
     let (store, _) = store(&BlobOptions::default());
     let (one, two) = (put(&store, b"one").await, put(&store, b"two").await);

@@ -17,7 +17,7 @@ const PIECE_BYTES: usize = 256 * 1024;
 pub struct Upload {
     store: BlobStore,
     user: UserId,
-    _slot: Slot,
+    slot: Slot,
     gathered: BytesMut,
     size: u64,
     /// None before the first piece is written, and after a failure.
@@ -41,7 +41,7 @@ impl Upload {
         Self {
             store,
             user,
-            _slot: slot,
+            slot,
             gathered: BytesMut::new(),
             size: 0,
             work: None,
@@ -102,6 +102,7 @@ impl Upload {
         if self.failed {
             return Err(already_failed());
         }
+        self.slot.go_on()?;
         let piece = self.gathered.split().freeze();
         let (work, user) = (self.work.take(), self.user.clone());
         // Until it is known to have gone well; a caller that goes away in between drops it anyway.
@@ -145,7 +146,7 @@ pub struct Download {
     /// None while it is being read from, and after a failure.
     reader: Option<Box<dyn BlobReader>>,
     size: u64,
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl Download {
@@ -154,7 +155,7 @@ impl Download {
             store,
             size: reader.size(),
             reader: Some(reader),
-            _slot: slot,
+            slot,
         }
     }
 
@@ -167,8 +168,10 @@ impl Download {
     /// Bytes from `offset` on: `most`, fewer only at the end.
     ///
     /// # Errors
-    /// Of the engine.
+    /// [`StoreError::Busy`] if it stood still for so long that another has its place; or of the
+    /// engine.
     pub async fn read_at(&mut self, offset: u64, most: usize) -> Result<Bytes, StoreError> {
+        self.slot.go_on()?;
         let Some(mut reader) = self.reader.take() else {
             return Err(StoreError::engine(
                 "going on with a blob",
