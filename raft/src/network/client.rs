@@ -208,6 +208,14 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
+            // openraft pauses after an error where the next request is taken. A channel to a peer that
+            // is gone fails without taking any, so one is taken first: else nothing would ever pause.
+            let mut input = input;
+            let Some(first) = input.next().await else {
+                let none: Answers<'s> = Box::pin(futures_util::stream::empty());
+                return Ok(none);
+            };
+            let input = futures_util::stream::iter([first]).chain(input);
             let mut client = self.client()?;
             let sent = Arc::new(AtomicU64::new(0));
             let counted = Arc::clone(&sent);
@@ -318,3 +326,6 @@ impl NetSnapshot<TypeConfig> for PeerClient {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
