@@ -262,7 +262,7 @@ fn status_text(reply: &StatusReply) -> String {
         &reply.leader
     };
     let quorum = if reply.quorum {
-        format!("{} of the voters may fail", reply.failures_tolerated)
+        format!("{} more of the voters may fail", reply.failures_tolerated)
     } else {
         "NO QUORUM: cores serve their users, the platform takes no writes".to_owned()
     };

@@ -83,6 +83,15 @@ fn lag(leader: Option<u64>, applied: Option<u64>) -> Option<u64> {
     Some(leader?.saturating_sub(applied?))
 }
 
+/// The role of a core that does not answer.
+const UNREACHABLE: &str = "unreachable";
+
+/// How many more voters may fail before there is no majority, of those that answer now.
+fn failures_tolerated(voters: usize, answering: usize) -> u64 {
+    let majority = voters / 2 + 1;
+    u64::try_from(answering.saturating_sub(majority)).unwrap_or(0)
+}
+
 fn unreachable_row(core: &Core) -> CoreStatus {
     CoreStatus {
         core: core.id.to_string(),
@@ -90,7 +99,7 @@ fn unreachable_row(core: &Core) -> CoreStatus {
         url: core.addresses.url.clone(),
         rpc: core.addresses.rpc.clone(),
         version: String::new(),
-        role: "unreachable".to_owned(),
+        role: UNREACHABLE.to_owned(),
         state: match core.state {
             CoreState::Joining => "joining",
             CoreState::Serving => "serving",
@@ -238,7 +247,14 @@ impl admin_server::Admin for Admin {
                 .and_then(|peer| peer.silent)
                 .map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX));
         }
-        let voters = u64::try_from(raft.voters.len()).unwrap_or(0);
+        let answering = raft
+            .voters
+            .iter()
+            .filter(|voter| {
+                let row = rows.iter().find(|row| row.node == voter.0);
+                row.is_some_and(|row| row.role != UNREACHABLE)
+            })
+            .count();
         Ok(Response::new(StatusReply {
             cluster: self.cluster.identity.cluster().to_string(),
             domain: directory
@@ -249,7 +265,7 @@ impl admin_server::Admin for Admin {
             term: raft.term,
             leader: leader.map(|core| core.id.to_string()).unwrap_or_default(),
             last_applied: raft.applied.unwrap_or(0),
-            failures_tolerated: voters.saturating_sub(1) / 2,
+            failures_tolerated: failures_tolerated(raft.voters.len(), answering),
             quorum: liveness.as_deref().is_some_and(has_live_quorum),
             cores: rows,
         }))
@@ -295,4 +311,17 @@ pub(crate) fn spawn(
             tracing::error!(error = %crate::telemetry::chain(&error), "the operator's socket failed");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::failures_tolerated;
+
+    #[test]
+    fn voters_that_do_not_answer_have_failed_already() {
+        assert_eq!([1, 3, 5].map(|all| failures_tolerated(all, all)), [0, 1, 2]);
+        assert_eq!(failures_tolerated(3, 2), 0);
+        assert_eq!(failures_tolerated(5, 4), 1);
+        assert_eq!(failures_tolerated(3, 1), 0);
+    }
 }
