@@ -29,7 +29,8 @@ pub(super) struct Pins {
 #[derive(Debug, Default)]
 struct State {
     pinned: BTreeMap<Name, usize>,
-    deciding: BTreeSet<Name>,
+    /// Whether each was noted once more since its decision began: that may have looked too early.
+    deciding: BTreeMap<Name, bool>,
     suspects: BTreeSet<Name>,
 }
 
@@ -44,7 +45,7 @@ impl Pins {
             decided.as_mut().enable();
             {
                 let mut state = self.lock();
-                if !state.deciding.contains(&name) {
+                if !state.deciding.contains_key(&name) {
                     *state.pinned.entry(name.clone()).or_default() += 1;
                     break;
                 }
@@ -58,13 +59,19 @@ impl Pins {
         }
     }
 
-    /// Begins to decide on a deletion; none if the blob is pinned or being decided on already.
+    /// Begins to decide on a deletion; none if the blob is pinned or being decided on already. In
+    /// the latter case it is noted again when that decision is made.
     pub(super) fn decide(self: &Arc<Self>, user: &UserId, hash: BlobHash) -> Option<Decision> {
         let name = (user.clone(), hash);
         let mut state = self.lock();
-        if state.pinned.contains_key(&name) || !state.deciding.insert(name.clone()) {
+        if state.pinned.contains_key(&name) {
             return None;
         }
+        if let Some(again) = state.deciding.get_mut(&name) {
+            *again = true;
+            return None;
+        }
+        state.deciding.insert(name.clone(), false);
         drop(state);
         Some(Decision {
             pins: Arc::clone(self),
@@ -129,8 +136,12 @@ pub(super) struct Decision {
 
 impl Drop for Decision {
     fn drop(&mut self) {
-        self.pins.lock().deciding.remove(&self.name);
+        let again = self.pins.lock().deciding.remove(&self.name);
         self.pins.decided.notify_waiters();
+        if again == Some(true) {
+            let (user, hash) = &self.name;
+            self.pins.suspect(user, *hash);
+        }
     }
 }
 

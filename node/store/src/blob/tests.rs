@@ -38,6 +38,29 @@ fn names_are_read_as_they_are_written() {
 }
 
 #[tokio::test]
+async fn a_blob_noted_during_a_decision_is_looked_at_again() {
+    let (store, _) = store(&BlobOptions::default());
+    let blob = put(&store, b"kept, then not").await;
+    let hash = blob.hash();
+    blob.settle();
+    let seen_too_early = async {
+        // The last reference goes here, and a second tender takes the blob up.
+        store.suspect(&user(1), hash);
+        let noted = store.next_suspect();
+        assert_eq!(noted, Some((user(1), hash)));
+        let second = store.free(&user(1), hash, async { Ok(false) }).await;
+        assert!(!second.unwrap());
+        Ok(true)
+    };
+    let first = store.free(&user(1), hash, seen_too_early).await;
+    assert!(!first.unwrap());
+    assert_eq!(store.next_suspect(), Some((user(1), hash)));
+    let freed = store.free(&user(1), hash, async { Ok(false) }).await;
+    assert!(freed.unwrap());
+    assert_eq!(store.next_suspect(), None);
+}
+
+#[tokio::test]
 async fn a_blob_goes_in_and_out_in_pieces() {
     let (store, _) = store(&BlobOptions::default());
     let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
