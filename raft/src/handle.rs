@@ -8,6 +8,7 @@
 mod errors;
 mod lead;
 mod options;
+mod outage;
 mod queries;
 mod read;
 mod search;
@@ -66,6 +67,7 @@ pub(crate) struct Inner {
     /// Proposals at this core while it leads, forwarded ones included.
     proposals: Semaphore,
     reads: mpsc::Sender<read::Waiting>,
+    outage: Arc<outage::Outage>,
     /// Which other core is asked next while it is not known who leads.
     turn: AtomicUsize,
     fatal: watch::Receiver<Option<String>>,

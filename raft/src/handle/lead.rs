@@ -107,7 +107,7 @@ impl Handle {
                     continue;
                 }
             }
-            if Instant::now() >= until {
+            if self.inner.outage.is_certain() || Instant::now() >= until {
                 return Err(ReadError::Unavailable { reason });
             }
             sleep(Duration::from_millis(50)).await;

@@ -24,6 +24,9 @@ const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause before the question is repeated.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Why nothing is asked any more.
+pub(super) const NO_QUORUM: &str = "most of the voting cores cannot be reached";
+
 /// Someone who waits for a read index.
 pub(super) type Waiting = oneshot::Sender<Result<u64, ReadError>>;
 
@@ -38,6 +41,9 @@ impl Handle {
         if self.inner.has_stopped() {
             return Err(ReadError::Stopped);
         }
+        if self.inner.outage.is_certain() {
+            return Err(unavailable(NO_QUORUM));
+        }
         let deadline = deadline(PLATFORM_READ_TIMEOUT);
         let (answer, wait) = oneshot::channel();
         self.inner
@@ -47,7 +53,7 @@ impl Handle {
                 mpsc::error::TrySendError::Full(_) => ReadError::Busy,
                 mpsc::error::TrySendError::Closed(_) => ReadError::Stopped,
             })?;
-        let index = match timeout_at(deadline, wait).await {
+        let index = match timeout_at(deadline, self.inner.outage.watch(wait)).await {
             Err(_) => return Err(unavailable("the leader did not answer in time")),
             Ok(Err(_)) => return Err(ReadError::Stopped),
             Ok(Ok(index)) => index?,
@@ -137,7 +143,7 @@ impl Inner {
     }
 
     /// Asks until somebody leads and answers.
-    async fn read_index(&self, deadline: Instant) -> Result<u64, ReadError> {
+    pub(super) async fn read_index(&self, deadline: Instant) -> Result<u64, ReadError> {
         let mut reason = "no core leads the platform".to_owned();
         let mut search = Search::default();
         loop {
@@ -163,7 +169,10 @@ impl Inner {
                 }
             };
             match attempt {
-                Attempt::Done(index) => return Ok(index),
+                Attempt::Done(index) => {
+                    self.outage.answered();
+                    return Ok(index);
+                }
                 Attempt::Stopped => return Err(ReadError::Stopped),
                 Attempt::Incompatible { reason } if asked.is_some_and(|asked| !asked.guess) => {
                     return Err(ReadError::Unavailable { reason });
@@ -177,6 +186,7 @@ impl Inner {
             if at_once {
                 continue;
             }
+            self.outage.suspect();
             sleep(PAUSE.min(deadline.saturating_duration_since(Instant::now()))).await;
         }
     }

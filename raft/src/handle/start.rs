@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::command::{Command, Founding, Rejection, Response};
 use crate::directory::{self, View};
-use crate::handle::{FoundError, Handle, Inner, Options, StartError, read, semaphore};
+use crate::handle::{FoundError, Handle, Inner, Options, StartError, outage, read, semaphore};
 use crate::identity;
 use crate::log::LogStore;
 use crate::machine::Machine;
@@ -133,6 +133,7 @@ impl Handle {
             writes: semaphore(),
             proposals: semaphore(),
             reads,
+            outage: Arc::default(),
             turn: AtomicUsize::new(0),
             fatal,
             stop: stop.clone(),
@@ -141,6 +142,7 @@ impl Handle {
         });
         // Tasks hold the store weakly: dropping the last handle ends them.
         tasks.spawn(read::serve(Arc::downgrade(&inner), waiting, stop.clone()));
+        tasks.spawn(outage::probe(Arc::downgrade(&inner), stop.clone()));
         let every = options.timings.heartbeat.saturating_mul(3);
         tasks.spawn(reconciler::run(Arc::downgrade(&inner), stop, every));
         Ok(Self { inner })
@@ -172,6 +174,8 @@ impl Handle {
                 });
             }
         }
+        // It may have looked for a cluster before.
+        self.inner.outage.answered();
         match self.write(Command::Found(founding.clone())).await? {
             Response::Rejected(Rejection::AlreadyFounded)
                 if self.directory().cluster() == Some(&founding.cluster) =>

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{Code, Request, Status};
 
 use crate::command::{Command, Response};
-use crate::handle::read::deadline;
+use crate::handle::read::{NO_QUORUM, deadline};
 use crate::handle::search::Search;
 use crate::handle::{Attempt, Handle, Inner, WriteError};
 use crate::network::frame;
@@ -56,7 +56,7 @@ impl Handle {
         let Ok(_permit) = inner.writes.try_acquire() else {
             return Err(WriteError::Busy);
         };
-        let deadline = deadline(PLATFORM_WRITE_TIMEOUT);
+        let mut deadline = deadline(PLATFORM_WRITE_TIMEOUT);
         let repeatable = is_repeatable(&command);
         let mut pause = PAUSE_FIRST;
         let mut last = "no core leads the platform".to_owned();
@@ -65,6 +65,10 @@ impl Handle {
         loop {
             if inner.has_stopped() && !maybe_written {
                 return Err(WriteError::Stopped);
+            }
+            if inner.outage.is_certain() {
+                deadline = Instant::now();
+                last = NO_QUORUM.to_owned();
             }
             if inner.has_stopped() || Instant::now() >= deadline {
                 return Err(if maybe_written {
@@ -89,6 +93,7 @@ impl Handle {
             };
             match attempt {
                 Attempt::Done((response, index)) => {
+                    inner.outage.answered();
                     // Acknowledged either way; a core that lags far behind shows it a little later.
                     if !inner.wait_applied(index, deadline).await {
                         tracing::warn!(raft_index = index, "a write is not applied here yet");
@@ -118,6 +123,7 @@ impl Handle {
             if at_once {
                 continue;
             }
+            inner.outage.suspect();
             sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
             pause = pause.saturating_mul(2).min(PAUSE_MAX);
         }
@@ -141,10 +147,18 @@ impl Inner {
         encoded: &Bytes,
         until: Until,
     ) -> Attempt<(Response, u64)> {
-        if node == self.node() {
-            self.propose_here(command.clone(), until.here).await
-        } else {
-            self.propose_at(node, encoded, until.elsewhere).await
+        let proposed = async {
+            if node == self.node() {
+                self.propose_here(command.clone(), until.here).await
+            } else {
+                self.propose_at(node, encoded, until.elsewhere).await
+            }
+        };
+        tokio::select! {
+            attempt = self.outage.watch(proposed) => attempt,
+            () = self.outage.certain() => Attempt::Unknown {
+                reason: NO_QUORUM.to_owned(),
+            },
         }
     }
 
