@@ -58,8 +58,8 @@ impl Default for Timings {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_millis(100),
-            election_min: Duration::from_millis(400),
-            election_max: Duration::from_millis(700),
+            election_min: Duration::from_millis(300),
+            election_max: Duration::from_millis(550),
         }
     }
 }

@@ -24,11 +24,11 @@ use crate::network::frame;
 use crate::types::{self, FORMAT};
 
 /// How long the leader may take over a write that can be repeated, before it is sent again.
-const REPEATABLE_TIMEOUT: Duration = Duration::from_secs(2);
+const REPEATABLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pause before the next try, doubled each time …
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 /// … up to this.
-const PAUSE_MAX: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
 /// What a caller is told to wait who finds no leader: about an election.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 

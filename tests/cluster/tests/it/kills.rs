@@ -10,8 +10,9 @@ use homecore_harness::{Cluster, ClusterOptions, Http, wait_until};
 use crate::people::{Person, register};
 use crate::{PATIENCE, rounds};
 
-/// A new leader must take writes within this time. The machine of the tests also runs the load.
-const FAILOVER_MAX: Duration = Duration::from_secs(5);
+/// A new leader must take writes within this time. It takes 1.3 seconds on an idle machine of two
+/// processors, and must stay under two; the machine of the tests also runs the load and other tests.
+const FAILOVER_MAX: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_leader_dies_under_registrations() -> anyhow::Result<()> {
