@@ -244,21 +244,20 @@ impl App {
         }
         let host = match request.uri().authority() {
             Some(authority) => Some(authority.as_str()),
-            None => request
-                .headers()
-                .get(HOST)
-                .and_then(|value| value.to_str().ok()),
+            None => {
+                let mut hosts = request.headers().get_all(HOST).iter();
+                let host = hosts.next();
+                // RFC 9112 §3.2. Which one decides must not depend on who reads it.
+                if hosts.next().is_some() {
+                    return Err(invalid_host());
+                }
+                host.and_then(|value| value.to_str().ok())
+            }
         };
         let rewritten = match rewrite(&self.context.site.facts(), host, path) {
             Rewrite::Keep => None,
             Rewrite::To(path) => Some(path),
-            Rewrite::MissingHost => {
-                return Err(ApiError::new(
-                    ErrorId::MissingHeader,
-                    "Missing or invalid header: Host",
-                )
-                .with_data(serde_json::json!({ "header": "Host" })));
-            }
+            Rewrite::MissingHost => return Err(invalid_host()),
         };
         let mut clean = String::with_capacity(path.len() + 1);
         for segment in rewritten
@@ -315,4 +314,9 @@ fn set_path(request: &mut Request, path: &str) -> Result<(), ApiError> {
     *request.uri_mut() =
         Uri::from_parts(parts).map_err(|_| ApiError::unreadable("The path cannot be read"))?;
     Ok(())
+}
+
+fn invalid_host() -> ApiError {
+    ApiError::new(ErrorId::MissingHeader, "Missing or invalid header: Host")
+        .with_data(serde_json::json!({ "header": "Host" }))
 }

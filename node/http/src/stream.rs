@@ -77,6 +77,14 @@ impl ListWriter {
         self.buffer.split().freeze()
     }
 
+    /// The end without `meta`, for routes that have none.
+    #[must_use]
+    pub fn finish_plain(mut self) -> Bytes {
+        self.end_list();
+        self.buffer.put_u8(b'}');
+        self.buffer.freeze()
+    }
+
     /// The end: `meta` and the closing brace.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ const EMAIL_INVALID: &str = "Email address format not recognized";
 const APP_INVALID: &str = "App Id should have between 6 and 99 characters";
 const LANGUAGE_INVALID: &str = "Language should have between 1 and 5 characters";
 const REFERER_INVALID: &str = "Referer should have between 1 and 99 characters";
+const HOSTING_INVALID: &str = "Hosting should be a string";
 const INVITATION_INVALID: &str = "Invitation token should be a string";
 
 impl Registration {
@@ -51,7 +52,8 @@ impl Registration {
             within(text, &APP_CHARS).then(|| text.to_owned())
         });
         let language = form.checked("language", "language-invalid", LANGUAGE_INVALID, |text| {
-            within(text, &LANGUAGE_CHARS).then(|| text.to_owned())
+            (within(text, &LANGUAGE_CHARS) && !text.contains(char::is_control))
+                .then(|| text.to_owned())
         });
         let referer = form.checked("referer", "referer-invalid", REFERER_INVALID, |text| {
             within(text, &REFERER_CHARS).then(|| text.to_owned())
@@ -62,10 +64,9 @@ impl Registration {
             INVITATION_INVALID,
             |text| Some(text.to_owned()),
         );
-        let hosting = form
-            .value("hosting")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
+        let hosting = form.checked("hosting", "hosting-invalid", HOSTING_INVALID, |text| {
+            Some(text.to_owned())
+        });
         let violations = form.violations;
         match (username, password, email, app) {
             (Some(username), Some(password), Some(email), Some(app)) if violations.is_empty() => {

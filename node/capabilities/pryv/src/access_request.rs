@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use homecore_http::context::{ClientAddress, plain_reply};
 use homecore_http::{ApiError, JsonBody, Rate, Unread};
+use homecore_kernel::permission::Level;
 use homecore_kernel::ports::{AccessRequestError, AccessRequestState};
 use homecore_types::{ErrorId, Secret};
 use http::StatusCode;
@@ -161,8 +162,12 @@ fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Val
     let permissions = body
         .get("requestedPermissions")
         .and_then(Value::as_array)
-        .filter(|list| !list.is_empty() && list.iter().all(Value::is_object))
+        .filter(|list| !list.is_empty())
         .ok_or_else(|| invalid("requestedPermissions"))?;
+    for (index, permission) in permissions.iter().enumerate() {
+        ensure_permission(permission)
+            .map_err(|field| invalid(&format!("requestedPermissions[{index}]{field}")))?;
+    }
     let lang = text("languageCode")?.unwrap_or_else(|| "en".to_owned());
     let return_url = body.get("returnURL").cloned().unwrap_or_default();
     if !matches!(return_url, Value::Null | Value::Bool(_) | Value::String(_)) {
@@ -170,8 +175,12 @@ fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Val
     }
     let oauth_state = text("oauthState")?;
     let expire_after = body.get("expireAfter").cloned().unwrap_or_default();
-    if !matches!(expire_after, Value::Null | Value::Number(_)) {
+    if !expire_after.is_null() && expire_after.as_f64().is_none_or(|seconds| seconds < 0.0) {
         return Err(invalid("expireAfter"));
+    }
+    let client_data = body.get("clientData").cloned().unwrap_or_default();
+    if !matches!(client_data, Value::Null | Value::Object(_)) {
+        return Err(invalid("clientData"));
     }
 
     let settings = state.settings();
@@ -205,7 +214,7 @@ fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Val
         "lang": lang,
         "returnURL": return_url,
         "oauthState": oauth_state,
-        "clientData": body.get("clientData"),
+        "clientData": client_data,
     });
     let Value::Object(mut payload) = payload else {
         return Err(ApiError::unexpected("an access request is no object"));
@@ -219,6 +228,39 @@ fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Val
     let more = more.into_iter().filter(|(_, value)| !value.is_null());
     payload.extend(more.map(|(name, value)| (name.to_owned(), value)));
     Ok((Secret::new(key), payload))
+}
+
+/// One entry of what is asked for (spec/pryv-api §3.3): what it names wrongly, if anything. Whether
+/// the streams exist is seen when the user agrees.
+fn ensure_permission(permission: &Value) -> Result<(), &'static str> {
+    let entry = permission.as_object().ok_or("")?;
+    let text = |name: &str| entry.get(name).and_then(Value::as_str);
+    let is_name = |name: &str| {
+        matches!(entry.get(name), None | Some(Value::Null))
+            || text(name).is_some_and(|text| !text.is_empty())
+    };
+    if entry.contains_key("feature") {
+        if text("feature").is_none_or(str::is_empty) {
+            return Err(".feature");
+        }
+        return match text("setting") {
+            Some("forbidden" | "allowed") => Ok(()),
+            _ => Err(".setting"),
+        };
+    }
+    if text("streamId").is_none_or(str::is_empty) {
+        return Err(".streamId");
+    }
+    match text("level").and_then(Level::parse) {
+        None | Some(Level::None) => return Err(".level"),
+        Some(_) => {}
+    }
+    for (name, shown) in [("defaultName", ".defaultName"), ("name", ".name")] {
+        if !is_name(name) {
+            return Err(shown);
+        }
+    }
+    Ok(())
 }
 
 fn new_key(state: &State) -> String {

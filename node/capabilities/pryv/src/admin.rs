@@ -62,7 +62,7 @@ pub(crate) async fn users(
     let this = state.platform.this_core().id;
     let pages = UserPages::open(&state, vec![Some(this)], after, limit).await?;
     let single_core = state.settings().single_core;
-    Ok(streamed(pages.write(state, "users", move |user| {
+    Ok(streamed(pages.write(Some(state), "users", move |user| {
         let mut item = Map::from_iter([
             ("username".to_owned(), json!(user.username)),
             ("id".to_owned(), json!(user.id)),
@@ -160,10 +160,17 @@ pub(crate) async fn server_users(
         .filter(|core| core.id.as_str() == name || core.url.contains(&name))
         .map(|core| Some(core.id))
         .collect();
+    if cores.is_empty() {
+        return Err(ApiError::new(
+            ErrorId::UnknownResource,
+            format!("Unknown server \"{name}\""),
+        )
+        .plain());
+    }
     let pages = UserPages::open(&state, cores, None, usize::MAX)
         .await
         .map_err(ApiError::plain)?;
-    let plain = pages.write(state, "users", |user| json!({ "username": user.username }));
+    let plain = pages.write(None, "users", |user| json!({ "username": user.username }));
     Ok(streamed(plain))
 }
 
@@ -321,14 +328,14 @@ impl UserPages {
 
     fn write(
         self,
-        state: State,
+        meta: Option<State>,
         key: &'static str,
         item: impl Fn(&UserInfo) -> Value + Send + 'static,
     ) -> impl Stream<Item = Result<bytes::Bytes, Cut>> + Send + 'static {
         let mut writer = ListWriter::default();
         writer.list(key);
         stream::try_unfold(Some((self, writer)), move |step| {
-            let (item, state) = (&item, &state);
+            let (item, meta) = (&item, &meta);
             // The first page is there already; each step writes it and reads the next.
             let written = step.map(|(pages, mut writer)| {
                 let failed = pages
@@ -337,7 +344,7 @@ impl UserPages {
                     .find_map(|user| writer.item(&item(user)).err());
                 (pages, writer, failed)
             });
-            let context = Arc::clone(&state.context);
+            let context = meta.as_ref().map(|state| Arc::clone(&state.context));
             async move {
                 let Some((mut pages, mut writer, failed)) = written else {
                     return Ok(None);
@@ -349,9 +356,12 @@ impl UserPages {
                     pages.read().await?;
                 }
                 if pages.page.is_empty() {
-                    let end = writer
-                        .finish(&context)
-                        .map_err(|error| Cut(error.to_string()))?;
+                    let end = match context {
+                        Some(context) => writer
+                            .finish(&context)
+                            .map_err(|error| Cut(error.to_string()))?,
+                        None => writer.finish_plain(),
+                    };
                     return Ok(Some((end, None)));
                 }
                 let piece = writer.take();

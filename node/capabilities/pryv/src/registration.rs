@@ -151,10 +151,12 @@ fn refused(error: RegisterError) -> ApiError {
             ApiError::new(ErrorId::InvalidOperation, "Invalid invitation token")
                 .with_data(json!({ "param": "invitationToken" }))
         }
-        RegisterError::UnknownHosting(ref hosting) => {
-            ApiError::new(ErrorId::UnknownReferencedResource, error.to_string())
-                .with_data(json!({ "hosting": hosting }))
-        }
+        RegisterError::UnknownHosting(_) => invalid(&[Violation::of_field(
+            "hosting-invalid",
+            &error.to_string(),
+            "#/hosting",
+            "hosting",
+        )]),
         RegisterError::Refused { id, message } => ApiError::new(id, message),
         RegisterError::Unavailable(unavailable) => unavailable.into(),
     }

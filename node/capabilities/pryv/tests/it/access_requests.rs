@@ -91,7 +91,8 @@ async fn a_request_is_opened_and_shown() {
 #[tokio::test]
 async fn optional_fields_may_be_absent() {
     let core = Core::new();
-    let body = json!({ "requestingAppId": "a", "requestedPermissions": [{}], "returnURL": false });
+    let body = json!({ "requestingAppId": "a", "returnURL": false,
+        "requestedPermissions": [{ "streamId": "*", "level": "read" }] });
     let answer = core.post("/reg/access", &body).await.json();
     assert!(!answer["authUrl"].as_str().unwrap().contains("returnURL"));
     let key = answer["key"].as_str().unwrap();
@@ -116,6 +117,30 @@ async fn what_is_wrong_with_a_request_is_named() {
         ("requestedPermissions", json!([])),
         ("requestedPermissions", json!("x")),
         ("requestedPermissions", json!([1])),
+        ("requestedPermissions", json!([{}])),
+        (
+            "requestedPermissions[0].level",
+            json!([{ "streamId": "a" }]),
+        ),
+        (
+            "requestedPermissions[0].level",
+            json!([{ "streamId": "a", "level": "none" }]),
+        ),
+        (
+            "requestedPermissions[1].streamId",
+            json!([{ "streamId": "a", "level": "read" }, { "streamId": "", "level": "read" }]),
+        ),
+        (
+            "requestedPermissions[0].defaultName",
+            json!([{ "streamId": "a", "level": "read", "defaultName": 1 }]),
+        ),
+        (
+            "requestedPermissions[0].setting",
+            json!([{ "feature": "selfRevoke", "setting": "maybe" }]),
+        ),
+        ("clientData", json!("x")),
+        ("clientData", json!([1])),
+        ("expireAfter", json!(-1)),
         ("languageCode", json!(1)),
         ("returnURL", json!(1)),
         ("oauthState", json!({})),
@@ -131,7 +156,7 @@ async fn what_is_wrong_with_a_request_is_named() {
         ("authUrl", json!("nonsense")),
     ] {
         let mut body = wish();
-        body[field] = value.clone();
+        body[field.split('[').next().unwrap()] = value.clone();
         let answer = core.post("/reg/access", &body).await;
         assert_eq!(
             answer.error(),
@@ -147,7 +172,7 @@ async fn what_is_wrong_with_a_request_is_named() {
         assert!(answer.json().get("meta").is_none());
     }
     let mut body = wish();
-    body["clientData"] = json!("x".repeat(70_000));
+    body["clientData"] = json!({ "long": "x".repeat(70_000) });
     assert_eq!(
         core.post("/reg/access", &body).await.error(),
         error(400, "invalid-parameters")
@@ -177,7 +202,7 @@ async fn a_request_is_small() {
     let core = Core::new();
     let with = |bytes: usize| {
         let mut body = wish();
-        body["clientData"] = json!("x".repeat(bytes));
+        body["clientData"] = json!({ "long": "x".repeat(bytes) });
         body
     };
     let answer = core.post("/reg/access", &with(6_000)).await;

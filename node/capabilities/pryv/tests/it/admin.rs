@@ -102,15 +102,14 @@ async fn users_are_listed_by_core() {
             "http",
             vec!["samplebeta1", "samplebeta2", "samplebeta3", "bobby"],
         ),
-        ("nowhere", vec![]),
     ] {
         let path = format!("/reg/admin/servers/{server}/users");
-        assert_eq!(
-            names(&core.get_as(ADMIN, &path).await.json()),
-            expected,
-            "{server}"
-        );
+        let answer = core.get_as(ADMIN, &path).await.json();
+        assert_eq!(names(&answer), expected, "{server}");
+        assert_eq!(answer.get("meta"), None);
     }
+    let none = core.get_as(ADMIN, "/reg/admin/servers/nowhere/users").await;
+    assert_eq!(none.error(), error(404, "unknown-resource"));
     let one = core
         .get_as(ADMIN, "/reg/admin/users/SampleBeta1")
         .await

@@ -65,7 +65,10 @@ async fn every_fault_is_named() {
             json!("x".repeat(301)),
             "invitationToken-invalid",
         ),
+        ("language", json!("a\u{0}"), "language-invalid"),
         ("hosting", json!("x".repeat(301)), "hosting-invalid"),
+        ("hosting", json!(1), "hosting-invalid"),
+        ("hosting", json!(["default"]), "hosting-invalid"),
     ] {
         let mut body = registration("samplebeta1");
         body[field] = value;
@@ -167,11 +170,13 @@ async fn what_the_platform_refuses_is_told() {
     body["invitationToken"] = json!("good");
     body["hosting"] = json!("nowhere");
     let answer = core.post("/users", &body).await;
-    assert_eq!(answer.error(), error(400, "unknown-referenced-resource"));
+    assert_eq!(answer.error(), error(400, "invalid-parameters-format"));
+    let fault = &answer.json()["error"]["data"][0];
     assert_eq!(
-        answer.json()["error"]["data"],
-        json!({ "hosting": "nowhere" })
+        (&fault["code"], &fault["param"]),
+        (&json!("hosting-invalid"), &json!("hosting"))
     );
+    assert!(fault["message"].as_str().unwrap().contains("nowhere"));
 
     core.fake.down.store(true, Ordering::SeqCst);
     let answer = core.post("/users", &registration("samplebeta1")).await;

@@ -192,6 +192,12 @@ async fn names_lead_to_users_and_registration() {
             "{host} {path}"
         );
     }
+    let twice = Request::builder()
+        .uri("/service/info")
+        .header("host", "samplebeta1.pryv.test")
+        .header("host", "bobby.pryv.test");
+    let twice = core.ask(twice, none()).await;
+    assert_eq!(twice.error(), error(400, "missing-header"));
     let batch = at("POST", "bobby.pryv.test", "/", "[]".to_owned()).await;
     assert_eq!(batch.error(), error(421, "wrong-core"));
     let server = at("POST", "reg.pryv.test", "/bobby/server", "{}".to_owned()).await;
