@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use homecore_capability_pryv::{Addressing, Pryv, Service, Settings, SettingsSource};
 use homecore_http::{Capability, Context, Limits, RateLimits, Site, SiteFacts};
 use homecore_kernel::attachment::token::ReadTokenKey;
+use homecore_kernel::audit::{AuditSettings, MethodSet};
 use homecore_kernel::trust::TrustedApps;
 use homecore_kernel::{Kernel, ports};
 use homecore_raft::directory::Directory;
@@ -54,6 +55,12 @@ pub(crate) fn kernel_settings(
         deletion_mode: config.versioning.deletion_mode,
         ignore_protected_fields: config.updates.ignore_protected_fields,
         read_token_key,
+        audit: AuditSettings {
+            active: config.audit.active,
+            include: Some(MethodSet::new(config.audit.include.iter().cloned()))
+                .filter(|set| !set.is_empty()),
+            exclude: MethodSet::new(config.audit.exclude.iter().cloned()),
+        },
     })
 }
 

@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use homecore_kernel::audit::MethodPattern;
 use homecore_kernel::settings::DeletionMode;
 use homecore_raft::records::CoreAddresses;
 use homecore_types::{CoreId, Secret};
@@ -39,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) service: ServiceConfig,
     /// What stays of events that change or go.
     pub(crate) versioning: VersioningConfig,
+    pub(crate) audit: AuditConfig,
     /// How changes are taken.
     pub(crate) updates: UpdatesConfig,
     /// Platform-wide sections as JSON texts: seeds of the platform store.
@@ -136,6 +138,15 @@ pub(crate) struct VersioningConfig {
     pub(crate) deletion_mode: DeletionMode,
 }
 
+/// `[audit]`.
+#[derive(Clone, Debug)]
+pub(crate) struct AuditConfig {
+    pub(crate) active: bool,
+    /// Empty: every method.
+    pub(crate) include: Vec<MethodPattern>,
+    pub(crate) exclude: Vec<MethodPattern>,
+}
+
 /// `[updates]`.
 #[derive(Clone, Debug)]
 pub(crate) struct UpdatesConfig {
@@ -185,6 +196,7 @@ fn read(table: toml::Table) -> Result<Config, Vec<Problem>> {
         auth: read_auth(&mut root),
         service: read_service(&mut root),
         versioning: read_versioning(&mut root),
+        audit: read_audit(&mut root),
         updates: read_updates(&mut root),
         platform: read_platform(&mut root),
         log: read_log(&mut root),
@@ -373,6 +385,15 @@ fn read_versioning(root: &mut reader::Reader) -> VersioningConfig {
         deletion_mode: section
             .parsed("deletion_mode", |mode| mode.parse())
             .unwrap_or_default(),
+    }
+}
+
+fn read_audit(root: &mut reader::Reader) -> AuditConfig {
+    let mut section = root.section("audit");
+    AuditConfig {
+        active: section.boolean("active").unwrap_or(true),
+        include: section.list("include", |name| name.parse()),
+        exclude: section.list("exclude", |name| name.parse()),
     }
 }
 

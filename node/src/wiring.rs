@@ -41,6 +41,7 @@ pub(crate) struct Running {
     tasks: Tasks,
     cluster: Arc<Cluster>,
     users: homecore_store::Users,
+    kernel: Kernel,
     http_stop: CancellationToken,
     http_ended: CancellationToken,
     socket: std::path::PathBuf,
@@ -93,7 +94,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         serve_names(&tasks, &config, &cluster)?;
     }
     let http_stop = CancellationToken::new();
-    let blob_kernel = kernel.clone();
+    let tended = kernel.clone();
     let app = app(&config, &cluster, kernel, &users, &accounts)?;
     let serving = Server::new(app).serve(http_listeners, http_stop.clone());
     let http_ended = CancellationToken::new();
@@ -105,7 +106,8 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         ended.cancel();
     });
     lookafter::spawn(&tasks, &config, &cluster, &accounts, &data);
-    lookafter::tend_blobs(&tasks, &blob_kernel);
+    lookafter::tend_blobs(&tasks, &tended);
+    lookafter::write_audit(&tasks, &tended);
     tracing::info!(
         core = %config.core.id,
         url = config.core.url,
@@ -117,6 +119,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         tasks,
         cluster,
         users,
+        kernel: tended,
         http_stop,
         http_ended,
         socket,
@@ -326,6 +329,7 @@ impl Running {
             }
             // Requests that are under way still need the store.
             self.http_ended.cancelled().await;
+            self.kernel.flush_audit().await;
             self.users.shutdown().await;
             self.cluster.platform.shutdown().await;
         };

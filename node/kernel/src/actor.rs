@@ -5,6 +5,7 @@ use std::sync::Arc;
 use homecore_types::{Secret, UserId, Username};
 
 use crate::access::Access;
+use crate::audit::Source;
 
 /// A user of this core, as the directory found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Credential {
     pub token: Secret,
     /// A caller id, recorded beside the access id in tracking fields.
     pub caller: Option<String>,
+    /// From where it calls, for the audit log.
+    pub source: Source,
 }
 
 /// Longest caller id that is recorded.
@@ -43,6 +46,7 @@ impl Credential {
         Some(Self {
             token: Secret::new(token),
             caller: Some(caller).filter(|c| !c.is_empty()),
+            source: Source::default(),
         })
     }
 }
@@ -57,6 +61,8 @@ pub struct Actor {
     pub access: Arc<Access>,
     /// Who calls in its name.
     pub caller: Option<String>,
+    /// From where it calls, for the audit log.
+    pub source: Source,
 }
 
 impl Actor {

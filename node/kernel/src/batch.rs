@@ -10,8 +10,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::actor::Actor;
+use crate::audit::entry::{Draft, Entry};
+use crate::audit::page;
 use crate::error::{Error, InvalidParameters, Refusal};
-use crate::kernel::Kernel;
+use crate::kernel::{Context, Kernel};
 use crate::method::{self, Method};
 use crate::reply::Reply;
 use crate::stream::cache::Trees;
@@ -224,23 +226,40 @@ async fn run_calls(
             .write(&actor.owner.id, move |writer| {
                 let mut trees = context.trees.for_writing(writer.user());
                 let trees: &mut dyn Trees = &mut trees;
-                let each = |(method, params): (Method, Value)| {
-                    method::write(writer, &context, trees, &actor_there, method, &params).into()
-                };
-                calls.into_iter().map(each).collect::<Vec<Outcome>>()
+                let (mut outcomes, mut entries) = (Vec::with_capacity(count), Vec::new());
+                for (method, params) in calls {
+                    let result =
+                        method::write(writer, &context, trees, &actor_there, method, &params);
+                    entries.extend(entry(&context, &actor_there, method, &params, &result));
+                    outcomes.push(Outcome::from(result));
+                }
+                // In the commit of what was written, once for the whole run.
+                writer.attempt(|tx| page::append(tx, &context, &entries))?;
+                Ok((outcomes, Vec::new()))
             })
             .await
+            .and_then(|done| done)
     } else {
         kernel
             .read(&actor.owner.id, move |view, context| {
                 let mut trees = context.trees.for_reading(&actor_there.owner.id);
                 let trees: &mut dyn Trees = &mut trees;
-                let each = |(method, params): (Method, Value)| {
-                    method::read(view, context, trees, &actor_there, method, &params).into()
-                };
-                calls.into_iter().map(each).collect::<Vec<Outcome>>()
+                let (mut outcomes, mut entries) = (Vec::with_capacity(count), Vec::new());
+                for (method, params) in calls {
+                    let result = method::read(view, context, trees, &actor_there, method, &params);
+                    entries.extend(entry(context, &actor_there, method, &params, &result));
+                    outcomes.push(Outcome::from(result));
+                }
+                (outcomes, entries)
             })
             .await
+    };
+    let done = match done {
+        Ok((outcomes, entries)) => {
+            kernel.note_all(&actor.owner.id, entries).await;
+            Ok(outcomes)
+        }
+        Err(error) => Err(error),
     };
     done.unwrap_or_else(|error| {
         tracing::warn!(user = %actor.owner.id, %error, "a run of batch calls failed");
@@ -252,6 +271,26 @@ async fn run_calls(
             .map(|_| Outcome::Refused(failed.clone().into()))
             .collect()
     })
+}
+
+/// The call's entry in the audit log, if it gets one.
+fn entry(
+    context: &Context,
+    actor: &Actor,
+    method: Method,
+    params: &Value,
+    result: &Result<Reply, Error>,
+) -> Option<Entry> {
+    if !context.settings.audit.covers(method.id()) {
+        return None;
+    }
+    let draft = Draft::of(actor, method.id(), context.now());
+    let draft = if method.writes() {
+        draft
+    } else {
+        draft.asking(params)
+    };
+    Some(draft.ended(result).finish())
 }
 
 impl Outcome {

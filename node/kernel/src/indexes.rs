@@ -26,6 +26,8 @@ pub const ACCESS_BY_NAME: Index = Index(9);
 
 /// Events by the blobs of their attachments: the 32 bytes of the hash, one entry a blob.
 pub const EVENT_BY_BLOB: Index = Index(10);
+/// Pages of the audit log: `text(stream) · f64(last time)`; the empty stream stands for all.
+pub const AUDIT_BY_STREAM: Index = Index(20);
 
 /// Whether an event is in the trash: the first part of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,6 +130,21 @@ pub fn token_entry(token: &str) -> Entry {
 #[must_use]
 pub fn name_entry(kind: &str, name: &str) -> Entry {
     entry(ACCESS_BY_NAME, name_key(kind, name))
+}
+
+/// An entry of a page of the audit log.
+#[must_use]
+pub fn audit_entry(stream: &str, last: f64) -> Entry {
+    entry(AUDIT_BY_STREAM, timed(audit_prefix(stream), last))
+}
+
+/// The start of keys of [`AUDIT_BY_STREAM`]. Long names share keys.
+#[must_use]
+pub fn audit_prefix(stream: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(stream.len() + 10);
+    push_text(&mut key, stream);
+    key.truncate(KEY_BYTES_MAX - 8);
+    key
 }
 
 /// The key of an access's type and name. Names of any length are found; long ones share keys.

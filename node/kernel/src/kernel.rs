@@ -14,16 +14,25 @@ use crate::access;
 use crate::account::login::{LoggedIn, LoginParams};
 use crate::account::{self, NewAccount};
 use crate::actor::{Actor, Credential, Owner};
+use crate::audit::entry::Draft;
+use crate::audit::pending::Pending;
+use crate::audit::{self, Source, page};
 use crate::batch::{self, Calls};
 use crate::error::Error;
 use crate::event::pages::EventPages;
+use crate::event::query::StreamsQuery;
 use crate::event::read;
 use crate::method::{self, Method};
 use crate::password::Hasher;
 use crate::reply::Reply;
 use crate::session;
 use crate::settings::Settings;
-use crate::stream::cache::TreeCache;
+use crate::stream::cache::{TreeCache, Trees};
+
+/// The method id of a login.
+const LOGIN: &str = "auth.login";
+/// The method id of a logout.
+const LOGOUT: &str = "auth.logout";
 
 /// Everything that can be done with users' data on this core. Cloning is cheap and gives another
 /// handle on the same.
@@ -41,6 +50,7 @@ struct Inner {
     hasher: Hasher,
     settings: Settings,
     trees: Arc<TreeCache>,
+    pending: Pending,
 }
 
 /// What a method's logic needs beside the user's data. Goes along to the store's threads.
@@ -89,6 +99,7 @@ impl Kernel {
                 hasher,
                 settings,
                 trees,
+                pending: Pending::default(),
             }),
         })
     }
@@ -139,6 +150,22 @@ impl Kernel {
         owner: &Owner,
         params: &Value,
         origin: &str,
+        source: Source,
+    ) -> Result<LoggedIn, Error> {
+        let result = self.check_and_open(owner, params, origin, source).await;
+        if let Err(error) = &result {
+            let draft = Draft::anonymous(&source, audit::INVALID, LOGIN, self.context().now());
+            self.note(&owner.id, draft.refused(error)).await;
+        }
+        result
+    }
+
+    async fn check_and_open(
+        &self,
+        owner: &Owner,
+        params: &Value,
+        origin: &str,
+        source: Source,
     ) -> Result<LoggedIn, Error> {
         let params = LoginParams::parse(params)?;
         params.check(owner, &self.inner.settings.trusted_apps, origin)?;
@@ -147,11 +174,18 @@ impl Kernel {
             .await??;
         account::login::verify(&self.inner.hasher, &account, params.password.clone()).await?;
         let context = self.context();
+        let covered = self.inner.settings.audit.covers(LOGIN);
         self.write(&owner.id, move |writer| {
-            writer.attempt(|tx| account::login::open(tx, &context, &params.app_id))
+            writer.attempt(|tx| {
+                let opened = account::login::open(tx, &context, &params.app_id)?;
+                if covered {
+                    let draft = Draft::anonymous(&source, audit::VALID_PASSWORD, LOGIN, tx.at());
+                    page::append(tx, &context, &[draft.finish()])?;
+                }
+                Ok(opened)
+            })
         })
         .await?
-        .map_err(Error::from)
     }
 
     /// `auth.logout`: ends the session of a personal access; nothing happens for others.
@@ -159,12 +193,22 @@ impl Kernel {
     /// # Errors
     /// Of the store.
     pub async fn logout(&self, actor: &Actor) -> Result<(), Error> {
+        let draft = Draft::of(actor, LOGOUT, self.context().now());
         if !actor.is_personal() {
+            self.note(&actor.owner.id, draft).await;
             return Ok(());
         }
         let access_id = actor.access.id.clone();
+        let covered = self.inner.settings.audit.covers(LOGOUT);
+        let context = self.context();
         self.write(&actor.owner.id, move |writer| {
-            writer.attempt(|tx| session::end(tx, &access_id))
+            writer.attempt(|tx| {
+                session::end(tx, &access_id)?;
+                if covered {
+                    page::append(tx, &context, &[draft.finish()])?;
+                }
+                Ok::<_, StoreError>(())
+            })
         })
         .await?
         .map_err(Error::from)
@@ -203,6 +247,7 @@ impl Kernel {
             owner: owner.clone(),
             access: Arc::new(found.access),
             caller: given.caller,
+            source: given.source,
         })
     }
 
@@ -210,7 +255,9 @@ impl Kernel {
     ///
     /// # Errors
     /// None of its own.
-    pub fn access_info(&self, actor: &Actor) -> Reply {
+    pub async fn access_info(&self, actor: &Actor) -> Reply {
+        let draft = Draft::of(actor, Method::GetAccessInfo.id(), self.context().now());
+        self.note(&actor.owner.id, draft).await;
         access::info::access_info(actor)
     }
 
@@ -236,7 +283,32 @@ impl Kernel {
     /// # Errors
     /// As spec/pryv-api §4.3, §4.4.
     pub async fn events_get(&self, actor: &Actor, params: Value) -> Result<EventPages, Error> {
-        let query = read::EventsGet::parse(&params)?;
+        let method = Method::EventsGet.id();
+        let draft = Draft::of(actor, method, self.context().now()).asking(&params);
+        match self.events_open(actor, &params, draft.clone()).await {
+            Ok(pages) => Ok(pages),
+            Err(error) => {
+                self.note(&actor.owner.id, draft.refused(&error)).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn events_open(
+        &self,
+        actor: &Actor,
+        params: &Value,
+        draft: Draft,
+    ) -> Result<EventPages, Error> {
+        let query = read::EventsGet::parse(params)?;
+        if query
+            .streams
+            .as_ref()
+            .is_some_and(StreamsQuery::names_audit)
+        {
+            // Calls made before this one are to be seen, written or not.
+            self.flush_audit_of(&actor.owner.id).await;
+        }
         let actor_there = actor.clone();
         let (first, reading) = self
             .read(&actor.owner.id, move |view, context| {
@@ -246,12 +318,8 @@ impl Kernel {
                 Ok::<_, read::ReadError>((first, reading))
             })
             .await??;
-        Ok(EventPages::new(
-            self.clone(),
-            actor.owner.id.clone(),
-            first,
-            reading,
-        ))
+        let user = actor.owner.id.clone();
+        Ok(EventPages::new(self.clone(), user, first, reading, draft))
     }
 
     /// `events.getOne`: `{"event": …}`, the event or its deletion.
@@ -279,21 +347,84 @@ impl Kernel {
         if method == Method::EventsGet {
             return self.events_get(actor, params).await?.collect().await;
         }
-        let actor_there = actor.clone();
+        let draft = Draft::of(actor, method.id(), self.context().now());
         if method.writes() {
-            let context = self.context();
-            return self
-                .write(&actor.owner.id, move |writer| {
-                    let mut trees = context.trees.for_writing(writer.user());
-                    method::write(writer, &context, &mut trees, &actor_there, method, &params)
-                })
-                .await?;
+            return self.call_writing(actor, method, params, draft).await;
         }
-        self.read(&actor.owner.id, move |view, context| {
-            let mut trees = context.trees.for_reading(&actor_there.owner.id);
-            method::read(view, context, &mut trees, &actor_there, method, &params)
-        })
-        .await?
+        let draft = draft.asking(&params);
+        let actor_there = actor.clone();
+        let result = self
+            .read(&actor.owner.id, move |view, context| {
+                let mut trees = context.trees.for_reading(&actor_there.owner.id);
+                method::read(view, context, &mut trees, &actor_there, method, &params)
+            })
+            .await?;
+        self.note(&actor.owner.id, draft.ended(&result)).await;
+        result
+    }
+
+    /// A method that may write: its entry in the audit log is in the same commit.
+    async fn call_writing(
+        &self,
+        actor: &Actor,
+        method: Method,
+        params: Value,
+        draft: Draft,
+    ) -> Result<Reply, Error> {
+        let (context, actor_there) = (self.context(), actor.clone());
+        let (result, ()) = self
+            .write_noted(&actor.owner.id, draft, move |writer| {
+                let mut trees = context.trees.for_writing(writer.user());
+                let trees: &mut dyn Trees = &mut trees;
+                let result = method::write(writer, &context, trees, &actor_there, method, &params);
+                (result, ())
+            })
+            .await?;
+        result
+    }
+
+    /// Notes that a call was refused, and hands the error on.
+    pub(crate) async fn refused(&self, actor: &Actor, draft: Draft, error: Error) -> Error {
+        self.note(&actor.owner.id, draft.refused(&error)).await;
+        error
+    }
+
+    /// The entry of a call that begins now.
+    pub(crate) fn draft(&self, actor: &Actor, method: Method) -> Draft {
+        Draft::of(actor, method.id(), self.context().now())
+    }
+
+    /// Runs a writing call and puts its entry into the audit log, in the commit of what it wrote.
+    /// What comes beside the result is handed back.
+    pub(crate) async fn write_noted<T: Send + 'static>(
+        &self,
+        user: &UserId,
+        draft: Draft,
+        call: impl FnOnce(&mut Writer<'_>) -> (Result<Reply, Error>, T) + Send + 'static,
+    ) -> Result<(Result<Reply, Error>, T), Error> {
+        let context = self.context();
+        let in_commit = draft.clone();
+        let covered = self.inner.settings.audit.covers(draft.action());
+        let (result, beside) = self
+            .write(user, move |writer| {
+                let (result, beside) = call(writer);
+                let result = match result {
+                    Ok(reply) if covered => {
+                        let entry = in_commit.wrote(&reply).finish();
+                        writer
+                            .attempt(|tx| page::append(tx, &context, &[entry]))
+                            .map(|()| reply)
+                            .map_err(Error::from)
+                    }
+                    result => result,
+                };
+                (result, beside)
+            })
+            .await?;
+        if let Err(error) = &result {
+            self.note(user, draft.refused(error)).await;
+        }
+        Ok((result, beside))
     }
 
     /// `callBatch`: every call in order, each with its own result or error. Calls with a method id
@@ -306,8 +437,17 @@ impl Kernel {
         actor: &Actor,
         calls: Value,
     ) -> Result<Vec<batch::Outcome>, Error> {
-        let calls = Calls::parse(calls)?;
-        batch::run(self, actor, calls).await
+        let draft = Draft::of(actor, "callBatch", self.context().now());
+        let outcomes = match Calls::parse(calls) {
+            Ok(calls) => batch::run(self, actor, calls).await,
+            Err(error) => Err(error.into()),
+        };
+        let draft = match &outcomes {
+            Ok(_) => draft,
+            Err(error) => draft.refused(error),
+        };
+        self.note(&actor.owner.id, draft).await;
+        outcomes
     }
 
     /// How much a user stores: adds up every document, in short steps.
@@ -316,6 +456,10 @@ impl Kernel {
     /// Of the store.
     pub async fn usage(&self, user: &UserId) -> Result<Usage, Error> {
         account::usage::measure(self, user).await
+    }
+
+    pub(crate) fn pending(&self) -> &Pending {
+        &self.inner.pending
     }
 
     pub(crate) fn context(&self) -> Context {

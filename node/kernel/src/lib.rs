@@ -11,6 +11,7 @@ pub mod access;
 pub mod account;
 pub mod actor;
 pub mod attachment;
+pub mod audit;
 pub mod batch;
 pub mod error;
 pub mod event;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use homecore_types::limits;
 
 use crate::attachment::token::ReadTokenKey;
+use crate::audit::AuditSettings;
 use crate::trust::TrustedApps;
 
 /// Settings of the kernel, checked when the configuration is read.
@@ -24,6 +25,8 @@ pub struct Settings {
     pub ignore_protected_fields: bool,
     /// Behind the read tokens of attachments (`auth.filesReadTokenSecret`).
     pub read_token_key: ReadTokenKey,
+    /// Which calls leave an entry in the audit log.
+    pub audit: AuditSettings,
 }
 
 /// What stays of an event that is deleted for good, beside its id and the time.
@@ -79,6 +82,7 @@ impl Default for Settings {
             deletion_mode: DeletionMode::default(),
             ignore_protected_fields: false,
             read_token_key: ReadTokenKey::new(|| None),
+            audit: AuditSettings::default(),
         }
     }
 }

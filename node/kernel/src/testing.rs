@@ -224,6 +224,7 @@ impl Home {
             owner: self.owner.clone(),
             access: Arc::new(Access::new("caccess00000000000000001", access)),
             caller: None,
+            source: crate::audit::Source::default(),
         }
     }
 }

@@ -245,6 +245,18 @@ fn changes(out: &mut String) {
         "# keep-authors (who changed each version, and when) or keep-everything.",
     );
     line(out, "# deletion_mode = \"keep-nothing\"");
+    line(out, "\n[audit]");
+    line(
+        out,
+        "# Every call on a user leaves an entry in the user's audit log (the streams :_audit:).",
+    );
+    line(out, "# active = true");
+    line(
+        out,
+        "# Only these methods, or all but these: by id, events.all for a family, all for every one.",
+    );
+    line(out, "# include = [\"all\"]");
+    line(out, "# exclude = [\"events.get\"]");
     line(out, "\n[updates]");
     line(
         out,

@@ -55,6 +55,18 @@ fn snapshots_may_be_frequent_but_not_endless() {
 }
 
 #[test]
+fn the_audit_log_is_on_and_its_filters_are_ids_of_methods() {
+    let config = load(MINIMAL, &[], &[]).unwrap();
+    assert!(config.audit.active && config.audit.include.is_empty());
+    let text = format!("{MINIMAL}[audit]\nactive = false\nexclude = [\"events.all\"]\n");
+    let config = load(&text, &[], &[]).unwrap();
+    assert!(!config.audit.active);
+    assert_eq!(config.audit.exclude.len(), 1);
+    let text = format!("{MINIMAL}[audit]\ninclude = [\"events/get\"]\n");
+    assert_eq!(keys(load(&text, &[], &[])), ["audit.include"]);
+}
+
+#[test]
 fn what_is_kept_of_changes_is_said_in_words() {
     let config = load(MINIMAL, &[], &[]).unwrap();
     assert!(!config.versioning.force_keep_history && !config.updates.ignore_protected_fields);

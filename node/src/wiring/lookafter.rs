@@ -28,6 +28,8 @@ const REMOVAL_INTERVAL: Duration = Duration::from_secs(3);
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a certificate's age is looked at.
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3_600);
+/// How long entries of the audit log wait at most: what a killed core may forget of reads.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Between passes over all blobs.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(6 * 3_600);
 /// How often left-overs of interrupted registrations are looked for.
@@ -80,6 +82,17 @@ pub(super) fn tend_blobs(tasks: &Tasks, kernel: &Kernel) {
             if !wait(&stop, SWEEP_INTERVAL).await {
                 return;
             }
+        }
+    });
+}
+
+/// Writes what waits of the audit log, again and again. The last entries are written when the core
+/// stops, after the last request.
+pub(super) fn write_audit(tasks: &Tasks, kernel: &Kernel) {
+    let (kernel, stop) = (kernel.clone(), tasks.stop_signal());
+    tasks.spawn("audit", async move {
+        while wait(&stop, AUDIT_INTERVAL).await {
+            kernel.flush_audit().await;
         }
     });
 }

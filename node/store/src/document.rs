@@ -23,6 +23,8 @@ pub enum Kind {
     Profile = 6,
     /// A webhook.
     Webhook = 7,
+    /// A page of the audit log.
+    Audit = 8,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
         Self::Session,
         Self::Profile,
         Self::Webhook,
+        Self::Audit,
     ];
 }
 

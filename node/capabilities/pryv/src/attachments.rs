@@ -241,7 +241,7 @@ async fn identify(state: &State, parts: &Parts, file: &str) -> Result<Actor, Api
     let token = Secret::new(token);
     Ok(state
         .kernel
-        .authenticate_read_token(&caller::owner(user), token, file)
+        .authenticate_read_token(&caller::owner(user), token, file, caller::source(parts))
         .await?)
 }
 

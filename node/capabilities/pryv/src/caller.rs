@@ -6,8 +6,10 @@ use axum::extract::{FromRequestParts, Request, State as Extract};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use homecore_http::body::KnownCaller;
+use homecore_http::context::ClientAddress;
 use homecore_http::credentials::FormToken;
 use homecore_http::{ApiError, Credentials, Query, UserContext};
+use homecore_kernel::audit::Source;
 use homecore_kernel::{Actor, Credential, Owner};
 use homecore_types::ErrorId;
 use http::request::Parts;
@@ -60,6 +62,7 @@ pub(crate) async fn identify(state: &State, parts: &Parts) -> Result<Actor, ApiE
     let credential = Credential {
         token: credentials.token,
         caller: credentials.caller,
+        source: source(parts),
     };
     Ok(state.kernel.authenticate(&owner(user), credential).await?)
 }
@@ -70,6 +73,12 @@ pub(crate) fn owner(user: &UserContext) -> Owner {
         id: user.user.clone(),
         username: user.username.clone(),
     }
+}
+
+/// From where a request comes, for the audit log.
+pub(crate) fn source(parts: &Parts) -> Source {
+    let client = parts.extensions.get::<ClientAddress>();
+    client.map_or_else(Source::default, |client| Source::http(client.0))
 }
 
 /// The caller of the request, for handlers behind [`authenticate`].

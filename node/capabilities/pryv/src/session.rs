@@ -9,6 +9,7 @@ use homecore_http::context::ClientAddress;
 use homecore_http::owner::Owner;
 use homecore_http::rate::RateKey;
 use homecore_http::{ApiError, Rate, Unread};
+use homecore_kernel::audit::Source;
 use http::header::{ORIGIN, REFERER};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
@@ -35,7 +36,10 @@ pub(crate) async fn login(
         .find_map(|name| headers.get(name))
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let logged_in = state.kernel.login(&owner(&user), &params, origin).await?;
+    let logged_in = state
+        .kernel
+        .login(&owner(&user), &params, origin, Source::http(client.0))
+        .await?;
     let endpoint = state.settings().addressing.api_endpoint(
         &state.own_url(),
         user.username.as_str(),
@@ -63,7 +67,8 @@ pub(crate) async fn access_info(
     extract::State(state): extract::State<State>,
     Caller(actor): Caller,
 ) -> Result<Response, ApiError> {
-    state
-        .context
-        .reply_text(StatusCode::OK, state.kernel.access_info(&actor).as_bytes())
+    state.context.reply_text(
+        StatusCode::OK,
+        state.kernel.access_info(&actor).await.as_bytes(),
+    )
 }

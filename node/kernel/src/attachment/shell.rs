@@ -3,15 +3,22 @@
 
 use homecore_store::blob::Upload;
 use homecore_types::{Secret, UserId};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::token::ReadTokens;
 use super::{NewFile, OpenFile, attachments, edit, get, tend, token};
 use crate::actor::{Actor, Owner};
+use crate::audit::Source;
+use crate::audit::entry::Draft;
 use crate::error::Error;
 use crate::event::create::{self, NewEvent};
-use crate::kernel::Kernel;
+use crate::event::stored::StoredEvent;
+use crate::kernel::{Context, Kernel};
+use crate::method::Method;
 use crate::reply::Reply;
+
+/// The method id of sending a file.
+const GET_ATTACHMENT: &str = "events.getAttachment";
 
 impl Kernel {
     /// Begins to receive a file of a user.
@@ -32,24 +39,29 @@ impl Kernel {
         params: Value,
         files: Vec<NewFile>,
     ) -> Result<Reply, Error> {
-        let mut new = NewEvent::parse(&params)?;
+        let draft = self.draft(actor, Method::EventsCreate);
+        let mut new = match NewEvent::parse(&params) {
+            Ok(new) => new,
+            Err(error) => return Err(self.refused(actor, draft, error.into()).await),
+        };
         let context = self.context();
         new.attachments = attachments(&context, &files);
         let actor_there = actor.clone();
         // The files go along and come back: they are kept as long as it is open whether the event
         // is committed, even if nobody waits for the answer any more.
         let (created, files) = self
-            .write(&actor.owner.id, move |writer| {
+            .write_noted(&actor.owner.id, draft, move |writer| {
                 let mut trees = context.trees.for_writing(writer.user());
                 let created = writer
-                    .attempt(|tx| create::create(tx, &context, &mut trees, &actor_there, &new));
+                    .attempt(|tx| create::create(tx, &context, &mut trees, &actor_there, &new))
+                    .map(|event| reply(&context, &actor_there, event))
+                    .map_err(Error::from);
                 (created, files)
             })
             .await?;
-        let event = created?;
+        let reply = created?;
         settle(files);
-        let tokens = ReadTokens::of(&self.context(), &actor.access);
-        Ok(Reply::of("event", &tokens.shown_alone(event.json)))
+        Ok(reply)
     }
 
     /// Whether the caller may add files to an event: asked before they are received.
@@ -58,12 +70,19 @@ impl Kernel {
     /// As [`edit::EditError`].
     pub async fn may_attach(&self, actor: &Actor, event: &str) -> Result<(), Error> {
         let (actor_there, event) = (actor.clone(), event.to_owned());
-        self.read(&actor.owner.id, move |view, context| {
-            let mut trees = context.trees.for_reading(&actor_there.owner.id);
-            edit::check(view, &mut trees, &actor_there, &event)
-        })
-        .await??;
-        Ok(())
+        let allowed = self
+            .read(&actor.owner.id, move |view, context| {
+                let mut trees = context.trees.for_reading(&actor_there.owner.id);
+                edit::check(view, &mut trees, &actor_there, &event)
+            })
+            .await?;
+        match allowed {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let draft = self.draft(actor, Method::EventsUpdate);
+                Err(self.refused(actor, draft, error.into()).await)
+            }
+        }
     }
 
     /// Adds files that were received to an event: `{"event": …}`.
@@ -77,21 +96,22 @@ impl Kernel {
         files: Vec<NewFile>,
     ) -> Result<Reply, Error> {
         let context = self.context();
+        let draft = self.draft(actor, Method::EventsUpdate);
         let added = attachments(&context, &files);
         let (actor_there, event) = (actor.clone(), event.to_owned());
         let (changed, files) = self
-            .write(&actor.owner.id, move |writer| {
+            .write_noted(&actor.owner.id, draft, move |writer| {
                 let mut trees = context.trees.for_writing(writer.user());
-                let changed = writer.attempt(|tx| {
-                    edit::add(tx, &context, &mut trees, &actor_there, &event, &added)
-                });
+                let changed = writer
+                    .attempt(|tx| edit::add(tx, &context, &mut trees, &actor_there, &event, &added))
+                    .map(|event| reply(&context, &actor_there, event))
+                    .map_err(Error::from);
                 (changed, files)
             })
             .await?;
-        let event = changed?;
+        let reply = changed?;
         settle(files);
-        let tokens = ReadTokens::of(&self.context(), &actor.access);
-        Ok(Reply::of("event", &tokens.shown_alone(event.json)))
+        Ok(reply)
     }
 
     /// Who a read token for a file stands for.
@@ -103,6 +123,7 @@ impl Kernel {
         owner: &Owner,
         given: Secret,
         file: &str,
+        source: Source,
     ) -> Result<Actor, Error> {
         let file = file.to_owned();
         let found = self
@@ -114,6 +135,7 @@ impl Kernel {
             owner: owner.clone(),
             access: found.access.into(),
             caller: None,
+            source,
         })
     }
 
@@ -127,6 +149,18 @@ impl Kernel {
         event: &str,
         file: &str,
     ) -> Result<OpenFile, Error> {
+        let draft = Draft::of(actor, GET_ATTACHMENT, self.context().now())
+            .asking(&json!({ "id": event, "fileId": file }));
+        match self.open_file(actor, event, file).await {
+            Ok(open) => {
+                self.note(&actor.owner.id, draft).await;
+                Ok(open)
+            }
+            Err(error) => Err(self.refused(actor, draft, error).await),
+        }
+    }
+
+    async fn open_file(&self, actor: &Actor, event: &str, file: &str) -> Result<OpenFile, Error> {
         let (actor_there, event_there, file_there) =
             (actor.clone(), event.to_owned(), file.to_owned());
         let attachment = self
@@ -172,6 +206,11 @@ impl Kernel {
     pub async fn sweep_blobs_of(&self, user: &UserId) -> Result<(), Error> {
         tend::sweep_user(self, user).await.map(|_count| ())
     }
+}
+
+fn reply(context: &Context, actor: &Actor, event: StoredEvent) -> Reply {
+    let tokens = ReadTokens::of(context, &actor.access);
+    Reply::of("event", &tokens.shown_alone(event.json))
 }
 
 fn settle(files: Vec<NewFile>) {

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::audit::Source;
 use crate::testing::{TestClock, json as read_json, kernel, new_account, owner};
 use crate::{Actor, Credential, Error, Kernel, Method};
 
@@ -141,7 +142,7 @@ async fn a_read_token_opens_its_file_and_no_other() {
     let token = text(&attached[0]["readToken"]);
     let ask = async |token: &str, file: &str| {
         kernel
-            .authenticate_read_token(&owner(), Secret::new(token), file)
+            .authenticate_read_token(&owner(), Secret::new(token), file, Source::default())
             .await
             .map(|actor| actor.access.id.clone())
             .map_err(|error| (error.id().wire(), error.id().status()))

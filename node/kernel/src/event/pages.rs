@@ -4,6 +4,7 @@ use homecore_types::UserId;
 
 use super::read::{Collected, Reading};
 use super::stored::StoredEvent;
+use crate::audit::entry::Draft;
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::reply::Reply;
@@ -18,12 +19,18 @@ pub enum EventsPart {
 }
 
 impl EventsPart {
+    /// How many items are in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Events(items) | Self::Deletions(items) => items.len(),
+        }
+    }
+
     /// Whether there is nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        match self {
-            Self::Events(items) | Self::Deletions(items) => items.is_empty(),
-        }
+        self.len() == 0
     }
 }
 
@@ -36,6 +43,10 @@ pub struct EventPages {
     /// None while a part is being read, and after the last.
     reading: Option<Reading>,
     has_deletions: bool,
+    /// The entry of the audit log, until it is noted.
+    draft: Option<Draft>,
+    /// Items handed on so far.
+    items: usize,
 }
 
 impl EventPages {
@@ -44,6 +55,7 @@ impl EventPages {
         user: UserId,
         first: Option<EventsPart>,
         reading: Reading,
+        draft: Draft,
     ) -> Self {
         let has_deletions = reading.has_deletions();
         Self {
@@ -52,6 +64,8 @@ impl EventPages {
             first,
             reading: Some(reading),
             has_deletions,
+            draft: Some(draft),
+            items: 0,
         }
     }
 
@@ -66,6 +80,22 @@ impl EventPages {
     /// # Errors
     /// Of the store. The reading is over then.
     pub async fn next(&mut self) -> Result<Option<EventsPart>, Error> {
+        let part = self.next_part().await?;
+        match (&part, self.draft.take()) {
+            (Some(part), draft) => {
+                self.items += part.len();
+                self.draft = draft;
+            }
+            (None, Some(draft)) => {
+                let draft = draft.counted(self.items, true);
+                self.kernel.note(&self.user, draft).await;
+            }
+            (None, None) => {}
+        }
+        Ok(part)
+    }
+
+    async fn next_part(&mut self) -> Result<Option<EventsPart>, Error> {
         if let Some(first) = self.first.take().filter(|first| !first.is_empty()) {
             return Ok(Some(first));
         }
@@ -96,5 +126,16 @@ impl EventPages {
             collected.push(part)?;
         }
         Ok(collected.into_reply(self.has_deletions))
+    }
+}
+
+impl Drop for EventPages {
+    /// A reading that was given up leaves its entry too.
+    fn drop(&mut self) {
+        if let Some(draft) = self.draft.take() {
+            // Nobody can wait here; what waits is written in a moment.
+            self.kernel
+                .note_now(&self.user, draft.counted(self.items, false));
+        }
     }
 }

@@ -40,6 +40,13 @@ const FORBIDDEN: &[char] = &['"', '\'', '\\', '\0', '\u{8}', '\t', '\n', '\r', '
 const PARTS_MAX: usize = 10_000;
 
 impl StreamsQuery {
+    /// Whether it asks for the audit log.
+    #[must_use]
+    pub fn names_audit(&self) -> bool {
+        let mut named = self.clauses.iter().flat_map(|clause| &clause.any);
+        named.any(|selector| Store::of(&selector.id) == Store::Audit)
+    }
+
     /// Reads the parameter: an id, ids, an object, objects, or any of these as JSON text.
     ///
     /// # Errors

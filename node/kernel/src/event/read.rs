@@ -19,12 +19,15 @@ use super::{account, is_type_query, tombstone};
 use crate::account::{self as accounts, AccountError};
 use crate::actor::Actor;
 use crate::attachment::token::ReadTokens;
+use crate::audit::page;
+use crate::audit::scan::{AuditScan, Next};
 use crate::error::{InvalidParameters, InvalidStructure, Refusal};
 use crate::fields::{Fields, Null};
 use crate::indexes::{self, EVENT_DELETED};
 use crate::kernel::Context;
 use crate::reply::{ObjectWriter, Reply};
 use crate::stream::cache::Trees;
+use crate::stream::store::Store;
 use crate::stream::system::account_stream;
 use crate::violation::Violation;
 
@@ -233,6 +236,9 @@ pub struct Reading {
     skip: usize,
     limit: Option<usize>,
     account: VecDeque<StoredEvent>,
+    audit: Option<AuditScan>,
+    /// An event that was read and must wait for entries of the audit log that come before it.
+    held: Option<(f64, StoredEvent)>,
     phase: Phase,
     deletions: Option<Deletions>,
     tokens: ReadTokens,
@@ -294,6 +300,8 @@ pub fn open(
     };
     Ok(Reading {
         merge: changes.unwrap_or_else(|| Merge::plan(&filter, descending)),
+        audit: AuditScan::open(&filter, descending),
+        held: None,
         filter,
         now,
         ascending: query.sort_ascending,
@@ -327,11 +335,12 @@ impl Reading {
 
     fn next_events(&mut self, view: &dyn View) -> Result<EventsPart, StoreError> {
         let mut part = Part::default();
-        let (now, ascending) = (self.now.as_seconds(), self.ascending);
         let Self {
             filter,
             merge,
             account,
+            audit,
+            held,
             skip,
             limit,
             tokens,
@@ -342,35 +351,40 @@ impl Reading {
             skip,
             limit,
         };
-        let progress = merge.run(view, &mut |head: Head, document| {
-            if !filter.accepts(&head) {
-                return ControlFlow::Continue(());
-            }
-            let account_first = if ascending {
-                head.time > now
-            } else {
-                head.time <= now
-            };
-            if account_first {
-                while let Some(event) = account.pop_front() {
-                    taker.take(event);
+        let mut beside = Beside {
+            view,
+            filter,
+            now: self.now.as_seconds(),
+            ascending: self.ascending,
+            account,
+            audit,
+        };
+        let mut progress = Progress::Stopped;
+        let mut failure = None;
+        if beside.place(held, &mut taker)? {
+            progress = merge.run(view, &mut |head: Head, document| {
+                if !filter.accepts(&head) {
+                    return ControlFlow::Continue(());
                 }
-            }
-            taker.take(StoredEvent {
-                json: tokens.shown(&head, document.body),
-            });
-            if taker.is_full() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })?;
-        if progress == Progress::Ended {
-            while let Some(event) = account.pop_front() {
-                taker.take(event);
+                let event = StoredEvent {
+                    json: tokens.shown(&head, document.body),
+                };
+                *held = Some((head.time, event));
+                match beside.place(held, &mut taker) {
+                    Ok(true) if !taker.is_full() => ControlFlow::Continue(()),
+                    Ok(_) => ControlFlow::Break(()),
+                    Err(error) => {
+                        failure = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            })?;
+            if let Some(error) = failure {
+                return Err(error);
             }
         }
-        if progress == Progress::Ended || self.limit == Some(0) {
+        let ended = progress == Progress::Ended && beside.rest(&mut taker)?;
+        if ended || self.limit == Some(0) {
             let more = self.deletions.is_some();
             self.phase = if more { Phase::Deletions } else { Phase::Ended };
         }
@@ -400,6 +414,92 @@ impl Reading {
             }
         }
         Ok(EventsPart::Deletions(found))
+    }
+}
+
+/// What is not in the user's own event indexes: account fields, which have the time of the request, and
+/// the audit log.
+struct Beside<'a> {
+    view: &'a dyn View,
+    filter: &'a Filter,
+    now: f64,
+    ascending: bool,
+    account: &'a mut VecDeque<StoredEvent>,
+    audit: &'a mut Option<AuditScan>,
+}
+
+impl Beside<'_> {
+    /// Hands on a held event after everything that comes before it. False if that needs another part.
+    fn place(
+        &mut self,
+        held: &mut Option<(f64, StoredEvent)>,
+        taker: &mut Taker<'_>,
+    ) -> Result<bool, StoreError> {
+        let Some((time, event)) = held.take() else {
+            return Ok(true);
+        };
+        // The log has nothing that is later than now, as account fields are.
+        if !self.ascending && time <= self.now {
+            self.account_fields(taker);
+        }
+        if !self.log_before(Some(time), taker)? {
+            *held = Some((time, event));
+            return Ok(false);
+        }
+        if self.ascending && time > self.now {
+            self.account_fields(taker);
+        }
+        taker.take(event);
+        Ok(true)
+    }
+
+    /// Hands on what is left when the user's own events have ended. False if that needs another part.
+    fn rest(&mut self, taker: &mut Taker<'_>) -> Result<bool, StoreError> {
+        if !self.ascending {
+            self.account_fields(taker);
+        }
+        let done = self.log_before(None, taker)?;
+        if done {
+            self.account_fields(taker);
+        }
+        Ok(done)
+    }
+
+    fn account_fields(&mut self, taker: &mut Taker<'_>) {
+        while let Some(event) = self.account.pop_front() {
+            taker.take(event);
+        }
+    }
+
+    /// Hands on entries of the log that come before a time, or all. False if the part is full or much
+    /// was looked at.
+    fn log_before(&mut self, time: Option<f64>, taker: &mut Taker<'_>) -> Result<bool, StoreError> {
+        let Some(audit) = self.audit.as_mut() else {
+            return Ok(true);
+        };
+        loop {
+            let next = match audit.peek(self.view, self.filter)? {
+                Next::At(next) => next,
+                Next::Ended => return Ok(true),
+                Next::Unknown => return Ok(false),
+            };
+            let comes_before = time.is_none_or(|time| {
+                if self.ascending {
+                    next <= time
+                } else {
+                    next > time
+                }
+            });
+            if !comes_before {
+                return Ok(true);
+            }
+            if taker.is_full() {
+                return Ok(false);
+            }
+            if let Some(event) = audit.take() {
+                taker.take(event);
+            }
+        }
     }
 }
 
@@ -529,6 +629,14 @@ pub fn get_one(
         }
         let event = account::event(&accounts::load(view)?, stream, context.now())
             .ok_or(ReadError::Unknown { id })?;
+        return Ok(Reply::of("event", &event.json));
+    }
+    if Store::of(&id) == Store::Audit {
+        let (entry, event) = page::find(view, &id)?.ok_or(ReadError::Unknown { id })?;
+        let mut streams = entry.streams().into_iter();
+        if !streams.any(|stream| select::may_read(&tree, rights, &stream)) {
+            return Err(ReadError::Forbidden);
+        }
         return Ok(Reply::of("event", &event.json));
     }
     let document = view

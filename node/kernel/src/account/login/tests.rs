@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
+use crate::audit::Source;
 use crate::kernel::Kernel;
 use crate::session::touch_interval;
 use crate::testing::{kernel, new_account, owner};
@@ -69,11 +70,19 @@ async fn checks_come_in_order() {
             ErrorId::InvalidCredentials,
         ),
     ] {
-        let refused = kernel.login(&owner(), &params, origin).await.unwrap_err();
+        let refused = kernel
+            .login(&owner(), &params, origin, Source::default())
+            .await
+            .unwrap_err();
         assert_eq!(refused.id(), id, "{params} at {origin}");
     }
     let upper = with("username", json!("SampleBeta1"));
-    assert!(kernel.login(&owner(), &upper, ORIGIN).await.is_ok());
+    assert!(
+        kernel
+            .login(&owner(), &upper, ORIGIN, Source::default())
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -84,12 +93,18 @@ async fn the_same_app_gets_the_same_token_while_its_session_lives() {
         .await
         .unwrap();
     assert_eq!(first.expose().len(), 24);
-    let again = kernel.login(&owner(), &good(), ORIGIN).await.unwrap();
+    let again = kernel
+        .login(&owner(), &good(), ORIGIN, Source::default())
+        .await
+        .unwrap();
     assert_eq!(again.token, first);
     assert_eq!(again.preferred_language, "en");
     let mut other = good();
     other["appId"] = json!("other-app");
-    let other = kernel.login(&owner(), &other, ORIGIN).await.unwrap();
+    let other = kernel
+        .login(&owner(), &other, ORIGIN, Source::default())
+        .await
+        .unwrap();
     assert_ne!(other.token, first);
     assert_ne!(other.access_id, again.access_id);
 
@@ -98,7 +113,10 @@ async fn the_same_app_gets_the_same_token_while_its_session_lives() {
         enter(&kernel, first.expose()).await.unwrap_err(),
         ErrorId::InvalidAccessToken
     );
-    let renewed = kernel.login(&owner(), &good(), ORIGIN).await.unwrap();
+    let renewed = kernel
+        .login(&owner(), &good(), ORIGIN, Source::default())
+        .await
+        .unwrap();
     assert_ne!(renewed.token, first, "the old token stays dead");
     assert_eq!(renewed.access_id, again.access_id, "the access is the same");
     assert_eq!(
@@ -213,7 +231,7 @@ async fn an_access_is_told_about_itself() {
         .await
         .unwrap();
     assert_eq!(me.author(), format!("{} robot", me.access.id));
-    let info: Value = serde_json::from_slice(kernel.access_info(&me).as_bytes()).unwrap();
+    let info: Value = serde_json::from_slice(kernel.access_info(&me).await.as_bytes()).unwrap();
     assert_eq!(
         info,
         json!({

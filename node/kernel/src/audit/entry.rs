@@ -1,0 +1,307 @@
+//! One entry: what is kept of a call, and how it is shown.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use homecore_types::Millis;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::actor::Actor;
+use crate::error::Error;
+use crate::event::stored::{Head, StoredEvent};
+use crate::number::seconds;
+use crate::reply::Reply;
+use crate::stream::store::{
+    AUDIT_ACCESS_PREFIX, AUDIT_ACCESSES, AUDIT_ACTION_PREFIX, AUDIT_ACTIONS, AUDIT_ROOT,
+};
+
+/// The type of the entry of a call that succeeded.
+const TYPE_DONE: &str = "audit-log/pryv-api";
+/// The type of the entry of a call that was refused or failed.
+const TYPE_REFUSED: &str = "audit-log/pryv-api-error";
+/// Longest parameters that are kept; longer ones are left out as a whole.
+const QUERY_BYTES_MAX: usize = 2_048;
+/// Longest message that is kept.
+const MESSAGE_CHARS_MAX: usize = 500;
+/// Most streams that an entry names as those that were asked for.
+const SCOPE_MAX: usize = 32;
+
+/// From where a call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The way in: `http`, later `socket.io`.
+    pub name: &'static str,
+    /// The client's address, if it is known.
+    pub ip: Option<IpAddr>,
+}
+
+impl Source {
+    /// A request over HTTP.
+    #[must_use]
+    pub const fn http(ip: IpAddr) -> Self {
+        Self {
+            name: "http",
+            ip: Some(ip),
+        }
+    }
+}
+
+impl Default for Source {
+    /// The core itself.
+    fn default() -> Self {
+        Self {
+            name: "internal",
+            ip: None,
+        }
+    }
+}
+
+/// A call as it ended, in the form in which it is stored.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// When.
+    #[serde(rename = "t")]
+    pub at: Millis,
+    /// Base id of the access, or the name of a pseudo access.
+    #[serde(rename = "a")]
+    pub access: String,
+    /// The method's id.
+    #[serde(rename = "m")]
+    pub action: String,
+    /// Whether it was refused or failed.
+    #[serde(rename = "e", default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
+    /// The content of the event, JSON.
+    #[serde(rename = "c")]
+    content: Box<RawValue>,
+}
+
+/// An entry that is being put together.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    at: Millis,
+    access: String,
+    action: String,
+    refused: bool,
+    content: Map<String, Value>,
+}
+
+impl Draft {
+    /// A call of an access.
+    #[must_use]
+    pub fn of(actor: &Actor, action: &str, at: Millis) -> Self {
+        let mut draft = Self::anonymous(&actor.source, &actor.access.id, action, at);
+        if let Some(caller) = &actor.caller {
+            let caller = Value::from(caller.as_str());
+            draft.content.insert("callerId".to_owned(), caller);
+        }
+        draft
+    }
+
+    /// A call without an access: `access` names what stood in for it.
+    #[must_use]
+    pub fn anonymous(source: &Source, access: &str, action: &str, at: Millis) -> Self {
+        let mut from = Map::new();
+        from.insert("name".to_owned(), Value::from(source.name));
+        if let Some(ip) = source.ip {
+            from.insert("ip".to_owned(), Value::from(ip.to_string()));
+        }
+        let mut content = Map::new();
+        content.insert("source".to_owned(), Value::Object(from));
+        content.insert("action".to_owned(), Value::from(action));
+        content.insert("query".to_owned(), Value::Object(Map::new()));
+        Self {
+            at,
+            access: access.to_owned(),
+            action: action.to_owned(),
+            refused: false,
+            content,
+        }
+    }
+
+    /// The method's id.
+    #[must_use]
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+
+    /// With the parameters of a call that reads. They say what was asked for, and are left out where
+    /// they are long.
+    #[must_use]
+    pub fn asking(mut self, params: &Value) -> Self {
+        if let Value::Object(params) = params {
+            let mut query = params.clone();
+            query.shift_remove("auth");
+            if let Some(scope) = scope_of(&query) {
+                let count = Value::from(scope.len());
+                self.content.insert("scopedStreamCount".to_owned(), count);
+                self.content
+                    .insert("scopedStreamIds".to_owned(), Value::Array(scope));
+            }
+            let query = Value::Object(query);
+            if query.to_string().len() <= QUERY_BYTES_MAX {
+                self.content.insert("query".to_owned(), query);
+            }
+        }
+        self
+    }
+
+    /// With how it ended; of what was written, which version.
+    #[must_use]
+    pub fn ended(self, result: &Result<Reply, Error>) -> Self {
+        match result {
+            Ok(reply) => self.wrote(reply),
+            Err(error) => self.refused(error),
+        }
+    }
+
+    /// With the version that a reply shows as written.
+    #[must_use]
+    pub fn wrote(mut self, reply: &Reply) -> Self {
+        if let Some(record) = record_of(reply) {
+            self.content.insert("record".to_owned(), record);
+        }
+        self
+    }
+
+    /// With the error.
+    #[must_use]
+    pub fn refused(mut self, error: &Error) -> Self {
+        self.refused = true;
+        self.content
+            .insert("id".to_owned(), Value::from(error.id().wire()));
+        let message: String = error.message().chars().take(MESSAGE_CHARS_MAX).collect();
+        self.content
+            .insert("message".to_owned(), Value::from(message));
+        self
+    }
+
+    /// With the number of items that were sent, and whether the answer was cut off before its end.
+    #[must_use]
+    pub fn counted(mut self, items: usize, complete: bool) -> Self {
+        self.content
+            .insert("recordCount".to_owned(), Value::from(items));
+        if !complete {
+            self.content
+                .insert("recordCountIncomplete".to_owned(), Value::Bool(true));
+        }
+        self
+    }
+
+    /// The entry.
+    #[must_use]
+    pub fn finish(self) -> Entry {
+        let text = Value::Object(self.content).to_string();
+        Entry {
+            at: self.at,
+            access: base_id(&self.access).to_owned(),
+            action: self.action,
+            refused: self.refused,
+            // The text of a value always is JSON.
+            content: RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+        }
+    }
+}
+
+/// An access's id without its version.
+fn base_id(id: &str) -> &str {
+    id.split_once(':').map_or(id, |(base, _)| base)
+}
+
+/// The streams that a query asks for, if it names them simply.
+fn scope_of(query: &Map<String, Value>) -> Option<Vec<Value>> {
+    let ids = match query.get("streams")? {
+        Value::Array(ids) => ids.clone(),
+        one @ Value::String(text) if !text.trim_start().starts_with(['[', '{']) => {
+            vec![one.clone()]
+        }
+        _ => return None,
+    };
+    let simple = ids.len() <= SCOPE_MAX && ids.iter().all(Value::is_string);
+    simple.then_some(ids)
+}
+
+/// What a reply shows of the one item that it is about.
+#[derive(Deserialize)]
+struct Shown<'a> {
+    #[serde(borrow)]
+    event: Option<Version<'a>>,
+    #[serde(borrow)]
+    access: Option<Version<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Version<'a> {
+    id: &'a str,
+    modified: Option<serde_json::Number>,
+    deleted: Option<serde_json::Number>,
+    integrity: Option<&'a str>,
+}
+
+/// `{key, integrity}` of the written version (spec/pryv-api §1.12).
+fn record_of(reply: &Reply) -> Option<Value> {
+    let shown: Shown<'_> = serde_json::from_slice(reply.as_bytes()).ok()?;
+    let (kind, version) = match (shown.event, shown.access) {
+        (Some(event), _) => ("EVENT", event),
+        (None, Some(access)) => ("ACCESS", access),
+        (None, None) => return None,
+    };
+    let integrity = version.integrity?;
+    let time = version.deleted.or(version.modified)?;
+    let key = format!("{kind}:0:{}:{time}", version.id);
+    Some(json!({ "key": key, "integrity": integrity }))
+}
+
+impl Entry {
+    /// The two streams that it is shown in.
+    #[must_use]
+    pub fn streams(&self) -> [String; 2] {
+        [
+            format!("{AUDIT_ACCESS_PREFIX}{}", self.access),
+            format!("{AUDIT_ACTION_PREFIX}{}", self.action),
+        ]
+    }
+
+    /// What a query decides by. The streams above the entry's own count too.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        let mut streams = self.streams().to_vec();
+        streams.extend([AUDIT_ACCESSES, AUDIT_ACTIONS, AUDIT_ROOT].map(str::to_owned));
+        Head {
+            streams,
+            time: self.at.as_seconds(),
+            duration: None,
+            kind: self.kind().to_owned(),
+            trashed: false,
+            attachments: Vec::new(),
+            modified: self.at.as_seconds(),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        if self.refused {
+            TYPE_REFUSED
+        } else {
+            TYPE_DONE
+        }
+    }
+
+    /// The event as it is sent.
+    #[must_use]
+    pub fn to_event(&self, id: &str) -> StoredEvent {
+        let time = seconds(self.at);
+        let streams = Value::from(self.streams().to_vec());
+        let content = self.content.get();
+        let kind = self.kind();
+        let id = Value::from(id);
+        let text = format!(
+            "{{\"id\":{id},\"streamIds\":{streams},\"time\":{time},\"type\":\"{kind}\",\"content\":{content},\
+             \"created\":{time},\"createdBy\":\"system\",\"modified\":{time},\"modifiedBy\":\"system\"}}"
+        );
+        StoredEvent {
+            json: Bytes::from(text),
+        }
+    }
+}

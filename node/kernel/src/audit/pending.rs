@@ -1,0 +1,134 @@
+//! Entries of calls that wrote nothing, until they are written together.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use homecore_store::StoreError;
+use homecore_types::UserId;
+
+use super::entry::{Draft, Entry};
+use super::page;
+use crate::kernel::Kernel;
+
+/// Entries of one user after which the call that made the last one waits until they are written.
+const USER_ENTRIES_MAX: usize = 256;
+/// The same for those of all users together.
+const ENTRIES_MAX: usize = 65_536;
+/// Entries of calls with no valid credential that one user may have waiting: a flood of them must not
+/// fill the user's disk.
+const INVALID_MAX: usize = 32;
+
+/// What waits, by user.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    by_user: BTreeMap<UserId, Vec<Entry>>,
+    count: usize,
+}
+
+impl Pending {
+    /// Adds an entry. True if the user's entries are to be written now.
+    pub(crate) fn push(&self, user: &UserId, entry: Entry) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = waiting.by_user.entry(user.clone()).or_default();
+        if entry.access == super::INVALID {
+            let invalid = list.iter().filter(|one| one.access == super::INVALID);
+            if invalid.count() >= INVALID_MAX {
+                return false;
+            }
+        }
+        list.push(entry);
+        let full = list.len() >= USER_ENTRIES_MAX;
+        waiting.count += 1;
+        full || waiting.count > ENTRIES_MAX
+    }
+
+    /// Takes what waits for a user, in the order of time.
+    pub(crate) fn take(&self, user: &UserId) -> Vec<Entry> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = waiting.by_user.remove(user).unwrap_or_default();
+        waiting.count = waiting.count.saturating_sub(entries.len());
+        drop(waiting);
+        entries.sort_by_key(|entry| entry.at);
+        entries
+    }
+
+    /// Lets entries wait on, as far as there is room.
+    fn put_back(&self, user: &UserId, entries: &[Entry]) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = ENTRIES_MAX.saturating_sub(waiting.count).min(entries.len());
+        if room < entries.len() {
+            tracing::error!(%user, lost = entries.len() - room, "audit entries not written");
+        }
+        waiting.count += room;
+        let list = waiting.by_user.entry(user.clone()).or_default();
+        list.extend(entries.iter().take(room).cloned());
+    }
+
+    /// Users for whom something waits.
+    pub(crate) fn users(&self) -> Vec<UserId> {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.by_user.keys().cloned().collect()
+    }
+}
+
+impl Kernel {
+    /// Notes a call that wrote nothing. Waits only where much has gathered.
+    pub(crate) async fn note(&self, user: &UserId, draft: Draft) {
+        if self.note_now(user, draft) {
+            self.flush_audit_of(user).await;
+        }
+    }
+
+    /// Notes several calls that wrote nothing.
+    pub(crate) async fn note_all(&self, user: &UserId, entries: Vec<Entry>) {
+        let mut full = false;
+        for entry in entries {
+            full |= self.pending().push(user, entry);
+        }
+        if full {
+            self.flush_audit_of(user).await;
+        }
+    }
+
+    /// As [`Self::note`], from where nobody can wait. True if the user's entries should be written.
+    pub(crate) fn note_now(&self, user: &UserId, draft: Draft) -> bool {
+        self.settings().audit.covers(draft.action()) && self.pending().push(user, draft.finish())
+    }
+
+    /// Writes every entry that waits: to be called again and again, and before the core stops.
+    pub async fn flush_audit(&self) {
+        for user in self.pending().users() {
+            self.flush_audit_of(&user).await;
+        }
+    }
+
+    /// Writes the entries that wait for a user.
+    pub(crate) async fn flush_audit_of(&self, user: &UserId) {
+        let entries = Arc::new(self.pending().take(user));
+        if entries.is_empty() {
+            return;
+        }
+        let (context, writing) = (self.context(), Arc::clone(&entries));
+        let written = self
+            .write(user, move |writer| {
+                writer.attempt(|tx| page::append(tx, &context, &writing))
+            })
+            .await
+            .and_then(|appended| appended);
+        match written {
+            Ok(()) | Err(StoreError::UnknownUser { .. }) => {}
+            Err(error @ StoreError::Busy { .. }) => {
+                tracing::debug!(%user, %error, "audit entries wait on");
+                self.pending().put_back(user, &entries);
+            }
+            Err(error) => {
+                tracing::error!(%user, %error, lost = entries.len(), "audit entries not written");
+            }
+        }
+    }
+}

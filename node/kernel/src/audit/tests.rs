@@ -1,0 +1,345 @@
+//! What calls leave behind, who may read it, and in which order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::entry::Draft;
+use super::*;
+use crate::access::{Access, AccessType, StoredAccess};
+use crate::kernel::Kernel;
+use crate::permission::{Level, Permission};
+use crate::testing::{Home, NOW, TestClock, json as parse, kernel, new_account, owner};
+use crate::{Actor, Credential, Method};
+
+const ORIGIN: &str = "https://l.backloop.dev";
+
+/// A person who has logged in.
+async fn person() -> (Kernel, Arc<TestClock>, Actor) {
+    let (kernel, clock) = kernel();
+    kernel
+        .create_account(&owner().id, new_account())
+        .await
+        .unwrap();
+    let params =
+        json!({ "username": "samplebeta1", "password": "sample-pass-1", "appId": "sample-app" });
+    let opened = kernel
+        .login(&owner(), &params, ORIGIN, Source::default())
+        .await
+        .unwrap();
+    let given = Credential::parse(opened.token.expose()).unwrap();
+    let actor = kernel.authenticate(&owner(), given).await.unwrap();
+    (kernel, clock, actor)
+}
+
+async fn call(kernel: &Kernel, actor: &Actor, method: Method, params: Value) -> Value {
+    parse(kernel.call(actor, method, params).await.unwrap().as_bytes())
+}
+
+async fn log(kernel: &Kernel, actor: &Actor, streams: Value) -> Vec<Value> {
+    let params = json!({ "streams": streams, "limit": 1000 });
+    let answer = call(kernel, actor, Method::EventsGet, params).await;
+    answer["events"].as_array().unwrap().clone()
+}
+
+fn actions(entries: &[Value]) -> Vec<&str> {
+    entries
+        .iter()
+        .map(|entry| entry["content"]["action"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn every_call_leaves_one_entry() {
+    let (kernel, clock, me) = person().await;
+    let step = Duration::from_millis(10);
+    clock.advance(step);
+    call(
+        &kernel,
+        &me,
+        Method::StreamsCreate,
+        json!({ "id": "diary", "name": "Diary" }),
+    )
+    .await;
+    clock.advance(step);
+    let new = json!({ "streamIds": ["diary"], "type": "note/txt", "content": "hi" });
+    let made = call(&kernel, &me, Method::EventsCreate, new).await;
+    clock.advance(step);
+    call(
+        &kernel,
+        &me,
+        Method::EventsGet,
+        json!({ "streams": ["diary"] }),
+    )
+    .await;
+    clock.advance(step);
+    let unknown = json!({ "streamIds": ["nope"], "type": "note/txt", "content": "hi" });
+    kernel
+        .call(&me, Method::EventsCreate, unknown)
+        .await
+        .unwrap_err();
+    clock.advance(step);
+    kernel.access_info(&me).await;
+    clock.advance(step);
+    let calls = json!([{ "method": "streams.get", "params": {} }]);
+    kernel.call_batch(&me, calls).await.unwrap();
+    clock.advance(step);
+
+    let entries = log(&kernel, &me, json!([":_audit:"])).await;
+    assert_eq!(
+        actions(&entries),
+        [
+            "callBatch",
+            "streams.get",
+            "getAccessInfo",
+            "events.create",
+            "events.get",
+            "events.create",
+            "streams.create",
+            "auth.login"
+        ]
+    );
+    let refused = &entries[3];
+    assert_eq!(refused["type"], "audit-log/pryv-api-error");
+    assert_eq!(refused["content"]["id"], "unknown-referenced-resource");
+    let read = &entries[4];
+    assert_eq!(read["content"]["recordCount"], 1);
+    assert_eq!(read["content"]["scopedStreamIds"], json!(["diary"]));
+    assert_eq!(read["content"]["query"], json!({ "streams": ["diary"] }));
+    let written = &entries[5];
+    let event = &made["event"];
+    assert_eq!(
+        written["content"]["record"],
+        json!({
+            "key": format!("EVENT:0:{}:{}", event["id"].as_str().unwrap(), event["modified"]),
+            "integrity": event["integrity"],
+        })
+    );
+    assert_eq!(
+        written["streamIds"],
+        json!([
+            format!(":_audit:access-{}", me.access.id),
+            ":_audit:action-events.create"
+        ])
+    );
+    let login = entries.last().unwrap();
+    assert_eq!(login["streamIds"][0], ":_audit:access-valid-password");
+
+    // By one stream, and by id.
+    let created = log(&kernel, &me, json!([":_audit:action-events.create"])).await;
+    assert_eq!(actions(&created), ["events.create", "events.create"]);
+    let one = json!({ "id": created[0]["id"] });
+    assert_eq!(
+        call(&kernel, &me, Method::EventsGetOne, one).await["event"],
+        created[0]
+    );
+    // The log is no part of everything.
+    let everything = call(&kernel, &me, Method::EventsGet, json!({ "limit": 1000 })).await;
+    let mut ids = everything["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| &e["id"]);
+    assert!(ids.all(|id| !id.as_str().unwrap().starts_with(":_audit:")));
+}
+
+#[tokio::test]
+async fn what_waits_is_written_when_told_and_when_there_is_much() {
+    let (kernel, _clock, me) = person().await;
+    let written = || async {
+        let user = owner().id;
+        kernel
+            .users()
+            .read(&user, |view| {
+                view.list(homecore_store::Kind::Audit, None, 100)
+            })
+            .await
+            .unwrap()
+            .unwrap()
+            .len()
+    };
+    let before = written().await;
+    for _ in 0..10 {
+        kernel.access_info(&me).await;
+    }
+    assert_eq!(written().await, before);
+    kernel.flush_audit().await;
+    assert_eq!(written().await, before + 1);
+    for _ in 0..600 {
+        kernel.access_info(&me).await;
+    }
+    assert_eq!(written().await, before + 3);
+}
+
+fn set(names: &[&str]) -> MethodSet {
+    MethodSet::new(names.iter().map(|name| name.parse().unwrap()))
+}
+
+#[test]
+fn what_can_be_no_method_is_refused() {
+    for name in ["", "events.", ".get", "events.get.all", "events/get", "*"] {
+        assert!(name.parse::<MethodPattern>().is_err(), "{name}");
+    }
+    assert!(!set(&["eventsx.all"]).holds("events.get"));
+}
+
+#[test]
+fn filters_hold_methods_families_and_all() {
+    let some = AuditSettings {
+        include: Some(set(&["events.all", "auth.login"])),
+        exclude: set(&["events.get"]),
+        active: true,
+    };
+    assert!(some.covers("events.create") && some.covers("auth.login"));
+    assert!(!some.covers("events.get") && !some.covers("streams.get"));
+    let none = AuditSettings {
+        active: false,
+        ..AuditSettings::default()
+    };
+    assert!(!none.covers("events.create"));
+    let nothing = AuditSettings {
+        exclude: set(&["all"]),
+        ..AuditSettings::default()
+    };
+    assert!(!nothing.covers("events.create"));
+}
+
+fn shared(home: &Home, id: &str, permissions: Vec<Permission>) -> Actor {
+    let person = home.person();
+    let stored = StoredAccess {
+        kind: AccessType::Shared,
+        permissions: Some(permissions),
+        ..person.access.stored.clone()
+    };
+    Actor {
+        access: Arc::new(Access::new(id, stored)),
+        ..person
+    }
+}
+
+/// Puts entries as if they had been made by calls, in pages as given.
+fn put(home: &mut Home, pages: &[Vec<Entry>]) {
+    let context = home.context.clone();
+    for page in pages {
+        home.attempt(|tx| page::append(tx, &context, page)).unwrap();
+    }
+}
+
+fn entry(access: &str, action: &str, at: i64) -> Entry {
+    let at = homecore_types::Millis(NOW.0 + at);
+    Draft::anonymous(&Source::default(), access, action, at).finish()
+}
+
+#[test]
+fn an_access_reads_its_own_log_and_no_other() {
+    let mut home = Home::new();
+    put(
+        &mut home,
+        &[vec![
+            entry("cmine", "events.get", 1),
+            entry("cother", "events.get", 2),
+        ]],
+    );
+    let diary = vec![Permission::stream("diary", Level::Read)];
+    let mine = shared(&home, "cmine", diary);
+    let read = |actor: &Actor, streams: Value| {
+        let params = json!({ "streams": streams, "limit": 100 });
+        home.read(actor, Method::EventsGet, &params)
+    };
+    let own = read(&mine, json!([":_audit:access-cmine"])).unwrap();
+    assert_eq!(own["events"].as_array().unwrap().len(), 1);
+    let others_id = {
+        let all = read(&home.person(), json!([":_audit:access-cother"])).unwrap();
+        all["events"][0]["id"].clone()
+    };
+    let by_id = home.read(&mine, Method::EventsGetOne, &json!({ "id": others_id }));
+    assert_eq!(by_id.unwrap_err().id().wire(), "forbidden");
+    for streams in [
+        json!([":_audit:access-cother"]),
+        json!([":_audit:accesses"]),
+        json!([":_audit:action-events.get"]),
+        json!([":_audit:"]),
+    ] {
+        assert_eq!(
+            read(&mine, streams.clone()).unwrap_err().id().wire(),
+            "forbidden",
+            "{streams}"
+        );
+    }
+    let forbidden = shared(
+        &home,
+        "cmine",
+        vec![Permission::Feature {
+            feature: "selfAudit".to_owned(),
+            setting: crate::permission::Setting::Forbidden,
+        }],
+    );
+    assert!(read(&forbidden, json!([":_audit:access-cmine"])).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// However entries fell into pages, a query finds those that a plain filter finds, in order.
+    #[test]
+    fn pages_are_read_in_the_order_of_time(
+        pages in prop::collection::vec(
+            (0_i64..60_000, prop::collection::vec((0_u8..3, 0_u8..3, 0_i64..9_000), 1..8)),
+            0..40,
+        ),
+        window in prop::option::of((0_i64..60_000, 0_i64..60_000)),
+        stream in 0_u8..6,
+        ascending: bool,
+        limit in 1_usize..60,
+    ) {
+        let mut home = Home::new();
+        let mut all = Vec::new();
+        let made: Vec<Vec<Entry>> = pages
+            .iter()
+            .map(|(from, entries)| {
+                let mut page: Vec<Entry> = entries
+                    .iter()
+                    .map(|(access, action, at)| {
+                        entry(&format!("c{access}"), &format!("m.{action}"), from + at)
+                    })
+                    .collect();
+                page.sort_by_key(|entry| entry.at);
+                all.extend(page.iter().cloned());
+                page
+            })
+            .collect();
+        put(&mut home, &made);
+        let stream = match stream {
+            0 => ":_audit:".to_owned(),
+            1 => ":_audit:accesses".to_owned(),
+            2 => ":_audit:action-m.1".to_owned(),
+            n => format!(":_audit:access-c{}", n - 3),
+        };
+        let time = |at: i64| (NOW.0 + at) as f64 / 1000.0;
+        let mut params = json!({ "streams": [stream], "sortAscending": ascending, "limit": limit });
+        if let Some((a, b)) = window {
+            params["fromTime"] = json!(time(a.min(b)));
+            params["toTime"] = json!(time(a.max(b)));
+        }
+        let found = home.read(&home.person(), Method::EventsGet, &params).unwrap();
+        let found: Vec<f64> =
+            found["events"].as_array().unwrap().iter().map(|e| e["time"].as_f64().unwrap()).collect();
+        let mut wanted: Vec<f64> = all
+            .iter()
+            .filter(|entry| {
+                let own = entry.streams();
+                stream == ":_audit:" || stream == ":_audit:accesses" || own.contains(&stream)
+            })
+            .map(|entry| entry.at.as_seconds())
+            .filter(|at| window.is_none_or(|(a, b)| *at >= time(a.min(b)) && *at <= time(a.max(b))))
+            .collect();
+        wanted.sort_by(f64::total_cmp);
+        if !ascending {
+            wanted.reverse();
+        }
+        wanted.truncate(limit);
+        prop_assert_eq!(found, wanted);
+    }
+}
