@@ -20,7 +20,7 @@ use crate::account::{self as accounts, AccountError};
 use crate::actor::Actor;
 use crate::attachment::token::ReadTokens;
 use crate::audit::page;
-use crate::audit::scan::{AuditScan, Next};
+use crate::audit::scan::AuditScan;
 use crate::error::{InvalidParameters, InvalidStructure, Refusal};
 use crate::fields::{Fields, Null};
 use crate::indexes::{self, EVENT_DELETED};
@@ -30,6 +30,9 @@ use crate::stream::cache::Trees;
 use crate::stream::store::Store;
 use crate::stream::system::account_stream;
 use crate::violation::Violation;
+use beside::Beside;
+
+mod beside;
 
 /// Events of a query that names neither a time nor a limit.
 const DEFAULT_LIMIT: usize = 20;
@@ -414,92 +417,6 @@ impl Reading {
             }
         }
         Ok(EventsPart::Deletions(found))
-    }
-}
-
-/// What is not in the user's own event indexes: account fields, which have the time of the request, and
-/// the audit log.
-struct Beside<'a> {
-    view: &'a dyn View,
-    filter: &'a Filter,
-    now: f64,
-    ascending: bool,
-    account: &'a mut VecDeque<StoredEvent>,
-    audit: &'a mut Option<AuditScan>,
-}
-
-impl Beside<'_> {
-    /// Hands on a held event after everything that comes before it. False if that needs another part.
-    fn place(
-        &mut self,
-        held: &mut Option<(f64, StoredEvent)>,
-        taker: &mut Taker<'_>,
-    ) -> Result<bool, StoreError> {
-        let Some((time, event)) = held.take() else {
-            return Ok(true);
-        };
-        // The log has nothing that is later than now, as account fields are.
-        if !self.ascending && time <= self.now {
-            self.account_fields(taker);
-        }
-        if !self.log_before(Some(time), taker)? {
-            *held = Some((time, event));
-            return Ok(false);
-        }
-        if self.ascending && time > self.now {
-            self.account_fields(taker);
-        }
-        taker.take(event);
-        Ok(true)
-    }
-
-    /// Hands on what is left when the user's own events have ended. False if that needs another part.
-    fn rest(&mut self, taker: &mut Taker<'_>) -> Result<bool, StoreError> {
-        if !self.ascending {
-            self.account_fields(taker);
-        }
-        let done = self.log_before(None, taker)?;
-        if done {
-            self.account_fields(taker);
-        }
-        Ok(done)
-    }
-
-    fn account_fields(&mut self, taker: &mut Taker<'_>) {
-        while let Some(event) = self.account.pop_front() {
-            taker.take(event);
-        }
-    }
-
-    /// Hands on entries of the log that come before a time, or all. False if the part is full or much
-    /// was looked at.
-    fn log_before(&mut self, time: Option<f64>, taker: &mut Taker<'_>) -> Result<bool, StoreError> {
-        let Some(audit) = self.audit.as_mut() else {
-            return Ok(true);
-        };
-        loop {
-            let next = match audit.peek(self.view, self.filter)? {
-                Next::At(next) => next,
-                Next::Ended => return Ok(true),
-                Next::Unknown => return Ok(false),
-            };
-            let comes_before = time.is_none_or(|time| {
-                if self.ascending {
-                    next <= time
-                } else {
-                    next > time
-                }
-            });
-            if !comes_before {
-                return Ok(true);
-            }
-            if taker.is_full() {
-                return Ok(false);
-            }
-            if let Some(event) = audit.take() {
-                taker.take(event);
-            }
-        }
     }
 }
 
