@@ -113,7 +113,11 @@ impl Site for LiveSite {
         let mut static_labels = self.static_labels.clone();
         static_labels.extend(directory.dns().map(|(label, _)| label.to_owned()));
         let facts = Arc::new(SiteFacts {
-            domain: self.domain.clone(),
+            // A core that joined need not have been told.
+            domain: directory
+                .config()
+                .and_then(|config| config.domain.clone())
+                .or_else(|| self.domain.clone()),
             core: self.cluster.core.to_string(),
             cores: directory.cores().map(|core| core.id.to_string()).collect(),
             static_labels,

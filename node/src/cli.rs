@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use serde_json::json;
 
 use crate::config::{Config, LoadError, Sources, default_path, load};
 
@@ -93,6 +94,26 @@ enum Command {
     },
 }
 
+impl Command {
+    /// Whether a program reads the answer: it is told of a failure, too. The demo's only line says
+    /// that it is ready.
+    fn answers_in_json(&self) -> bool {
+        match self {
+            Self::Init(args) => args.json,
+            Self::Serve(args) => args.json,
+            Self::Invite(args) => args.plain.json,
+            Self::Join(args) => args.json,
+            Self::Status(args) | Self::Drain(args) => args.json,
+            Self::Remove(args) => args.plain.json,
+            Self::Tokens(command) => command.plain().json,
+            Self::CheckConfig(args) => args.json,
+            Self::CheckIntegrity(args) => args.json,
+            Self::Healthcheck(args) => args.json,
+            Self::Demo(_) | Self::Completions { .. } => false,
+        }
+    }
+}
+
 /// Which configuration a command works with.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConfigArgs {
@@ -131,7 +152,9 @@ pub(crate) fn main() -> ExitCode {
     }
     // Whatever this program writes is for its own account only.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let in_json = command.answers_in_json();
+    let result = match command {
         Command::Demo(args) => demo::run(args),
         Command::Init(args) => init::run(args),
         Command::Serve(args) => serve::run(&args),
@@ -157,14 +180,23 @@ pub(crate) fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!(
-                "homecore: {}",
-                crate::telemetry::chain(error.as_ref())
-            ));
+            let message = crate::telemetry::chain(error.as_ref());
+            say(&format!("homecore: {message}"));
+            if in_json && !error.is::<Told>() {
+                let told = answer(&json!({ "error": { "message": message } }).to_string());
+                if let Err(error) = told {
+                    say(&format!("homecore: {error}"));
+                }
+            }
             ExitCode::FAILURE
         }
     }
 }
+
+/// A command was not done, and its answer on standard output says so already.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Told(String);
 
 /// One line for people, on standard error.
 #[expect(clippy::print_stderr, reason = "the command line talks to people here")]

@@ -8,9 +8,10 @@
 mod layers;
 mod reader;
 mod template;
+mod values;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,11 @@ use homecore_types::{CoreId, Secret};
 pub(crate) use layers::{LoadError, Sources, default_path, load};
 pub(crate) use reader::Problem;
 pub(crate) use template::{Answers, render};
+use values::{
+    check_hostings, check_tokens, parse_caa, parse_engine, parse_filled, parse_hosting, parse_ip,
+    parse_mx, parse_page, parse_socket, parse_trusted_apps,
+};
+pub(crate) use values::{parse_domain, parse_host_port, parse_url};
 
 /// Everything that configures one core.
 #[derive(Clone, Debug)]
@@ -217,11 +223,8 @@ fn read_core(root: &mut reader::Reader, domain: Option<&str>) -> CoreConfig {
         .required("id", CoreId::parse)
         .unwrap_or_else(placeholder_core);
     let data = section
-        .text("data")
+        .parsed("data", parse_filled)
         .unwrap_or_else(|| "/var/lib/homecore".to_owned());
-    if data.is_empty() {
-        section.problem("data", "must not be empty");
-    }
     let url = match (section.parsed("url", parse_url), domain) {
         (Some(url), _) => url,
         (None, Some(domain)) => format!("https://{id}.{domain}/"),
@@ -238,8 +241,8 @@ fn read_core(root: &mut reader::Reader, domain: Option<&str>) -> CoreConfig {
         url,
         ipv4: section.list("ipv4", parse_ip),
         ipv6: section.list("ipv6", parse_ip),
-        cname: section.text("cname"),
-        hosting: section.text("hosting"),
+        cname: section.parsed("cname", parse_domain),
+        hosting: section.parsed("hosting", parse_hosting),
     }
 }
 
@@ -249,17 +252,27 @@ fn read_http(root: &mut reader::Reader) -> HttpConfig {
         .number("max_size_mb", 1, 1_000_000)
         .unwrap_or(50);
     let mut section = root.section("http");
-    let listen = if section.mentions("listen") {
-        section.list("listen", parse_socket)
-    } else {
-        vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 3000))]
-    };
+    let listen = read_listen(&mut section, 3000);
     HttpConfig {
         listen,
         trust_forwarded: section.boolean("trust_forwarded").unwrap_or(false),
         rate_limits: section.boolean("rate_limits").unwrap_or(true),
         upload_bytes_max: u64::from(upload_mb) * 1024 * 1024,
     }
+}
+
+/// Where something listens; without the key, on this machine alone.
+fn read_listen(section: &mut reader::Section<'_>, port: u16) -> Vec<SocketAddr> {
+    if !section.mentions("listen") {
+        return vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
+    }
+    if section.is_empty("listen") {
+        section.problem(
+            "listen",
+            "names no address: give at least one, such as [\"127.0.0.1:3000\"]",
+        );
+    }
+    section.list("listen", parse_socket)
 }
 
 fn read_cluster(root: &mut reader::Reader) -> ClusterConfig {
@@ -313,11 +326,7 @@ fn read_cluster(root: &mut reader::Reader) -> ClusterConfig {
 
 fn read_dns(root: &mut reader::Reader) -> DnsConfig {
     let mut section = root.section("dns");
-    let listen = if section.mentions("listen") {
-        section.list("listen", parse_socket)
-    } else {
-        vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5353))]
-    };
+    let listen = read_listen(&mut section, 5353);
     DnsConfig {
         active: section.boolean("active").unwrap_or(false),
         listen,
@@ -326,11 +335,25 @@ fn read_dns(root: &mut reader::Reader) -> DnsConfig {
         ns: section.list("ns", parse_domain),
         admin: section.text("admin"),
         root: section.table("root").map(read_records).unwrap_or_default(),
-        statics: section.tables("static", read_records).into_iter().collect(),
+        statics: read_statics(&mut section),
         rrl_per_second: section
             .number("rrl_per_second", 0, 1_000_000)
             .unwrap_or(200),
     }
+}
+
+fn read_statics(section: &mut reader::Section<'_>) -> BTreeMap<String, RecordsConfig> {
+    let statics: BTreeMap<String, RecordsConfig> =
+        section.tables("static", read_records).into_iter().collect();
+    for name in statics.keys() {
+        if parse_domain(name.clone()).as_ref() != Ok(name) {
+            section.problem(
+                &format!("static.{name}"),
+                "is not a name below the domain, in lower case, such as www or mail.eu",
+            );
+        }
+    }
+    statics
 }
 
 fn read_records(mut section: reader::Section<'_>) -> RecordsConfig {
@@ -371,7 +394,7 @@ fn read_auth(root: &mut reader::Reader) -> AuthConfig {
                 .unwrap_or(14 * 24 * 3_600),
         )),
         trusted_apps: section
-            .text("trusted_apps")
+            .parsed("trusted_apps", parse_trusted_apps)
             .unwrap_or_else(|| "*@*".to_owned()),
         default_auth_url: section.parsed("default_auth_url", parse_page),
         trusted_auth_urls: section.list("trusted_auth_urls", parse_page),
@@ -406,16 +429,21 @@ fn read_updates(root: &mut reader::Reader) -> UpdatesConfig {
 
 fn read_service(root: &mut reader::Reader) -> ServiceConfig {
     let mut section = root.section("service");
-    let mut text =
-        |key: &str, default: &str| section.text(key).unwrap_or_else(|| default.to_owned());
+    let or = |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
     ServiceConfig {
-        name: text("name", "homecore"),
-        serial: text("serial", "2026112201"),
-        home: text("home", "https://example.com/"),
-        support: text("support", "https://example.com/support"),
-        terms: text("terms", "https://example.com/terms"),
-        event_types: text(
-            "event_types",
+        name: or(section.parsed("name", parse_filled), "homecore"),
+        serial: or(section.parsed("serial", parse_filled), "2026112201"),
+        home: or(section.parsed("home", parse_page), "https://example.com/"),
+        support: or(
+            section.parsed("support", parse_page),
+            "https://example.com/support",
+        ),
+        terms: or(
+            section.parsed("terms", parse_page),
+            "https://example.com/terms",
+        ),
+        event_types: or(
+            section.parsed("event_types", parse_page),
             "https://pryv.github.io/event-types/flat.json",
         ),
     }
@@ -424,10 +452,10 @@ fn read_service(root: &mut reader::Reader) -> ServiceConfig {
 /// Sections that are the same on every core: kept as JSON, seeded at founding.
 fn read_platform(root: &mut reader::Reader) -> BTreeMap<String, String> {
     let mut sections = BTreeMap::new();
-    if let Some(hostings) = root.json("hostings") {
+    if let Some(hostings) = root.json("hostings", check_hostings) {
         sections.insert("hostings".to_owned(), hostings);
     }
-    if let Some(tokens) = root.json("invitation_tokens") {
+    if let Some(tokens) = root.json("invitation_tokens", check_tokens) {
         sections.insert("invitationTokens".to_owned(), tokens);
     }
     sections
@@ -460,104 +488,6 @@ fn read_log(root: &mut reader::Reader) -> Logging {
 #[expect(clippy::expect_used, reason = "a constant of ours")]
 fn placeholder_core() -> CoreId {
     CoreId::parse("unset").expect("a valid constant")
-}
-
-fn parse_ip<T: std::str::FromStr + Into<IpAddr>>(text: String) -> Result<T, String> {
-    text.parse()
-        .map_err(|_form| format!("{text:?} is not an IP address of this family"))
-}
-
-fn parse_socket(text: String) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_form| {
-        format!("{text:?} is not an address and port such as 0.0.0.0:3000 or [::]:3000")
-    })
-}
-
-/// A host and a port.
-pub(crate) fn parse_host_port(text: String) -> Result<String, String> {
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text),
-        _ => Err(format!("{text:?} is not host:port")),
-    }
-}
-
-fn parse_engine(text: String) -> Result<homecore_raft::engine::EngineKind, &'static str> {
-    match text.as_str() {
-        "sled" => Ok(homecore_raft::engine::EngineKind::Sled),
-        "redb" => Ok(homecore_raft::engine::EngineKind::Redb),
-        _ => Err("must be sled or redb"),
-    }
-}
-
-/// The base URL of a core, made to end in `/`.
-pub(crate) fn parse_url(text: String) -> Result<String, String> {
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"));
-    match rest {
-        Some(rest)
-            if !rest.is_empty()
-                && !rest.starts_with('/')
-                && !rest.contains(['?', '#', '@', ' ']) =>
-        {
-            Ok(if text.ends_with('/') {
-                text
-            } else {
-                format!("{text}/")
-            })
-        }
-        _ => Err(format!(
-            "{text:?} is not an http(s) URL without user, query and fragment"
-        )),
-    }
-}
-
-fn parse_page(text: String) -> Result<String, String> {
-    if text.starts_with("https://") || text.starts_with("http://") {
-        Ok(text)
-    } else {
-        Err(format!("{text:?} is not an http(s) URL"))
-    }
-}
-
-/// A domain name, without the final dot.
-pub(crate) fn parse_domain(text: String) -> Result<String, String> {
-    let name = text.trim_end_matches('.').to_lowercase();
-    let good = name.len() <= 253
-        && !name.is_empty()
-        && name.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
-        });
-    if good {
-        Ok(name)
-    } else {
-        Err(format!("{text:?} is not a domain name"))
-    }
-}
-
-fn parse_mx(text: String) -> Result<(u16, String), String> {
-    let (priority, host) = text.split_once(' ').unwrap_or(("10", &text));
-    let priority = priority
-        .parse()
-        .map_err(|_form| format!("{text:?} is not \"priority host\""))?;
-    Ok((priority, parse_domain(host.to_owned())?))
-}
-
-fn parse_caa(text: String) -> Result<(u8, String, String), String> {
-    let mut parts = text.splitn(3, ' ');
-    match (
-        parts.next().and_then(|flags| flags.parse().ok()),
-        parts.next(),
-        parts.next(),
-    ) {
-        (Some(flags), Some(tag), Some(value)) => {
-            Ok((flags, tag.to_owned(), value.trim_matches('"').to_owned()))
-        }
-        _ => Err(format!("{text:?} is not \"flags tag value\"")),
-    }
 }
 
 #[cfg(test)]

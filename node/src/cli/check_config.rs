@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
-use super::{ConfigArgs, answer, say};
+use super::{ConfigArgs, Told, answer, say};
 use crate::config::LoadError;
 
 /// `homecore check-config`.
@@ -14,7 +14,7 @@ pub(super) struct CheckConfigArgs {
     config: ConfigArgs,
     /// Answer in JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Reads the configuration as `serve` would.
@@ -43,11 +43,8 @@ pub(super) fn run(args: &CheckConfigArgs) -> anyhow::Result<()> {
                     say(&problem.to_string());
                 }
             }
-            bail!(
-                "{shown} has {} problem{}",
-                problems.len(),
-                if problems.len() == 1 { "" } else { "s" }
-            )
+            let plural = if problems.len() == 1 { "" } else { "s" };
+            Err(Told(format!("{shown} has {} problem{plural}", problems.len())).into())
         }
         Err(other) => Err(other.into()),
     }

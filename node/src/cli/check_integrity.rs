@@ -26,7 +26,7 @@ pub(super) struct CheckIntegrityArgs {
     config: ConfigArgs,
     /// Answer in JSON, a line for each user
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// What was found of one user.

@@ -25,11 +25,14 @@ const DOMAIN: &str = "homecore.test";
 /// The cluster must serve within this time.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Cores of one demo.
+const CORES_MAX: u16 = 9;
+
 /// `homecore demo`.
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
     /// How many cores
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=i64::from(CORES_MAX)))]
     cores: u16,
     /// First HTTP port; the others follow
     #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u16).range(1..=65_000))]
@@ -144,17 +147,24 @@ async fn report_end(
 
 fn plan(args: &DemoArgs, home: &Path) -> anyhow::Result<Vec<Plan>> {
     let mut plans = Vec::new();
-    for i in 0..args.cores {
-        let letter = char::from(b'a' + u8::try_from(i).unwrap_or(0));
+    let count = args.cores.max(kept(home)?);
+    if count > args.cores {
+        say(&format!(
+            "{} holds {count} cores: all of them are started, for fewer could not agree on anything",
+            home.display()
+        ));
+    }
+    for i in 0..count {
         let (Some(http), Some(dns)) = (args.port.checked_add(i), args.dns_port.checked_add(i))
         else {
-            bail!(
-                "--port and --dns-port leave no room for {} cores",
-                args.cores
-            );
+            bail!("--port and --dns-port leave no room for {count} cores");
         };
-        plans.push(Plan::new(home, &format!("core-{letter}"), http, dns));
+        plans.push(Plan::new(home, &name(i), http, dns));
     }
+    ensure!(
+        args.port.abs_diff(args.dns_port) >= count,
+        "--port and --dns-port overlap: each core takes one port from either on, so keep them at least {count} apart"
+    );
     for plan in &plans {
         free_tcp(plan.http_port, "--port")?;
         free_tcp(plan.dns_port, "--dns-port")?;
@@ -167,6 +177,21 @@ fn plan(args: &DemoArgs, home: &Path) -> anyhow::Result<Vec<Plan>> {
         })?;
     }
     Ok(plans)
+}
+
+/// The name of the core at a position.
+fn name(position: u16) -> String {
+    let letter = char::from(b'a' + u8::try_from(position).unwrap_or(0));
+    format!("core-{letter}")
+}
+
+/// How many cores an earlier demo left in a directory.
+fn kept(home: &Path) -> anyhow::Result<u16> {
+    let mut count = 0;
+    while count < CORES_MAX && Plan::new(home, &name(count), 0, 0).is_member()? {
+        count += 1;
+    }
+    Ok(count)
 }
 
 fn free_tcp(port: u16, flag: &str) -> anyhow::Result<()> {

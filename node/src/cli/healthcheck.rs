@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
+use serde_json::json;
 
 use super::{answer, block_on};
 
@@ -16,6 +17,9 @@ pub(super) struct HealthcheckArgs {
     /// Ask whether it may take traffic, not only whether it lives
     #[arg(long)]
     ready: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Asks `/livez`, or `/readyz`.
@@ -35,6 +39,10 @@ pub(super) fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
         let status = response.status();
         let body = response.text().await.unwrap_or_default();
         ensure!(status.is_success(), "{url} answers {status}: {body}");
-        answer(if args.ready { "ready" } else { "alive" })
+        let state = if args.ready { "ready" } else { "alive" };
+        if args.json {
+            return answer(&json!({ "url": args.url, "state": state }).to_string());
+        }
+        answer(state)
     })
 }

@@ -4,13 +4,17 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::Args;
 use homecore_types::{CoreId, SystemEntropy};
+use serde_json::json;
 
-use super::answer;
-use crate::config::{Answers, Sources, load, render};
+use super::{answer, say};
+use crate::config::{Answers, Sources, load, parse_domain, parse_url, render};
 use crate::rpc::{files, secrets};
+
+/// How often a question is asked.
+const TRIES_MAX: usize = 5;
 
 /// `homecore init`.
 #[derive(Debug, Args)]
@@ -57,6 +61,9 @@ pub(super) struct InitArgs {
     /// Write over an existing file
     #[arg(long)]
     force: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Writes the file and says what to do next.
@@ -68,19 +75,32 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
         path.display()
     );
     let asking = !args.yes && std::io::stdin().is_terminal();
-    let core_id = ask(asking, args.core_id, "Name of this core", "core-a")?;
-    CoreId::parse(core_id.clone()).with_context(|| format!("--core-id {core_id:?}"))?;
-    let domain = ask_optional(asking, args.domain, "Domain of the platform (empty: none)")?;
+    let ask = |given, what: &str, default: &str, check: fn(&str) -> Result<(), String>| {
+        ask(asking, given, what, default, check, &mut prompt)
+    };
+    let core_id = ask(args.core_id, "Name of this core", "core-a", check_id)?;
+    let domain = ask(
+        args.domain,
+        "Domain of the platform (empty: none)",
+        "",
+        check_domain,
+    )?;
+    let domain = Some(domain).filter(|domain| !domain.is_empty());
     let default_url = match &domain {
         Some(domain) => format!("https://{core_id}.{domain}/"),
         None => format!("http://{}/", args.http_listen),
     };
-    let url = ask(asking, args.url, "Where apps reach this core", &default_url)?;
+    let url = ask(
+        args.url,
+        "Where apps reach this core",
+        &default_url,
+        check_url,
+    )?;
     let data = ask(
-        asking,
         args.data,
         "Directory for its data",
         "/var/lib/homecore",
+        |_| Ok(()),
     )?;
     let answers = Answers {
         core_id,
@@ -119,6 +139,9 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
         bail!("nothing was written: {error}");
     }
     let shown = path.display();
+    if args.json {
+        return answer(&json!({ "config": path, "core": answers.core_id }).to_string());
+    }
     answer(&format!(
         "{shown} is written, readable by you alone: it holds the administrators' key.\n\
          Start the first core:     homecore serve --found --config {shown}\n\
@@ -126,27 +149,58 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
     ))
 }
 
-fn ask(asking: bool, given: Option<String>, what: &str, default: &str) -> anyhow::Result<String> {
-    match given {
-        Some(value) => Ok(value),
-        None if asking => {
-            let typed = prompt(&format!("{what} [{default}]: "))?;
-            Ok(if typed.is_empty() {
-                default.to_owned()
-            } else {
-                typed
-            })
+/// What was given, or what is typed: asked again while it cannot be used, a few times.
+fn ask(
+    asking: bool,
+    given: Option<String>,
+    what: &str,
+    default: &str,
+    check: fn(&str) -> Result<(), String>,
+    prompt: &mut dyn FnMut(&str) -> anyhow::Result<String>,
+) -> anyhow::Result<String> {
+    if let Some(value) = given {
+        return match check(&value) {
+            Ok(()) => Ok(value),
+            Err(problem) => bail!("{problem}"),
+        };
+    }
+    if !asking {
+        return Ok(default.to_owned());
+    }
+    let question = if default.is_empty() {
+        format!("{what}: ")
+    } else {
+        format!("{what} [{default}]: ")
+    };
+    for _ in 0..TRIES_MAX {
+        let typed = prompt(&question)?;
+        if typed.is_empty() {
+            return Ok(default.to_owned());
         }
-        None => Ok(default.to_owned()),
+        match check(&typed) {
+            Ok(()) => return Ok(typed),
+            Err(problem) => say(&problem),
+        }
+    }
+    bail!("nothing was written: no answer could be used; all of it can also be given by flags")
+}
+
+fn check_id(text: &str) -> Result<(), String> {
+    match CoreId::parse(text.to_owned()) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("{text:?} cannot name a core: {error}")),
     }
 }
 
-fn ask_optional(asking: bool, given: Option<String>, what: &str) -> anyhow::Result<Option<String>> {
-    match given {
-        Some(value) => Ok(Some(value)),
-        None if asking => Ok(Some(prompt(&format!("{what}: "))?).filter(|typed| !typed.is_empty())),
-        None => Ok(None),
+fn check_domain(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
     }
+    parse_domain(text.to_owned()).map(drop)
+}
+
+fn check_url(text: &str) -> Result<(), String> {
+    parse_url(text.to_owned()).map(drop)
 }
 
 fn prompt(question: &str) -> anyhow::Result<String> {
@@ -169,5 +223,25 @@ fn only6(ip: std::net::IpAddr) -> Option<Ipv6Addr> {
     match ip {
         std::net::IpAddr::V6(ip) => Some(ip),
         std::net::IpAddr::V4(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(given: Option<&str>, typed: &[&str]) -> anyhow::Result<String> {
+        let mut typed = typed.iter().map(|text| (*text).to_owned());
+        let mut prompt = |_: &str| Ok(typed.next().unwrap_or_default());
+        let given = given.map(str::to_owned);
+        ask(true, given, "Name", "core-a", check_id, &mut prompt)
+    }
+
+    #[test]
+    fn a_bad_answer_is_asked_for_again() {
+        assert_eq!(asked(None, &["Core A", "core-b"]).unwrap(), "core-b");
+        assert_eq!(asked(None, &["Core A", ""]).unwrap(), "core-a");
+        assert!(asked(None, &["A"; 9]).is_err());
+        assert!(asked(Some("Core A"), &["core-b"]).is_err());
     }
 }

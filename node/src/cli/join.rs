@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use homecore_raft::identity;
 use homecore_types::{CoreId, Secret};
+use serde_json::json;
 
 use super::{answer, block_on, say, serve};
 use crate::config::{Answers, Config, Sources, default_path, load, parse_host_port, render};
@@ -65,6 +66,9 @@ pub(super) struct JoinArgs {
     /// Only become a member; do not serve
     #[arg(long)]
     no_serve: bool,
+    /// Answer in JSON: one line when this machine is a member, one when it serves
+    #[arg(long)]
+    pub(super) json: bool,
     /// End when the process that started this one ends
     #[arg(long, hide = true)]
     with_parent: bool,
@@ -96,13 +100,20 @@ pub(super) fn run(args: JoinArgs) -> anyhow::Result<()> {
         .clone()
         .or_else(default_path)
         .unwrap_or_else(|| PathBuf::from("homecore.toml"));
-    if !path.try_exists()? {
-        write_config(&path, &args, &core)?;
-    }
-    let config = load(&Sources {
+    let written = if path.try_exists()? {
+        None
+    } else {
+        Some(NewFile::write(&path, &args, &core)?)
+    };
+    let loaded = load(&Sources {
         file: Some(path.clone()),
         set: args.set.clone(),
-    })?;
+    });
+    let config = match loaded {
+        Ok(config) => config,
+        Err(error) if written.is_some() => bail!("nothing was written: {error}"),
+        Err(error) => return Err(error.into()),
+    };
     ensure!(
         config.core.id == core,
         "{} is the configuration of {}, but this is to become {core}",
@@ -112,13 +123,23 @@ pub(super) fn run(args: JoinArgs) -> anyhow::Result<()> {
     reachable(&args, &config, &credential)?;
     telemetry::start(&config.log)?;
     become_member(&config, &credential)?;
+    if let Some(file) = written {
+        file.keep();
+    }
+    if args.json {
+        let member = json!({"member": true, "core": core.as_str(), "config": path});
+        answer(&member.to_string())?;
+    }
     if args.no_serve {
+        if args.json {
+            return Ok(());
+        }
         return answer(&format!(
             "{core} is a member. Start it: homecore serve --config {}",
             path.display()
         ));
     }
-    serve::serve(config)
+    serve::serve(config, args.json)
 }
 
 fn credential(args: &JoinArgs) -> anyhow::Result<Credential> {
@@ -174,6 +195,38 @@ fn reachable(args: &JoinArgs, config: &Config, credential: &Credential) -> anyho
     Ok(())
 }
 
+/// A configuration that is taken away again unless the cluster accepted this core with it: the next try
+/// may be with other flags.
+struct NewFile {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl NewFile {
+    fn write(path: &Path, args: &JoinArgs, core: &CoreId) -> anyhow::Result<Self> {
+        write_config(path, args, core)?;
+        Ok(Self {
+            path: path.to_owned(),
+            kept: false,
+        })
+    }
+
+    fn keep(mut self) {
+        self.kept = true;
+        say(&format!("{} is written", self.path.display()));
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.kept
+            && let Err(error) = files::remove(&self.path)
+        {
+            say(&format!("{} is left behind: {error}", self.path.display()));
+        }
+    }
+}
+
 fn write_config(path: &Path, args: &JoinArgs, core: &CoreId) -> anyhow::Result<()> {
     let url = match (&args.url, &args.domain) {
         (Some(url), _) => Some(url.clone()),
@@ -194,7 +247,6 @@ fn write_config(path: &Path, args: &JoinArgs, core: &CoreId) -> anyhow::Result<(
         ..Answers::default()
     };
     files::write(path, render(&answers).as_bytes())?;
-    say(&format!("{} is written", path.display()));
     Ok(())
 }
 

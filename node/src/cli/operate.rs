@@ -20,7 +20,7 @@ pub(super) struct PlainArgs {
     config: ConfigArgs,
     /// Answer in JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// `homecore invite`.
@@ -33,7 +33,7 @@ pub(super) struct InviteArgs {
     #[arg(long, default_value = "24h", value_parser = parse_span)]
     ttl: Duration,
     #[command(flatten)]
-    plain: PlainArgs,
+    pub(super) plain: PlainArgs,
 }
 
 /// `homecore remove`.
@@ -45,21 +45,32 @@ pub(super) struct RemoveArgs {
     #[arg(long)]
     abandon_users: bool,
     #[command(flatten)]
-    plain: PlainArgs,
+    pub(super) plain: PlainArgs,
 }
 
 /// `homecore tokens`.
 #[derive(Debug, Subcommand)]
 pub(super) enum TokensCommand {
     /// List join tokens
+    #[command(after_help = "Example: homecore tokens list --json")]
     List(PlainArgs),
     /// Make a join token useless
+    #[command(after_help = "Example: homecore tokens revoke 3f9a")]
     Revoke {
         /// As `tokens list` shows it (a unique beginning is enough)
         id: String,
         #[command(flatten)]
         plain: PlainArgs,
     },
+}
+
+impl TokensCommand {
+    /// Which core to ask, and how to answer.
+    pub(super) fn plain(&self) -> &PlainArgs {
+        match self {
+            Self::List(plain) | Self::Revoke { plain, .. } => plain,
+        }
+    }
 }
 
 /// Prints a join line.

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use serde_json::json;
 
-use super::ConfigArgs;
+use super::{ConfigArgs, answer};
 use crate::config::Config;
 use crate::{telemetry, wiring};
 
@@ -20,6 +21,9 @@ pub(super) struct ServeArgs {
     /// Found a new cluster, if the data directory is empty: for the first core, the first time
     #[arg(long)]
     found: bool,
+    /// When ready, say so in one JSON line on standard output
+    #[arg(long)]
+    pub(super) json: bool,
     /// End when the process that started this one ends
     #[arg(long, hide = true)]
     with_parent: bool,
@@ -33,7 +37,7 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let mut config = args.config.load()?;
     config.cluster.found |= args.found;
     telemetry::start(&config.log)?;
-    serve(config)
+    serve(config, args.json)
 }
 
 /// Asks the kernel to end this process when its parent ends, however that happens.
@@ -42,15 +46,22 @@ pub(super) fn end_with_parent() -> anyhow::Result<()> {
         .context("cannot follow the parent process")
 }
 
-/// Runs a core with a configuration.
-pub(super) fn serve(config: Config) -> anyhow::Result<()> {
+/// Runs a core with a configuration; in JSON, says on standard output when it is ready.
+pub(super) fn serve(config: Config, json: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("homecore")
         .build()
         .context("cannot start the runtime")?;
     let result = runtime.block_on(async {
+        let ready = json!({
+            "ready": true, "core": config.core.id.as_str(), "url": config.core.url,
+            "pid": std::process::id(),
+        });
         let running = wiring::start(config).await?;
+        if json {
+            answer(&ready.to_string())?;
+        }
         let why = running.wait_for_end(stop_signal()).await;
         running.stop(STOP_TIMEOUT).await;
         why

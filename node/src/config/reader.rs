@@ -67,18 +67,22 @@ impl Reader {
         }
     }
 
-    /// A top-level value of any shape, as JSON.
-    pub(crate) fn json(&mut self, name: &str) -> Option<String> {
+    /// A top-level value that `check` reads, as JSON.
+    pub(crate) fn json(
+        &mut self,
+        name: &str,
+        check: impl FnOnce(&Value) -> Result<(), Problem>,
+    ) -> Option<String> {
         self.known.insert(name.to_owned());
         self.known.insert(format!("{name}.*"));
         let value = self.table.get(name)?;
-        match serde_json::to_string(value) {
-            Ok(json) => Some(json),
-            Err(error) => {
-                self.problem(name, &error.to_string());
-                None
-            }
-        }
+        let read = check(value).and_then(|()| {
+            serde_json::to_string(value).map_err(|error| Problem {
+                key: name.to_owned(),
+                message: error.to_string(),
+            })
+        });
+        read.map_err(|problem| self.problems.push(problem)).ok()
     }
 
     /// Notes a problem.
@@ -127,6 +131,15 @@ impl Section<'_> {
             .is_some_and(|table| table.contains_key(key))
     }
 
+    /// Whether the key is there and has nothing in it.
+    pub(crate) fn is_empty(&mut self, key: &str) -> bool {
+        match self.take(key) {
+            Some(Value::Array(values)) => values.is_empty(),
+            Some(Value::String(text)) => text.split(',').all(|part| part.trim().is_empty()),
+            _ => false,
+        }
+    }
+
     /// Notes a problem of this section.
     pub(crate) fn problem(&mut self, key: &str, message: &str) {
         let key = self.path(key);
@@ -139,17 +152,31 @@ impl Section<'_> {
     /// A text.
     pub(crate) fn text(&mut self, key: &str) -> Option<String> {
         match self.take(key)? {
-            Value::String(text) if text.contains("REPLACE") => {
-                self.problem(key, "still has its placeholder value");
-                None
-            }
-            Value::String(text) => Some(text),
+            Value::String(text) => self.plain(key, text),
             other => {
                 let problem = wrong_type(&self.path(key), "a text", &other);
                 self.problems.push(problem);
                 None
             }
         }
+    }
+
+    /// A text that was really filled in.
+    fn plain(&mut self, key: &str, text: String) -> Option<String> {
+        let problem = if text.contains("REPLACE") {
+            "still has its placeholder value".to_owned()
+        } else if text.contains("${") {
+            format!(
+                "{text:?} holds ${{…}}, which is not filled in here: write the value, or set {} in the environment",
+                format!("HOMECORE__{}", self.path(key).replace('.', "__")).to_uppercase()
+            )
+        } else if text.contains(char::is_control) {
+            format!("{text:?} holds a control character")
+        } else {
+            return Some(text);
+        };
+        self.problem(key, &problem);
+        None
     }
 
     /// A boolean.
@@ -235,9 +262,10 @@ impl Section<'_> {
         let mut parsed = Vec::with_capacity(values.len());
         for value in values {
             match value {
-                Value::String(text) => match parse(text) {
-                    Ok(item) => parsed.push(item),
-                    Err(error) => self.problem(key, &error.to_string()),
+                Value::String(text) => match self.plain(key, text).map(&parse) {
+                    Some(Ok(item)) => parsed.push(item),
+                    Some(Err(error)) => self.problem(key, &error.to_string()),
+                    None => {}
                 },
                 other => {
                     let problem = wrong_type(&self.path(key), "a list of texts", &other);
@@ -288,7 +316,8 @@ impl Section<'_> {
     }
 }
 
-fn wrong_type(key: &str, wanted: &str, found: &Value) -> Problem {
+/// The problem of a value of another type.
+pub(super) fn wrong_type(key: &str, wanted: &str, found: &Value) -> Problem {
     Problem {
         key: key.to_owned(),
         message: format!("must be {wanted}, is {} {found}", found.type_str()),

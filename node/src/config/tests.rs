@@ -193,3 +193,67 @@ fn static_records_and_platform_sections() {
     let wrong = format!("{MINIMAL}[dns.static.www]\ncnam = \"x\"\n");
     assert_eq!(keys(load(&wrong, &[], &[])), ["dns.static.www.cnam"]);
 }
+
+#[test]
+fn what_cannot_be_meant_is_a_problem() {
+    for (key, text) in [
+        ("core.data", "[core]\ndata = \"\""),
+        ("core.data", "[core]\ndata = \"${DATA}/x\""),
+        ("core.data", "[core]\ndata = \"/tmp/\\u0000\""),
+        ("core.hosting", "[core]\nhosting = \"${HOSTING}\""),
+        ("core.hosting", "[core]\nhosting = \"\""),
+        ("core.cname", "[core]\ncname = \"not a name\""),
+        ("http.listen", "[http]\nlisten = []"),
+        ("http.listen", "[http]\nlisten = \" , \""),
+        ("dns.listen", "[dns]\nlisten = []"),
+        ("dns.ns", "[dns]\nns = [\"REPLACE_ME\"]"),
+        ("dns.root.txt", "[dns.root]\ntxt = [\"REPLACE_ME\"]"),
+        ("dns.root.mx", "[dns.root]\nmx = [\"x\"]"),
+        (
+            "dns.static.a b",
+            "[dns.static.\"a b\"]\na = [\"192.0.2.1\"]",
+        ),
+        ("dns.static.WWW", "[dns.static.WWW]\na = [\"192.0.2.1\"]"),
+        ("auth.trusted_apps", "[auth]\ntrusted_apps = \"x\""),
+        ("auth.trusted_apps", "[auth]\ntrusted_apps = \"*@*, x@\""),
+        ("auth.trusted_apps", "[auth]\ntrusted_apps = \"\""),
+        ("auth.trusted_apps", "[auth]\ntrusted_apps = \"${APPS}\""),
+        (
+            "auth.default_auth_url",
+            "[auth]\ndefault_auth_url = \"https://\"",
+        ),
+        ("service.name", "[service]\nname = \" \""),
+        ("service.serial", "[service]\nserial = \"\""),
+        ("service.home", "[service]\nhome = \"example.com\""),
+        ("service.terms", "[service]\nterms = \"${TERMS}\""),
+        (
+            "service.event_types",
+            "[service]\nevent_types = \"flat.json\"",
+        ),
+        ("hostings", "hostings = 1"),
+        ("hostings.x", "[hostings]\nx = 1"),
+        ("hostings.regions", "[hostings]\nregions = 1"),
+        (
+            "hostings.regions.eu.name",
+            "[hostings.regions.eu]\nname = 1",
+        ),
+        (
+            "hostings.regions.eu.zones.ch.hostings",
+            "[hostings.regions.eu.zones.ch]\nhostings = []",
+        ),
+        ("invitation_tokens", "invitation_tokens = [1]"),
+    ] {
+        // The top level comes before all sections.
+        let minimal = MINIMAL.replacen("[core]\n", "", 1);
+        let text = match text.strip_prefix("[core]\n") {
+            Some(more) if more.starts_with("data") => {
+                let rest: Vec<&str> = minimal.lines().filter(|l| !l.starts_with("data")).collect();
+                format!("[core]\n{more}\n{}\n", rest.join("\n"))
+            }
+            Some(more) => format!("[core]\n{more}\n{minimal}"),
+            None if text.starts_with('[') => format!("[core]\n{minimal}\n{text}\n"),
+            None => format!("{text}\n[core]\n{minimal}"),
+        };
+        assert_eq!(keys(load(&text, &[], &[])), [key], "{text}");
+    }
+}

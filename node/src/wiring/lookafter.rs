@@ -278,7 +278,7 @@ async fn drift(cluster: Arc<Cluster>, config: Config, stop: CancellationToken) {
     let mut applied = cluster.platform.watch_applied();
     loop {
         if let Some(platform) = cluster.directory().config() {
-            if platform.domain != config.dns.domain {
+            if config.dns.domain.is_some() && platform.domain != config.dns.domain {
                 tracing::warn!(
                     key = "dns.domain",
                     platform = platform.domain,

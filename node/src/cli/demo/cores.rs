@@ -70,7 +70,7 @@ impl Plan {
         self.dir.join("log")
     }
 
-    fn is_member(&self) -> anyhow::Result<bool> {
+    pub(super) fn is_member(&self) -> anyhow::Result<bool> {
         Ok(homecore_raft::identity::load(&files::DataDir::at(&self.data()).platform())?.is_some())
     }
 

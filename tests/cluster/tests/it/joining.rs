@@ -113,6 +113,41 @@ async fn a_join_cut_off_can_be_repeated() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_join_that_failed_leaves_no_file_in_the_way_of_the_next() -> anyhow::Result<()> {
+    let cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let dir = tempfile::tempdir()?;
+    let founder = cluster.core(0)?;
+    let machine = Core::prepare(dir.path(), CoreOptions::member("core-b"))?;
+    // The file that `join` writes by itself.
+    std::fs::remove_file(machine.config())?;
+    let data = machine.data().display().to_string();
+    let join = async |token: &str, more: &[&str]| {
+        let flags = ["join", token, "--no-serve", "--json", "--data", &data];
+        machine.run(&[&flags[..], more].concat()).await
+    };
+    let used = invite(founder, "core-c", &[]).await?;
+    let first = Core::prepare(dir.path(), CoreOptions::member("core-c"))?;
+    first.run(&["join", &used, "--no-serve"]).await?;
+    let token = invite(founder, "core-b", &[]).await?;
+    for (token, flags) in [
+        (&token, ["--http-listen", "nonsense"]),
+        (&token, ["--id", "core-x"]),
+        (&used, ["--id", "core-c"]),
+    ] {
+        ensure!(join(token, &flags).await.is_err(), "{flags:?} went through");
+        ensure!(
+            !machine.config().exists(),
+            "{flags:?} left the configuration"
+        );
+    }
+    let answer = join(&token, &["--http-listen", "127.0.0.1:1"]).await?;
+    let answer: serde_json::Value = serde_json::from_str(&answer)?;
+    ensure!(answer["member"] == true, "{answer}");
+    ensure!(machine.config().exists(), "the configuration is needed now");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn from_one_core_to_five_and_back_under_writes() -> anyhow::Result<()> {
     let mut cluster = Cluster::start(ClusterOptions::cores(1)).await?;
     let http = Http::new()?;
