@@ -136,14 +136,17 @@ async fn a_join_that_failed_leaves_no_file_in_the_way_of_the_next() -> anyhow::R
     ] {
         ensure!(join(token, &flags).await.is_err(), "{flags:?} went through");
         ensure!(
-            !machine.config().exists(),
+            !machine.config().try_exists()?,
             "{flags:?} left the configuration"
         );
     }
     let answer = join(&token, &["--http-listen", "127.0.0.1:1"]).await?;
     let answer: serde_json::Value = serde_json::from_str(&answer)?;
     ensure!(answer["member"] == true, "{answer}");
-    ensure!(machine.config().exists(), "the configuration is needed now");
+    ensure!(
+        machine.config().try_exists()?,
+        "the configuration is needed now"
+    );
     Ok(())
 }
 
