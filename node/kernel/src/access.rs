@@ -1,16 +1,25 @@
 //! Accesses: a credential, and what it may do (spec/pryv-api §3).
 
-use homecore_store::{Document, Kind, StoreError, View};
+use homecore_store::{Base, Document, Entry, Kind, PutError, StoreError, Transaction, View, Write};
 use homecore_types::Millis;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::indexes::{name_entry, token_entry};
+use crate::access::id::author_base;
+use crate::indexes::{access_deleted_entries, creator_entry, name_entry, token_entry};
 use crate::integrity;
 use crate::number::seconds;
 use crate::permission::{Permission, Rights, with_injected};
 
+pub mod create;
+pub mod delete;
+pub mod error;
+pub mod get;
+pub mod id;
 pub mod info;
+pub(crate) mod lookup;
+mod permissions;
+mod provide;
 pub mod token;
 
 /// What an access is.
@@ -68,10 +77,20 @@ pub struct StoredAccess {
     pub modified: Millis,
     /// By whom.
     pub modified_by: String,
+    /// How often it was updated. Not told by the document's own version: a login writes that, too.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub serial: u32,
+    /// When it was deleted. Its document is a tombstone then, which holds all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Millis>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl StoredAccess {
-    /// Reads a live access document.
+    /// Reads an access document, be it a tombstone.
     ///
     /// # Errors
     /// If the body is damaged.
@@ -89,18 +108,55 @@ impl StoredAccess {
         serde_json::to_vec(self).map_err(|error| StoreError::engine("encoding an access", error))
     }
 
-    /// The keys to find it under.
+    /// The keys to find it under. A deleted one is not found by what it was.
     #[must_use]
-    pub fn entries(&self) -> Vec<homecore_store::Entry> {
-        vec![
+    pub fn entries(&self) -> Vec<Entry> {
+        let creator = self.creator();
+        if let Some(deleted) = self.deleted {
+            return access_deleted_entries(creator, deleted.as_seconds());
+        }
+        let mut entries = vec![
             token_entry(&self.token),
             name_entry(self.kind.wire(), &self.name),
-        ]
+        ];
+        if self.kind != AccessType::Personal {
+            entries.push(creator_entry(creator));
+        }
+        entries
     }
 
-    /// The wire form with its integrity hash, without what depends on who asks.
+    /// The id of the access that created it, whichever version of it that was.
+    #[must_use]
+    pub fn creator(&self) -> &str {
+        author_base(&self.created_by)
+    }
+
+    /// Whether it ended by a time.
+    #[must_use]
+    pub fn is_expired(&self, now: Millis) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// The wire form under the id of its version, with its integrity hash, without what depends on
+    /// who asks.
     #[must_use]
     pub fn to_wire(&self, id: &str) -> Map<String, Value> {
+        let mut map = self.content(id);
+        // What is hashed has the version as a field of its own, for the original stores it so.
+        let mut hashed = map.clone();
+        if self.serial > 0 {
+            hashed.insert("serial".to_owned(), Value::from(self.serial));
+        }
+        let integrity = integrity::of_access(&hashed);
+        map.insert("integrity".to_owned(), Value::from(integrity));
+        if self.serial > 0 {
+            map.insert("id".to_owned(), Value::from(id::version(id, self.serial)));
+        }
+        map
+    }
+
+    /// All but the hash, under the id that all versions share.
+    fn content(&self, id: &str) -> Map<String, Value> {
         let mut map = Map::new();
         map.insert("id".to_owned(), Value::from(id));
         map.insert("token".to_owned(), Value::from(self.token.as_str()));
@@ -108,6 +164,8 @@ impl StoredAccess {
         map.insert("name".to_owned(), Value::from(self.name.as_str()));
         if let Some(device) = &self.device_name {
             map.insert("deviceName".to_owned(), Value::from(device.as_str()));
+        } else if self.kind == AccessType::Shared {
+            map.insert("deviceName".to_owned(), Value::Null);
         }
         if let Some(permissions) = &self.permissions {
             let permissions = permissions.iter().map(Permission::to_json).collect();
@@ -129,8 +187,9 @@ impl StoredAccess {
             "modifiedBy".to_owned(),
             Value::from(self.modified_by.as_str()),
         );
-        let integrity = integrity::of_access(&map);
-        map.insert("integrity".to_owned(), Value::from(integrity));
+        if let Some(deleted) = self.deleted {
+            map.insert("deleted".to_owned(), seconds(deleted));
+        }
         map
     }
 }
@@ -181,5 +240,48 @@ pub fn load(view: &dyn View, id: &str) -> Result<Option<StoredAccess>, StoreErro
     match view.get(Kind::Access, id)? {
         Some(document) if !document.deleted => StoredAccess::decode(&document).map(Some),
         _ => Ok(None),
+    }
+}
+
+/// What becomes of the version that a write replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Former {
+    /// It is forgotten, those kept before stay.
+    Replaced,
+    /// It is kept.
+    Kept,
+    /// It is forgotten with all that were kept before.
+    Dropped,
+}
+
+/// Writes an access, or its tombstone if it is deleted.
+///
+/// # Errors
+/// Of the store.
+pub(crate) fn put(
+    tx: &mut Transaction<'_>,
+    id: &str,
+    access: &StoredAccess,
+    former: Former,
+) -> Result<(), StoreError> {
+    let write = Write {
+        kind: Kind::Access,
+        id: id.to_owned(),
+        base: Base::Any,
+        body: access.encode()?.into(),
+        deleted: access.deleted.is_some(),
+        entries: access.entries(),
+        keep_previous: former == Former::Kept,
+    };
+    let put = match former {
+        Former::Dropped => tx.put_dropping_history(write),
+        Former::Replaced | Former::Kept => tx.put(write),
+    };
+    match put {
+        Ok(_) => Ok(()),
+        Err(PutError::Store(error)) => Err(error),
+        Err(PutError::Conflict { .. }) => Err(StoreError::Corrupted {
+            what: format!("access {id}: conflict on any"),
+        }),
     }
 }

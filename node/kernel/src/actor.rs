@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use homecore_types::{Secret, UserId, Username};
 
-use crate::access::Access;
+use crate::access::{self, Access};
 use crate::audit::Source;
 
 /// A user of this core, as the directory found it.
@@ -66,12 +66,13 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// What `createdBy` and `modifiedBy` say of this caller.
+    /// What `createdBy` and `modifiedBy` say of this caller: the access in its present version.
     #[must_use]
     pub fn author(&self) -> String {
+        let id = access::id::version(&self.access.id, self.access.stored.serial);
         match &self.caller {
-            Some(caller) => format!("{} {caller}", self.access.id),
-            None => self.access.id.clone(),
+            Some(caller) => format!("{id} {caller}"),
+            None => id,
         }
     }
 

@@ -26,6 +26,12 @@ pub const ACCESS_BY_NAME: Index = Index(9);
 
 /// Events by the blobs of their attachments: the 32 bytes of the hash, one entry a blob.
 pub const EVENT_BY_BLOB: Index = Index(10);
+/// App and shared accesses by the access that created them: `text(access)`. Deleted ones have none.
+pub const ACCESS_BY_CREATOR: Index = Index(11);
+/// Deleted accesses by the time of their deletion: `f64(deleted)`.
+pub const ACCESS_DELETED: Index = Index(12);
+/// Deleted accesses by their creator and the time: `text(access) · f64(deleted)`.
+pub const ACCESS_DELETED_BY_CREATOR: Index = Index(13);
 /// Pages of the audit log: `text(stream) · f64(last time)`; the empty stream stands for all.
 pub const AUDIT_BY_STREAM: Index = Index(20);
 
@@ -145,6 +151,33 @@ pub fn audit_prefix(stream: &str) -> Vec<u8> {
     push_text(&mut key, stream);
     key.truncate(KEY_BYTES_MAX - 8);
     key
+}
+
+/// The entry of an access under the one that created it.
+#[must_use]
+pub fn creator_entry(creator: &str) -> Entry {
+    entry(ACCESS_BY_CREATOR, creator_key(creator))
+}
+
+/// The key of an access as a creator.
+#[must_use]
+pub fn creator_key(creator: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(creator.len() + 10);
+    push_text(&mut key, creator);
+    key.truncate(KEY_BYTES_MAX - 8);
+    key
+}
+
+/// The entries of a deleted access.
+#[must_use]
+pub fn access_deleted_entries(creator: &str, deleted: f64) -> Vec<Entry> {
+    vec![
+        entry(ACCESS_DELETED, timed(Vec::new(), deleted)),
+        entry(
+            ACCESS_DELETED_BY_CREATOR,
+            timed(creator_key(creator), deleted),
+        ),
+    ]
 }
 
 /// The key of an access's type and name. Names of any length are found; long ones share keys.

@@ -86,6 +86,14 @@ methods! {
     EventsDelete = "events.delete", true, [];
     /// Takes a file from an event.
     EventsDeleteAttachment = "events.deleteAttachment", true, [];
+    /// The accesses that an access manages.
+    AccessesGet = "accesses.get", false, ["includeExpired": Flag, "includeDeletions": Flag];
+    /// One access.
+    AccessesGetOne = "accesses.getOne", false, ["includeHistory": Flag];
+    /// Makes an access.
+    AccessesCreate = "accesses.create", true, [];
+    /// Deletes an access.
+    AccessesDelete = "accesses.delete", true, [];
 }
 
 /// A method id that nobody knows.
@@ -124,7 +132,11 @@ pub(crate) fn read(
         Method::StreamsGet => Ok(stream::get::get(view, trees, actor, params)?),
         Method::EventsGet => Ok(event::read::collect(view, context, trees, actor, params)?),
         Method::EventsGetOne => Ok(event::read::get_one(view, context, trees, actor, params)?),
+        Method::AccessesGet => Ok(access::get::get(view, context, actor, params)?),
+        Method::AccessesGetOne => Ok(access::get::get_one(view, actor, params)?),
         Method::StreamsCreate
+        | Method::AccessesCreate
+        | Method::AccessesDelete
         | Method::EventsCreate
         | Method::EventsUpdate
         | Method::EventsDelete
@@ -179,9 +191,22 @@ pub(crate) fn write(
             let tokens = ReadTokens::of(context, &actor.access);
             Ok(Reply::of("event", &tokens.shown_alone(left.json)))
         }
-        Method::GetAccessInfo | Method::StreamsGet | Method::EventsGet | Method::EventsGetOne => {
-            read(writer.view(), context, trees, actor, method, params)
+        Method::AccessesCreate => {
+            let created =
+                writer.attempt(|tx| access::create::create(tx, context, trees, actor, params))?;
+            Ok(created)
         }
+        Method::AccessesDelete => {
+            let id = access::delete::parse(params)?;
+            let deleted = writer.attempt(|tx| access::delete::delete(tx, actor, &id))?;
+            Ok(deleted)
+        }
+        Method::GetAccessInfo
+        | Method::StreamsGet
+        | Method::EventsGet
+        | Method::EventsGetOne
+        | Method::AccessesGet
+        | Method::AccessesGetOne => read(writer.view(), context, trees, actor, method, params),
     }
 }
 

@@ -7,7 +7,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::stream::store::{ACCOUNT_ROOT, AUDIT_ACCESS_PREFIX, Store};
+use crate::stream::store::{ACCOUNT_ROOT, AUDIT_ACCESS_PREFIX, AUDIT_ROOT, Store};
+
+pub mod grant;
 
 /// A permission level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +115,10 @@ pub enum Setting {
 
 /// The feature that lets an access read its own audit stream unless it is forbidden.
 pub const SELF_AUDIT: &str = "selfAudit";
+/// The feature that lets an access delete itself unless it is forbidden.
+pub const SELF_REVOKE: &str = "selfRevoke";
+/// The feature that lets an access create shared secrets unless it is forbidden.
+pub const SECRET_SHARING: &str = "secretSharing";
 
 /// One stored permission entry, as on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +162,15 @@ impl Permission {
         Self::Stream {
             level,
             stream_id: stream_id.into(),
+        }
+    }
+
+    /// The stream that it is about.
+    #[must_use]
+    pub fn stream_id(&self) -> Option<&str> {
+        match self {
+            Self::Stream { stream_id, .. } => Some(stream_id),
+            Self::Feature { .. } | Self::ForcedStreams { .. } => None,
         }
     }
 
@@ -230,7 +245,26 @@ pub struct Entries {
     by_stream: BTreeMap<String, Level>,
     /// In the order in which the streams were first named.
     order: Vec<String>,
+    features: BTreeMap<String, Setting>,
     forced: Vec<String>,
+}
+
+impl Entries {
+    /// The entry on everything in a store: its own one (`:store:*`), else that on `*`.
+    fn star_of(&self, store: Store<'_>) -> Option<Level> {
+        let own = match store {
+            Store::Local | Store::Account => None,
+            Store::Audit => self.by_stream.get(&format!("{AUDIT_ROOT}*")),
+            Store::Other(name) => self.by_stream.get(&format!(":{name}:*")),
+        };
+        let star = || {
+            store
+                .takes_part_in_star()
+                .then(|| self.by_stream.get("*"))
+                .flatten()
+        };
+        own.or_else(star).copied()
+    }
 }
 
 impl Rights {
@@ -248,7 +282,13 @@ impl Rights {
                 Permission::ForcedStreams { streams, .. } => {
                     rights.forced.extend(streams.iter().cloned());
                 }
-                Permission::Feature { .. } => {}
+                Permission::Feature { feature, setting } => {
+                    // What is forbidden once stays so.
+                    let known = rights.features.entry(feature.clone()).or_insert(*setting);
+                    if *setting == Setting::Forbidden {
+                        *known = *setting;
+                    }
+                }
             }
         }
         Self::Limited(rights)
@@ -270,10 +310,7 @@ impl Rights {
             }
             current = parents.parent_of(id);
         }
-        store
-            .takes_part_in_star()
-            .then(|| entries.by_stream.get("*").copied())
-            .flatten()
+        entries.star_of(store)
     }
 
     /// Whether the level on a stream satisfies a condition.
@@ -303,6 +340,24 @@ impl Rights {
             Self::Personal => Some(Level::Manage),
             Self::Limited(entries) => entries.by_stream.get("*").copied(),
         }
+    }
+
+    /// How a feature is set, if it is.
+    #[must_use]
+    pub fn feature(&self, name: &str) -> Option<Setting> {
+        match self {
+            Self::Personal => None,
+            Self::Limited(entries) => entries.features.get(name).copied(),
+        }
+    }
+
+    /// The entry that limits every reading of events.
+    fn forced_entry(&self) -> Option<Permission> {
+        let streams = self.forced();
+        (!streams.is_empty()).then(|| Permission::ForcedStreams {
+            feature: ForcedStreams::ForcedStreams,
+            streams: streams.to_vec(),
+        })
     }
 
     /// Streams that every reading of events is limited to.

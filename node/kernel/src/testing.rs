@@ -182,6 +182,48 @@ impl Home {
         Ok(json(deleted.into_reply(&tokens).as_bytes()))
     }
 
+    /// `accesses.create`.
+    pub(crate) fn create_access(
+        &mut self,
+        actor: &Actor,
+        params: &Value,
+    ) -> Result<Value, crate::Error> {
+        use crate::access::create;
+        let context = self.context.clone();
+        let mut trees = context.trees.for_writing(&self.owner.id);
+        let reply = self.attempt(|tx| create::create(tx, &context, &mut trees, actor, params))?;
+        Ok(json(reply.as_bytes())["access"].take())
+    }
+
+    /// `accesses.delete`.
+    pub(crate) fn delete_access(&mut self, actor: &Actor, id: &str) -> Result<Value, crate::Error> {
+        let reply = self.attempt(|tx| crate::access::delete::delete(tx, actor, id))?;
+        Ok(json(reply.as_bytes()))
+    }
+
+    /// The person, through the access that was made with the account.
+    pub(crate) fn me(&self) -> Actor {
+        use crate::access::lookup;
+        let find = |view: &dyn View| lookup::named(view, AccessType::Personal, "sample-app", None);
+        let (id, stored) = self.look(find).unwrap().unwrap();
+        self.actor_of(Access::new(id, stored))
+    }
+
+    /// A caller with a stored access, given as it was answered.
+    pub(crate) fn through(&self, access: &Value) -> Actor {
+        let id = crate::access::id::author_base(access["id"].as_str().unwrap());
+        let stored = self.look(|view| crate::access::load(view, id));
+        self.actor_of(Access::new(id, stored.unwrap().unwrap()))
+    }
+
+    fn actor_of(&self, access: Access) -> Actor {
+        Actor {
+            owner: self.owner.clone(),
+            access: Arc::new(access),
+            caller: None,
+        }
+    }
+
     /// A method that reads.
     pub(crate) fn read(
         &self,
@@ -219,6 +261,8 @@ impl Home {
             created_by: "system".to_owned(),
             modified: NOW,
             modified_by: "system".to_owned(),
+            serial: 0,
+            deleted: None,
         };
         Actor {
             owner: self.owner.clone(),

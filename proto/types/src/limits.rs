@@ -22,6 +22,12 @@ pub const BATCH_CALLS_MAX: usize = 10_000;
 pub const COLLECTED_ITEMS_MAX: usize = 100_000;
 /// Streams that one user may have.
 pub const STREAMS_PER_USER_MAX: usize = 100_000;
+/// Accesses that one access may have created and that are not deleted.
+pub const ACCESSES_PER_CREATOR_MAX: usize = 10_000;
+/// Permission entries of one access.
+pub const PERMISSIONS_PER_ACCESS_MAX: usize = 1_000;
+/// Bytes of one access as it is stored.
+pub const ACCESS_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes of one platform command.
 pub const COMMAND_BYTES_MAX: usize = 1024 * 1024;

@@ -12,10 +12,11 @@ use homecore_http::stream::ListWriter;
 use homecore_http::{ApiError, JsonBody};
 use homecore_kernel::batch::Outcome;
 use homecore_kernel::method::UnknownMethod;
-use homecore_kernel::{Actor, Error};
+use homecore_kernel::{Actor, Error, Method, Reply};
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::accesses;
 use crate::caller::Caller;
 use crate::state::State;
 
@@ -49,13 +50,12 @@ fn run<'a>(
     depth: usize,
 ) -> Pin<Box<dyn Future<Output = Results> + Send + 'a>> {
     Box::pin(async move {
+        let methods = methods(&calls);
         let outcomes = state.kernel.call_batch(actor, calls).await?;
         let mut results = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
+        for (outcome, method) in outcomes.into_iter().zip(methods) {
             let result = match outcome {
-                Outcome::Done(reply) => {
-                    String::from_utf8(reply.as_bytes().to_vec()).map_err(|e| ApiError::internal(&e))
-                }
+                Outcome::Done(reply) => finish(state, actor, method, reply),
                 Outcome::Refused(error) => Err(error.into()),
                 Outcome::Foreign { method, params } => {
                     foreign(state, actor, method, params, depth).await
@@ -66,6 +66,28 @@ fn run<'a>(
         }
         Ok(results)
     })
+}
+
+/// The kernel's methods that are called, each in its place.
+fn methods(calls: &Value) -> Vec<Option<Method>> {
+    let of = |call: &Value| Method::parse(call.get("method")?.as_str()?);
+    calls
+        .as_array()
+        .map_or_else(Vec::new, |calls| calls.iter().map(of).collect())
+}
+
+/// A result of the kernel as it is on the wire.
+fn finish(
+    state: &State,
+    actor: &Actor,
+    method: Option<Method>,
+    reply: Reply,
+) -> Result<String, ApiError> {
+    let reply = match method {
+        Some(method) => accesses::with_endpoints(state, actor, method, reply)?,
+        None => reply,
+    };
+    String::from_utf8(reply.as_bytes().to_vec()).map_err(|error| ApiError::internal(&error))
 }
 
 /// A method that is not the kernel's.

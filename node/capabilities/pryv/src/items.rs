@@ -121,14 +121,15 @@ pub(crate) async fn events_delete(
 }
 
 /// A body as the kernel takes it: nothing is an empty object, anything else it judges itself.
-fn given(body: JsonBody) -> Value {
+pub(crate) fn given(body: JsonBody) -> Value {
     match body.value {
         Value::Null => Value::Object(Map::new()),
         value => value,
     }
 }
 
-fn params(query: &Query, method: Method) -> Map<String, Value> {
+/// The parameters of a query string, of the types that a method takes.
+pub(crate) fn params(query: &Query, method: Method) -> Map<String, Value> {
     let kinds: Vec<(&str, Kind)> = method
         .query_types()
         .iter()

@@ -5,6 +5,7 @@
 //! platform of its port ([`homecore_kernel::ports::Platform`]).
 
 mod access_request;
+mod accesses;
 mod admin;
 mod apps;
 mod attachments;

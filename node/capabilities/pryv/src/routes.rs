@@ -6,8 +6,8 @@ use axum::routing::{any, delete, get, post};
 
 use crate::state::State;
 use crate::{
-    access_request, admin, apps, attachments, batch, caller, greeting, items, lookup, records,
-    registration, session,
+    access_request, accesses, admin, apps, attachments, batch, caller, greeting, items, lookup,
+    records, registration, session,
 };
 
 /// First path segments at the root.
@@ -46,6 +46,15 @@ fn registration_routes() -> Router<State> {
         .route("/apps/{id}", get(apps::one))
         .route("/reg/apps", get(apps::list))
         .route("/reg/apps/{id}", get(apps::one))
+}
+
+fn accesses_routes() -> Router<State> {
+    Router::new()
+        .route("/accesses", get(accesses::get).post(accesses::create))
+        .route(
+            "/accesses/{id}",
+            get(accesses::get_one).delete(accesses::delete),
+        )
 }
 
 fn access_routes() -> Router<State> {
@@ -114,6 +123,7 @@ pub(crate) fn user(state: State) -> Router {
                 .post(attachments::add),
         )
         .route("/events/{id}/{file}", delete(attachments::delete))
+        .merge(accesses_routes())
         .route_layer(from_fn_with_state(state.clone(), caller::authenticate));
     open.merge(guarded).with_state(state)
 }

@@ -12,6 +12,9 @@ pub fn access_info(actor: &Actor) -> Reply {
     let access = &actor.access;
     let mut info = access.stored.to_wire(&access.id);
     info.shift_remove("integrity");
+    // Clients revoke an access by this id, so it is the one that all its versions share.
+    info.insert("id".to_owned(), Value::from(access.id.as_str()));
+    info.retain(|_, value| !value.is_null());
     if !access.is_personal() {
         let stored = access.stored.permissions.as_deref().unwrap_or_default();
         let all = with_injected(&access.id, stored);

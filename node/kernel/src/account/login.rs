@@ -4,24 +4,20 @@
 //! same app answers the same token while its session lives, and gives the same access a new token
 //! once it has ended.
 
-use homecore_store::{Base, Kind, PutError, StoreError, Transaction, View, Write};
+use homecore_store::{StoreError, Transaction};
 use homecore_types::{ErrorId, Secret, entropy};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::{Account, AccountError};
-use crate::access::{AccessType, StoredAccess};
+use crate::access::{self, AccessType, Former, StoredAccess, lookup};
 use crate::actor::Owner;
 use crate::error::{InvalidParameters, Refusal};
 use crate::fields::{Fields, Null};
-use crate::indexes::{ACCESS_BY_NAME, exactly, name_key};
 use crate::kernel::Context;
 use crate::password::{HashError, Hasher};
 use crate::session;
 use crate::trust::TrustedApps;
-
-/// Accesses read at once while an app's is looked for.
-const ACCESS_PAGE: usize = 50;
 
 /// Parameters of `auth.login`.
 #[derive(Clone, Debug)]
@@ -220,7 +216,7 @@ pub(super) fn open_session(
     app_id: &str,
 ) -> Result<Opened, StoreError> {
     let now = tx.at();
-    let present = find_personal(tx.view(), app_id)?;
+    let present = lookup::named(tx.view(), AccessType::Personal, app_id, None)?;
     let (access_id, access) = match present {
         Some((id, mut access)) => {
             let alive = session::load(tx.view(), &id)?
@@ -245,57 +241,18 @@ pub(super) fn open_session(
                 created_by: "system".to_owned(),
                 modified: now,
                 modified_by: "system".to_owned(),
+                serial: 0,
+                deleted: None,
             };
             (entropy::wire_id(context.entropy.as_ref()), access)
         }
     };
-    let write = Write {
-        kind: Kind::Access,
-        id: access_id.clone(),
-        base: Base::Any,
-        body: access.encode()?.into(),
-        deleted: false,
-        entries: access.entries(),
-        keep_previous: false,
-    };
-    match tx.put(write) {
-        Ok(_) => {}
-        Err(PutError::Store(error)) => return Err(error),
-        Err(PutError::Conflict { .. }) => {
-            return Err(StoreError::Corrupted {
-                what: format!("access {access_id}: conflict"),
-            });
-        }
-    }
+    access::put(tx, &access_id, &access, Former::Replaced)?;
     session::open(tx, context, &access_id)?;
     Ok(Opened {
         access_id,
         token: access.token,
     })
-}
-
-/// The personal access of an app.
-fn find_personal(
-    view: &dyn View,
-    app_id: &str,
-) -> Result<Option<(String, StoredAccess)>, StoreError> {
-    let key = name_key(AccessType::Personal.wire(), app_id);
-    let mut scan = exactly(ACCESS_BY_NAME, key, ACCESS_PAGE);
-    loop {
-        let page = view.scan(&scan)?;
-        for (_, document) in page.iter().filter(|(_, document)| !document.deleted) {
-            let access = StoredAccess::decode(document)?;
-            if access.kind == AccessType::Personal && access.name == app_id {
-                return Ok(Some((document.id.clone(), access)));
-            }
-        }
-        match page.last() {
-            Some((key, last)) if page.len() == ACCESS_PAGE => {
-                scan.after = Some((key.clone(), last.id.clone()));
-            }
-            _ => return Ok(None),
-        }
-    }
 }
 
 #[cfg(test)]

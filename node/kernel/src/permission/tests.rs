@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::stream::store::AUDIT_ROOT;
 
 /// A tree as plain pairs.
 #[derive(Clone, Debug, Default)]

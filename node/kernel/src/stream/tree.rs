@@ -69,6 +69,12 @@ impl Tree {
         self.streams.insert(id, stream);
     }
 
+    /// Takes over a stream, which may be there.
+    pub fn replace(&mut self, id: &str, stream: Stream) {
+        self.forget(id);
+        self.insert(id, stream);
+    }
+
     fn forget(&mut self, id: &str) {
         let Some((id, old)) = self.streams.remove_entry(id) else {
             return;

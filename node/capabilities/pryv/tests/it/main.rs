@@ -8,6 +8,7 @@
 )]
 
 mod access_requests;
+mod accesses;
 mod admin;
 mod attachments;
 mod bodies;

@@ -1,0 +1,119 @@
+//! `accesses.delete` (spec/pryv-api §3.8). An access is deleted at once; what it was stays as a
+//! tombstone that no token and no name finds.
+
+use homecore_store::{Kind, Transaction};
+use serde_json::{Value, json};
+
+use super::error::AccessError;
+use super::get::is_visible;
+use super::id::Named;
+use super::{AccessType, Former, StoredAccess, lookup, put};
+use crate::actor::Actor;
+use crate::error::InvalidParameters;
+use crate::fields::{Fields, Null};
+use crate::permission::{SELF_REVOKE, Setting};
+use crate::reply::Reply;
+use crate::session;
+
+/// Reads the parameters: the access's id.
+///
+/// # Errors
+/// All violations.
+pub fn parse(params: &Value) -> Result<String, InvalidParameters> {
+    let mut fields = Fields::lenient(params, &["id"])?;
+    let id = fields.text("id", Null::Refused).unwrap_or_default();
+    let id = id.to_owned();
+    fields.finish()?;
+    Ok(id)
+}
+
+/// Deletes an access, and those that it created if it is an app's:
+/// `{"accessDeletion": {"id"}, "relatedDeletions"?: [{"id"}]}`.
+///
+/// # Errors
+/// See [`AccessError`].
+pub fn delete(tx: &mut Transaction<'_>, actor: &Actor, given: &str) -> Result<Reply, AccessError> {
+    let unknown = || AccessError::Unknown {
+        id: given.to_owned(),
+    };
+    let named = Named::parse(given).ok_or_else(unknown)?;
+    let access = find(tx, actor, &named)?;
+    // The id that all versions share is taken for the present one: it is the one that an access is
+    // told of itself.
+    if let Some(serial) = named.serial.filter(|serial| *serial != access.serial) {
+        if serial > access.serial {
+            return Err(unknown());
+        }
+        return Err(AccessError::Stale {
+            provided: named.given,
+            current: access.serial,
+        });
+    }
+    let mut reply = serde_json::Map::new();
+    reply.insert("accessDeletion".to_owned(), json!({ "id": named.id }));
+    if access.kind == AccessType::App {
+        let mut children = Vec::new();
+        lookup::created_by(tx.view(), &named.id, &mut |id, child| {
+            children.push((id, child));
+            Ok::<_, AccessError>(true)
+        })?;
+        if !children.is_empty() {
+            // Nobody could use the expired ones: they go unmentioned.
+            let listed: Vec<Value> = children
+                .iter()
+                .filter(|(_, child)| !child.is_expired(tx.at()))
+                .map(|(id, _)| json!({ "id": id }))
+                .collect();
+            reply.insert("relatedDeletions".to_owned(), Value::Array(listed));
+        }
+        for (id, child) in children {
+            erase(tx, &id, child)?;
+        }
+    }
+    erase(tx, &named.id, access)?;
+    Ok(Reply::from_map(reply))
+}
+
+/// The access to be deleted, if the caller may. One of which it may not even know is refused like
+/// one that does not exist.
+fn find(tx: &Transaction<'_>, actor: &Actor, named: &Named) -> Result<StoredAccess, AccessError> {
+    let unknown = || AccessError::Unknown {
+        id: named.given.clone(),
+    };
+    let foreign = || {
+        if actor.is_personal() {
+            unknown()
+        } else {
+            AccessError::Forbidden {
+                why: "it can delete itself and what it created",
+            }
+        }
+    };
+    let document = tx.get(Kind::Access, &named.id)?.ok_or_else(foreign)?;
+    let access = StoredAccess::decode(&document)?;
+    if !is_visible(actor, &named.id, &access) {
+        return Err(foreign());
+    }
+    if document.deleted {
+        return Err(unknown());
+    }
+    let own = actor.access.id == named.id && !actor.is_personal();
+    if own && actor.access.rights().feature(SELF_REVOKE) == Some(Setting::Forbidden) {
+        return Err(AccessError::Forbidden {
+            why: "it must not delete itself",
+        });
+    }
+    Ok(access)
+}
+
+fn erase(tx: &mut Transaction<'_>, id: &str, mut access: StoredAccess) -> Result<(), AccessError> {
+    access.deleted = Some(tx.at());
+    if access.kind == AccessType::Personal {
+        session::end(tx, id)?;
+    }
+    put(tx, id, &access, Former::Dropped)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
