@@ -221,6 +221,7 @@ impl Home {
             owner: self.owner.clone(),
             access: Arc::new(access),
             caller: None,
+            source: crate::audit::Source::default(),
         }
     }
 
@@ -264,12 +265,7 @@ impl Home {
             serial: 0,
             deleted: None,
         };
-        Actor {
-            owner: self.owner.clone(),
-            access: Arc::new(Access::new("caccess00000000000000001", access)),
-            caller: None,
-            source: crate::audit::Source::default(),
-        }
+        self.actor_of(Access::new("caccess00000000000000001", access))
     }
 }
 
