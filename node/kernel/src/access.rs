@@ -11,6 +11,7 @@ use crate::integrity;
 use crate::number::seconds;
 use crate::permission::{Permission, Rights, with_injected};
 
+pub mod check_app;
 pub mod create;
 pub mod delete;
 pub mod error;
@@ -21,6 +22,7 @@ pub(crate) mod lookup;
 mod permissions;
 mod provide;
 pub mod token;
+pub mod update;
 
 /// What an access is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -101,6 +101,11 @@ impl<'a> Fields<'a> {
         self.violations.push(violation);
     }
 
+    /// Whether anything is wrong so far.
+    pub(crate) fn has_violations(&self) -> bool {
+        !self.violations.is_empty()
+    }
+
     /// A field as it is.
     pub(crate) fn raw(&self, name: &str) -> Option<&'a Value> {
         debug_assert!(

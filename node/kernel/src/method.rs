@@ -92,8 +92,12 @@ methods! {
     AccessesGetOne = "accesses.getOne", false, ["includeHistory": Flag];
     /// Makes an access.
     AccessesCreate = "accesses.create", true, [];
+    /// Changes an access.
+    AccessesUpdate = "accesses.update", true, [];
     /// Deletes an access.
     AccessesDelete = "accesses.delete", true, [];
+    /// Compares what an app asks for with what it has.
+    AccessesCheckApp = "accesses.checkApp", false, [];
 }
 
 /// A method id that nobody knows.
@@ -134,8 +138,12 @@ pub(crate) fn read(
         Method::EventsGetOne => Ok(event::read::get_one(view, context, trees, actor, params)?),
         Method::AccessesGet => Ok(access::get::get(view, context, actor, params)?),
         Method::AccessesGetOne => Ok(access::get::get_one(view, actor, params)?),
+        Method::AccessesCheckApp => Ok(access::check_app::check_app(
+            view, context, trees, actor, params,
+        )?),
         Method::StreamsCreate
         | Method::AccessesCreate
+        | Method::AccessesUpdate
         | Method::AccessesDelete
         | Method::EventsCreate
         | Method::EventsUpdate
@@ -196,6 +204,10 @@ pub(crate) fn write(
                 writer.attempt(|tx| access::create::create(tx, context, trees, actor, params))?;
             Ok(created)
         }
+        Method::AccessesUpdate => {
+            let updated = writer.attempt(|tx| access::update::update(tx, trees, actor, params))?;
+            Ok(updated)
+        }
         Method::AccessesDelete => {
             let id = access::delete::parse(params)?;
             let deleted = writer.attempt(|tx| access::delete::delete(tx, actor, &id))?;
@@ -206,7 +218,8 @@ pub(crate) fn write(
         | Method::EventsGet
         | Method::EventsGetOne
         | Method::AccessesGet
-        | Method::AccessesGetOne => read(writer.view(), context, trees, actor, method, params),
+        | Method::AccessesGetOne
+        | Method::AccessesCheckApp => read(writer.view(), context, trees, actor, method, params),
     }
 }
 

@@ -195,6 +195,21 @@ impl Home {
         Ok(json(reply.as_bytes())["access"].take())
     }
 
+    /// `accesses.update`.
+    pub(crate) fn update_access(
+        &mut self,
+        actor: &Actor,
+        id: &str,
+        changes: &Value,
+    ) -> Result<Value, crate::Error> {
+        let context = self.context.clone();
+        let mut trees = context.trees.for_writing(&self.owner.id);
+        let params = serde_json::json!({ "id": id, "update": changes });
+        let update = crate::access::update::update;
+        let reply = self.attempt(|tx| update(tx, &mut trees, actor, &params))?;
+        Ok(json(reply.as_bytes())["access"].take())
+    }
+
     /// `accesses.delete`.
     pub(crate) fn delete_access(&mut self, actor: &Actor, id: &str) -> Result<Value, crate::Error> {
         let reply = self.attempt(|tx| crate::access::delete::delete(tx, actor, id))?;

@@ -46,6 +46,26 @@ pub(crate) async fn create(
     call(&state, &actor, Method::AccessesCreate, given(body)).await
 }
 
+/// `PUT /{username}/accesses/{id}`: the body is the changes.
+pub(crate) async fn update(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller,
+    Path(id): Path<String>,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let params = json!({ "id": id, "update": given(body) });
+    call(&state, &actor, Method::AccessesUpdate, params).await
+}
+
+/// `POST /{username}/accesses/check-app`.
+pub(crate) async fn check_app(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    call(&state, &actor, Method::AccessesCheckApp, given(body)).await
+}
+
 /// `DELETE /{username}/accesses/{id}`.
 pub(crate) async fn delete(
     extract::State(state): extract::State<State>,
@@ -81,7 +101,7 @@ pub(crate) fn with_endpoints(
     let names: &[&str] = match method {
         Method::AccessesGet => &["accesses"],
         Method::AccessesGetOne => &["access", "history"],
-        Method::AccessesCreate => &["access"],
+        Method::AccessesCreate | Method::AccessesUpdate => &["access"],
         _ => return Ok(reply),
     };
     let mut answer: Map<String, Value> =

@@ -53,8 +53,11 @@ fn accesses_routes() -> Router<State> {
         .route("/accesses", get(accesses::get).post(accesses::create))
         .route(
             "/accesses/{id}",
-            get(accesses::get_one).delete(accesses::delete),
+            get(accesses::get_one)
+                .put(accesses::update)
+                .delete(accesses::delete),
         )
+        .route("/accesses/check-app", post(accesses::check_app))
 }
 
 fn access_routes() -> Router<State> {

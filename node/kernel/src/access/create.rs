@@ -24,7 +24,7 @@ const METHOD: &str = "accesses.create";
 /// Longest token that a client may choose.
 const TOKEN_CHARS_MAX: usize = 255;
 /// Keys of `clientData` that only the server sets.
-const SERVER_KEYS: &[&str] = &["dpop", "cmc"];
+pub(super) const SERVER_KEYS: &[&str] = &["dpop", "cmc"];
 
 /// Parameters of `accesses.create`.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,10 +94,11 @@ impl NewAccess {
 }
 
 /// Only app accesses have a device.
-pub(super) fn device_name(fields: &mut Fields<'_>, kind: AccessType) -> Option<String> {
+fn device_name(fields: &mut Fields<'_>, kind: AccessType) -> Option<String> {
     let device = fields.text_not_empty("deviceName", Null::Absent);
     if device.is_some() && kind != AccessType::App {
-        fields.violated(Violation::wrong_type("#/deviceName", &["null"]));
+        let path = fields.path_of("deviceName");
+        fields.violated(Violation::wrong_type(&path, &["null"]));
     }
     device.map(str::to_owned)
 }
@@ -106,7 +107,8 @@ pub(super) fn device_name(fields: &mut Fields<'_>, kind: AccessType) -> Option<S
 pub(super) fn expire_after(fields: &mut Fields<'_>) -> Option<f64> {
     let after = fields.number("expireAfter", Null::Absent)?.as_f64()?;
     if after < 0.0 {
-        fields.violated(Violation::too_small("#/expireAfter", 0));
+        let path = fields.path_of("expireAfter");
+        fields.violated(Violation::too_small(&path, 0));
     }
     Some(after)
 }

@@ -74,9 +74,29 @@ pub fn delete(tx: &mut Transaction<'_>, actor: &Actor, given: &str) -> Result<Re
     Ok(Reply::from_map(reply))
 }
 
-/// The access to be deleted, if the caller may. One of which it may not even know is refused like
-/// one that does not exist.
+/// The access to be deleted, if the caller may.
 fn find(tx: &Transaction<'_>, actor: &Actor, named: &Named) -> Result<StoredAccess, AccessError> {
+    let access = live(tx, actor, named, "it can delete itself and what it created")?;
+    let own = actor.access.id == named.id && !actor.is_personal();
+    if own && actor.access.rights().feature(SELF_REVOKE) == Some(Setting::Forbidden) {
+        return Err(AccessError::Forbidden {
+            why: "it must not delete itself",
+        });
+    }
+    Ok(access)
+}
+
+/// The access that a client wants to change. One of which it may not even know is refused like one
+/// that does not exist.
+///
+/// # Errors
+/// [`AccessError::Unknown`], [`AccessError::Forbidden`].
+pub(super) fn live(
+    tx: &Transaction<'_>,
+    actor: &Actor,
+    named: &Named,
+    why: &'static str,
+) -> Result<StoredAccess, AccessError> {
     let unknown = || AccessError::Unknown {
         id: named.given.clone(),
     };
@@ -84,9 +104,7 @@ fn find(tx: &Transaction<'_>, actor: &Actor, named: &Named) -> Result<StoredAcce
         if actor.is_personal() {
             unknown()
         } else {
-            AccessError::Forbidden {
-                why: "it can delete itself and what it created",
-            }
+            AccessError::Forbidden { why }
         }
     };
     let document = tx.get(Kind::Access, &named.id)?.ok_or_else(foreign)?;
@@ -96,12 +114,6 @@ fn find(tx: &Transaction<'_>, actor: &Actor, named: &Named) -> Result<StoredAcce
     }
     if document.deleted {
         return Err(unknown());
-    }
-    let own = actor.access.id == named.id && !actor.is_personal();
-    if own && actor.access.rights().feature(SELF_REVOKE) == Some(Setting::Forbidden) {
-        return Err(AccessError::Forbidden {
-            why: "it must not delete itself",
-        });
     }
     Ok(access)
 }

@@ -87,6 +87,18 @@ pub enum AccessError {
         /// When this one would.
         requested: Option<Millis>,
     },
+    /// The access would have more than the one that manages it.
+    #[error("The access would have permissions that the one that manages it has not")]
+    ExceedsManager {
+        /// Which manages it.
+        manager: String,
+    },
+    /// Accesses that this one created would have more than it.
+    #[error("Accesses that this one created would have permissions that it has not, or outlive it")]
+    OffendingChildren {
+        /// Which.
+        children: Vec<String>,
+    },
     /// A key of `clientData` that only the server sets.
     #[error("The key \"{key}\" of clientData is the server's")]
     ReservedClientData {
@@ -140,6 +152,8 @@ impl Refusal for AccessError {
             Self::HiddenAccountStream { .. }
             | Self::AccountLevel { .. }
             | Self::Outlives { .. }
+            | Self::ExceedsManager { .. }
+            | Self::OffendingChildren { .. }
             | Self::NoAliases
             | Self::TooManyStreams
             | Self::TooMany
@@ -166,6 +180,8 @@ impl Refusal for AccessError {
                 "parentExpires": seconds(*parent),
                 "requestedExpires": requested.map(seconds),
             })),
+            Self::ExceedsManager { manager } => Some(json!({ "managingAccessId": manager })),
+            Self::OffendingChildren { children } => Some(json!({ "offendingChildren": children })),
             Self::ReservedClientData { key: "cmc" } => {
                 Some(json!({ "id": "cmc-clientdata-cmc-forbidden" }))
             }

@@ -70,8 +70,8 @@ pub fn denied(parents: &impl Parents, giver: &Rights, entries: &[Permission]) ->
             setting: Setting::Forbidden,
         });
     }
-    if let Some(forced) = giver.forced_entry() {
-        denied.push(forced);
+    if given.forced() != giver.forced() {
+        denied.extend(giver.forced_entry());
     }
     denied
 }

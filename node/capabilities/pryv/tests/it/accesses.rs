@@ -58,87 +58,58 @@ fn id(access: &Value) -> &str {
     access["id"].as_str().unwrap()
 }
 
-fn shown(answer: &Answer) -> (u16, String) {
-    let (status, id) = answer.error();
-    (status, id)
-}
+/// Which request, and what it is answered with the token of the person, of the app, of the shared
+/// access, and with one that is nobody's. In order: what was deleted is gone for those that follow.
+const TABLE: &str = "
+    GET    -         | 200     | 200     | 403 forbidden            | 403 invalid-access-token
+    GET    app       | 200     | 200     | 403 forbidden            | 403 invalid-access-token
+    GET    child     | 200     | 200     | 403 forbidden            | 403 invalid-access-token
+    GET    shared    | 200     | 404 unknown-resource | 403 forbidden | 403 invalid-access-token
+    GET    none      | 404 unknown-resource | 404 unknown-resource | 403 forbidden | 403 invalid-access-token
+    POST   -         | 201     | 409 item-already-exists | 403 forbidden | 403 invalid-access-token
+    POST   check-app | 200     | 403 forbidden | 403 forbidden      | 403 invalid-access-token
+    PUT    none      | 404 unknown-resource | 403 forbidden | 403 forbidden | 403 invalid-access-token
+    PUT    shared    | 200     | 403 forbidden | 403 forbidden      | 403 invalid-access-token
+    PUT    child     | 200     | 409 stale-resource | 403 forbidden | 403 invalid-access-token
+    PUT    app       | 200     | 409 stale-resource | 403 forbidden | 403 invalid-access-token
+    DELETE none      | 404 unknown-resource | 403 forbidden | 403 forbidden | 403 invalid-access-token
+    DELETE child     | 200     | 404 unknown-resource | 403 forbidden | 403 invalid-access-token
+    DELETE shared    | 200     | 403 forbidden | 403 invalid-access-token | 403 invalid-access-token
+    DELETE app       | 200     | 403 invalid-access-token | 403 invalid-access-token | 403 invalid-access-token
+";
 
 #[tokio::test]
 async fn every_route_with_every_kind_of_token() {
     let accesses = Accesses::planted().await;
-    let fine = || (200, "");
-    let forbidden = || (403, "forbidden");
-    let unknown = || (404, "unknown-resource");
-    let nobody = || (403, "invalid-access-token");
-    let new = json!({ "name": "new", "permissions": [{ "streamId": "health", "level": "read" }] });
-    let (shared, child) = (
-        format!("/{}", id(&accesses.shared)),
-        format!("/{}", id(&accesses.child)),
-    );
-    let app = format!("/{}", id(&accesses.app));
-    // Which token, then what each route answers it.
-    let table = [
-        ("GET", "", None, [fine(), fine(), forbidden(), nobody()]),
-        ("GET", &app, None, [fine(), fine(), forbidden(), nobody()]),
-        ("GET", &child, None, [fine(), fine(), forbidden(), nobody()]),
-        (
-            "GET",
-            &shared,
-            None,
-            [fine(), unknown(), forbidden(), nobody()],
-        ),
-        (
-            "GET",
-            "/nosuchaccess",
-            None,
-            [unknown(), unknown(), forbidden(), nobody()],
-        ),
-        (
-            "POST",
-            "",
-            Some(&new),
-            [
-                (201, ""),
-                (409, "item-already-exists"),
-                forbidden(),
-                nobody(),
-            ],
-        ),
-        (
-            "DELETE",
-            "/nosuchaccess",
-            None,
-            [unknown(), forbidden(), forbidden(), nobody()],
-        ),
-        // The shared one may delete itself, and is gone then.
-        (
-            "DELETE",
-            &child,
-            None,
-            [fine(), unknown(), forbidden(), nobody()],
-        ),
-        (
-            "DELETE",
-            &shared,
-            None,
-            [fine(), forbidden(), nobody(), nobody()],
-        ),
-    ];
     let tokens = [
         accesses.me.as_str(),
         token(&accesses.app),
         token(&accesses.shared),
         "nosuchtoken",
     ];
-    for (method, path, body, expected) in table {
-        for (token, (status, id)) in tokens.iter().zip(expected) {
-            let answer = accesses.ask(token, method, path, body).await;
-            assert_eq!(
-                shown(&answer),
-                error(status, id),
-                "{method} {path}: {}",
-                answer.text
-            );
+    for row in TABLE.lines().filter(|row| !row.trim().is_empty()) {
+        let (request, expected) = row.split_once('|').unwrap();
+        let (method, target) = request.trim().split_once(' ').unwrap();
+        let path = match target.trim() {
+            "-" => String::new(),
+            "app" => format!("/{}", id(&accesses.app)),
+            "child" => format!("/{}", id(&accesses.child)),
+            "shared" => format!("/{}", id(&accesses.shared)),
+            "none" => "/nosuchaccess".to_owned(),
+            other => format!("/{other}"),
+        };
+        let body = match (method, target.trim()) {
+            ("POST", "-") => Some(asked("shared", "new")),
+            ("POST", _) => Some(json!({ "requestingAppId": "an-app", "requestedPermissions": [] })),
+            ("PUT", _) => Some(json!({ "clientData": {} })),
+            _ => None,
+        };
+        for (token, expected) in tokens.iter().zip(expected.split('|')) {
+            let expected = expected.trim();
+            let (status, error_id) = expected.split_once(' ').unwrap_or((expected, ""));
+            let answer = accesses.ask(token, method, &path, body.as_ref()).await;
+            let expected = error(status.parse().unwrap(), error_id);
+            assert_eq!(answer.error(), expected, "{request}: {}", answer.text);
         }
     }
 }
@@ -262,4 +233,53 @@ async fn query_parameters_are_read() {
         .ask(&accesses.me, "GET", "?includeExpired=x", None)
         .await;
     assert_eq!(answer.error(), error(400, "invalid-parameters-format"));
+}
+
+#[tokio::test]
+async fn an_access_is_updated_and_shows_its_versions() {
+    let accesses = Accesses::planted().await;
+    let base = id(&accesses.shared);
+    let change = json!({ "name": "nurse" });
+    let (asking, body) = (&accesses, Some(&change));
+    let put = |path: String| async move { asking.ask(&asking.me, "PUT", &path, body).await };
+    let updated = put(format!("/{base}")).await;
+    assert_eq!(updated.status, 200, "{}", updated.text);
+    let updated = updated.json()["access"].clone();
+    assert_eq!(id(&updated), format!("{base}:1"));
+    assert_eq!(updated["apiEndpoint"], accesses.shared["apiEndpoint"]);
+    assert_eq!(
+        put(format!("/{base}")).await.error(),
+        error(409, "stale-resource")
+    );
+    assert_eq!(
+        put(format!("/{base}:0")).await.error(),
+        error(404, "unknown-resource")
+    );
+    let path = format!("/{base}?includeHistory=true");
+    let whole = accesses.ask(&accesses.me, "GET", &path, None).await.json();
+    assert_eq!(whole["access"], updated);
+    assert_eq!(whole["history"], json!([accesses.shared]));
+    let calls = json!([
+        { "method": "accesses.update", "params": { "id": format!("{base}:1"), "update": change } },
+        { "method": "accesses.update", "params": { "id": format!("{base}:2"), "name": "x" } },
+        { "method": "accesses.checkApp", "params": { "requestingAppId": "an-app",
+            "requestedPermissions": [] } }
+    ]);
+    let results = accesses
+        .core
+        .post_as(&accesses.me, "/samplebeta1/", &calls)
+        .await;
+    let results = results.json()["results"].clone();
+    assert_eq!(results[0]["access"]["id"], format!("{base}:2"));
+    assert!(results[0]["access"]["apiEndpoint"].is_string());
+    assert_eq!(results[1]["error"]["id"], "invalid-parameters-format");
+    assert_eq!(results[2]["mismatchingAccess"]["id"], accesses.app["id"]);
+    assert_eq!(results[2]["mismatchingAccess"].get("apiEndpoint"), None);
+    // The header names the access, not its version.
+    let info = accesses
+        .core
+        .get_as(token(&updated), "/samplebeta1/access-info")
+        .await;
+    assert_eq!(info.header("pryv-access-id"), Some(base));
+    assert_eq!(info.json()["name"], "nurse");
 }

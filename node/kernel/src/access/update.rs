@@ -1,0 +1,278 @@
+//! `accesses.update` (spec/pryv-api §3.7): makes a new version of an access and keeps the former one.
+
+use homecore_store::{Kind, Transaction};
+use homecore_types::Millis;
+use serde_json::{Map, Value};
+
+use super::create::{
+    self, SERVER_KEYS, check_client_data, check_expiry, check_name_free, check_size, given,
+};
+use super::delete::live;
+use super::error::AccessError;
+use super::id::Named;
+use super::permissions::{self, Asked};
+use super::{Access, AccessType, Former, StoredAccess, lookup, put};
+use crate::actor::Actor;
+use crate::error::InvalidParameters;
+use crate::fields::{Fields, Null};
+use crate::permission::{Permission, grant};
+use crate::reply::Reply;
+use crate::stream::cache::Trees;
+use crate::stream::tree::Tree;
+use crate::violation::Violation;
+
+/// The method id.
+const METHOD: &str = "accesses.update";
+/// Begins the names of accesses that stand for a grant, whose name is the client's id.
+const OAUTH: &str = "oauth:";
+
+/// What is to be changed; of a field that can be taken away, to what.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Changes {
+    name: Option<String>,
+    device_name: Option<Option<String>>,
+    permissions: Option<Vec<Asked>>,
+    expiry: Option<Expiry>,
+    client_data: Option<Option<Map<String, Value>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Expiry {
+    Never,
+    /// Seconds from now.
+    After(f64),
+}
+
+impl Changes {
+    /// Reads `{"id", "update"}`.
+    fn parse(params: &Value) -> Result<(String, Self), InvalidParameters> {
+        const KNOWN: &[&str] = &[
+            "name",
+            "deviceName",
+            "permissions",
+            "expireAfter",
+            "expires",
+            "clientData",
+        ];
+        let mut outer = Fields::strict(params, &["id", "update"], &["id", "update"])?;
+        let id = outer.text("id", Null::Refused).unwrap_or_default();
+        let update = outer.raw("update").unwrap_or(&Value::Null);
+        outer.finish()?;
+        let mut fields = Fields::strict_at("#/update", update, &[], KNOWN)?;
+        let name = fields.text_not_empty("name", Null::Refused);
+        let device_name = fields.text_not_empty("deviceName", Null::Absent);
+        let client_data = fields.object("clientData", Null::Absent);
+        let changes = Self {
+            name: name.map(str::to_owned),
+            device_name: is_given(&fields, "deviceName").then(|| device_name.map(str::to_owned)),
+            permissions: permissions::read(&mut fields, "permissions"),
+            expiry: expiry(&mut fields),
+            client_data: is_given(&fields, "clientData").then(|| client_data.cloned()),
+        };
+        fields.finish()?;
+        Ok((id.to_owned(), changes))
+    }
+
+    /// Whether what an access may do, or for how long, is touched.
+    fn concerns_rights(&self) -> bool {
+        self.permissions.is_some() || self.expiry.is_some()
+    }
+}
+
+fn is_given(fields: &Fields<'_>, name: &str) -> bool {
+    fields.raw(name).is_some()
+}
+
+/// `expires` can only be taken away; a new one is given as a span.
+fn expiry(fields: &mut Fields<'_>) -> Option<Expiry> {
+    let never = fields.raw("expires").map(Value::is_null);
+    if never == Some(false) {
+        let path = fields.path_of("expires");
+        fields.violated(Violation::wrong_type(&path, &["null"]));
+    }
+    match create::expire_after(fields) {
+        Some(after) => Some(Expiry::After(after)),
+        None => never.map(|_| Expiry::Never),
+    }
+}
+
+/// Updates an access: `{"access": …}`.
+///
+/// # Errors
+/// See [`AccessError`].
+pub fn update(
+    tx: &mut Transaction<'_>,
+    trees: &mut dyn Trees,
+    actor: &Actor,
+    params: &Value,
+) -> Result<Reply, AccessError> {
+    if actor.access.stored.kind == AccessType::Shared {
+        return Err(AccessError::WrongCaller { method: METHOD });
+    }
+    let (id, changes) = Changes::parse(params)?;
+    let (named, former) = find(tx, actor, id, &changes)?;
+    let mut access = former.clone();
+    if let Some(asked) = &changes.permissions {
+        permissions::check_characters(asked)?;
+        permissions::check_account(asked)?;
+        access.permissions = Some(permissions::stored(asked));
+    }
+    match changes.expiry {
+        Some(Expiry::Never) => access.expires = None,
+        Some(Expiry::After(span)) => access.expires = Some(create::expires(tx.at(), span)),
+        None => {}
+    }
+    if changes.concerns_rights() {
+        let tree = trees.current(tx.view())?;
+        check_manager(tx, &tree, &mut access)?;
+        check_children(tx, &tree, &named.id, &access)?;
+    }
+    if let Some(data) = changes.client_data {
+        check_client_data(data.as_ref())?;
+        access.client_data = with_server_keys(data, former.client_data.as_ref());
+    }
+    if let Some(name) = changes.name {
+        access.name = name;
+    }
+    if let Some(device) = changes.device_name {
+        if device.is_some() && access.kind != AccessType::App {
+            let violation = Violation::wrong_type("#/update/deviceName", &["null"]);
+            return Err(InvalidParameters(vec![violation]).into());
+        }
+        access.device_name = device;
+    }
+    let unique = (access.kind, &*access.name, access.device_name.as_deref());
+    check_name_free(tx, Some(&named.id), unique)?;
+    access.serial = access.serial.saturating_add(1);
+    access.modified = tx.at();
+    access.modified_by = actor.author();
+    check_size(&access)?;
+    put(tx, &named.id, &access, Former::Kept)?;
+    let wire = Value::Object(access.to_wire(&named.id));
+    Ok(Reply::of("access", wire.to_string().as_bytes()))
+}
+
+/// The access to be updated, if the caller may and knows its present version. That of an access which
+/// was updated before must be named: whoever names none has not seen it.
+fn find(
+    tx: &Transaction<'_>,
+    actor: &Actor,
+    id: String,
+    changes: &Changes,
+) -> Result<(Named, StoredAccess), AccessError> {
+    let named = Named::parse(&id).ok_or_else(|| AccessError::Unknown { id: id.clone() })?;
+    let access = live(tx, actor, &named, "it can update what it created")?;
+    let serial = named.serial.unwrap_or_default();
+    if serial > access.serial {
+        return Err(AccessError::Unknown { id });
+    }
+    if serial != access.serial {
+        return Err(AccessError::Stale {
+            provided: id,
+            current: access.serial,
+        });
+    }
+    // Its own access it sees, but must not change.
+    create::present(tx, actor)?;
+    let why = if named.id == actor.access.id {
+        Some("an access cannot update itself")
+    } else if access.kind == AccessType::Personal {
+        Some("personal accesses cannot be updated")
+    } else if access.name.starts_with(OAUTH)
+        && changes
+            .name
+            .as_ref()
+            .is_some_and(|name| *name != access.name)
+    {
+        Some("the name of an OAuth grant cannot be changed")
+    } else {
+        None
+    };
+    match why {
+        Some(why) => Err(AccessError::Forbidden { why }),
+        None => Ok((named, access)),
+    }
+}
+
+/// An access that an app created gets no more than the app has, whoever updates it.
+fn check_manager(
+    tx: &Transaction<'_>,
+    tree: &Tree,
+    access: &mut StoredAccess,
+) -> Result<(), AccessError> {
+    let Some(document) = tx.get(Kind::Access, access.creator())? else {
+        return Ok(());
+    };
+    let manager = StoredAccess::decode(&document)?;
+    if document.deleted || manager.kind != AccessType::App {
+        return Ok(());
+    }
+    check_expiry(manager.expires, access.expires)?;
+    let manager = Access::new(document.id, manager);
+    let permissions = access.permissions.take().unwrap_or_default();
+    let permissions = given(tree, &manager, settable(permissions)).ok_or_else(|| {
+        AccessError::ExceedsManager {
+            manager: manager.id.clone(),
+        }
+    })?;
+    access.permissions = Some(permissions);
+    Ok(())
+}
+
+/// What an app created must not be left with more than the app.
+fn check_children(
+    tx: &Transaction<'_>,
+    tree: &Tree,
+    id: &str,
+    access: &StoredAccess,
+) -> Result<(), AccessError> {
+    if access.kind != AccessType::App {
+        return Ok(());
+    }
+    let now = tx.at();
+    let parent = Access::new(id, access.clone());
+    let mut children = Vec::new();
+    lookup::created_by(tx.view(), id, &mut |child_id, child| {
+        if !child.is_expired(now) && exceeds(tree, &parent, &child) {
+            children.push(super::id::version(&child_id, child.serial));
+        }
+        Ok::<_, AccessError>(true)
+    })?;
+    if children.is_empty() {
+        Ok(())
+    } else {
+        Err(AccessError::OffendingChildren { children })
+    }
+}
+
+fn exceeds(tree: &Tree, parent: &Access, child: &StoredAccess) -> bool {
+    let permissions = child.permissions.clone().unwrap_or_default();
+    let outlives = |parent: Millis| child.expires.is_some_and(|end| end > parent);
+    parent.stored.expires.is_some_and(outlives)
+        || !grant::may_give(tree, parent.rights(), &settable(permissions.clone()))
+        || !grant::denied(tree, parent.rights(), &permissions).is_empty()
+}
+
+/// Those that a client may set. The others come from the managing access.
+fn settable(mut permissions: Vec<Permission>) -> Vec<Permission> {
+    permissions.retain(|entry| !matches!(entry, Permission::ForcedStreams { .. }));
+    permissions
+}
+
+/// Data of the client with what the server has put beside it.
+fn with_server_keys(
+    data: Option<Map<String, Value>>,
+    former: Option<&Map<String, Value>>,
+) -> Option<Map<String, Value>> {
+    let mut data = data;
+    for key in SERVER_KEYS {
+        if let Some(value) = former.and_then(|former| former.get(*key)) {
+            let data = data.get_or_insert_default();
+            data.insert((*key).to_owned(), value.clone());
+        }
+    }
+    data
+}
+
+#[cfg(test)]
+mod tests;
