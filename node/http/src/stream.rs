@@ -67,6 +67,13 @@ impl ListWriter {
         self.buffer.put_slice(json);
     }
 
+    /// Adds a member that is no list, given as compact JSON text; ends the list before.
+    pub fn member(&mut self, key: &str, json: &[u8]) {
+        self.end_list();
+        self.key(key);
+        self.buffer.put_slice(json);
+    }
+
     /// What has been written, once it is worth sending.
     pub fn piece(&mut self) -> Option<Bytes> {
         (self.buffer.len() >= PIECE_BYTES).then(|| self.take())

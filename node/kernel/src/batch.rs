@@ -3,7 +3,8 @@
 //! Calls are brought to the store in runs. A run that changes anything is one write request in
 //! which every call is an attempt of its own: later calls see what earlier ones wrote, a refused
 //! one leaves nothing behind, and the whole run costs one disk sync. `events.get` may read much, so
-//! it always goes to a reader by itself and never holds up the thread that writes for many users.
+//! it always goes to a reader by itself and never holds up the thread that writes for many users;
+//! `streams.delete` may write much, and goes in steps of its own.
 
 use homecore_types::{ErrorId, limits};
 use serde_json::Value;
@@ -146,6 +147,8 @@ enum Step {
     },
     /// A reading of events.
     Events(Value),
+    /// A deletion of a stream.
+    Deletion(Value),
     /// Not the kernel's.
     Foreign(Call),
 }
@@ -160,6 +163,10 @@ fn steps(calls: Vec<Call>) -> Vec<Step> {
         };
         if method == Method::EventsGet {
             steps.push(Step::Events(call.params));
+            continue;
+        }
+        if method == Method::StreamsDelete {
+            steps.push(Step::Deletion(call.params));
             continue;
         }
         match steps.last_mut() {
@@ -198,6 +205,10 @@ pub(crate) async fn run(
             }
             Step::Events(params) => {
                 let result = kernel.call(actor, Method::EventsGet, params).await;
+                outcomes.push(result.into());
+            }
+            Step::Deletion(params) => {
+                let result = kernel.call(actor, Method::StreamsDelete, params).await;
                 outcomes.push(result.into());
             }
             Step::Foreign(call) => {

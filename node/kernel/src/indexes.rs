@@ -126,6 +126,12 @@ pub fn event_deleted_entry(deleted: f64) -> Entry {
     entry(EVENT_DELETED, timed(Vec::new(), deleted))
 }
 
+/// The entry of a deleted stream.
+#[must_use]
+pub fn stream_deleted_entry(deleted: f64) -> Entry {
+    entry(STREAM_DELETED, timed(Vec::new(), deleted))
+}
+
 /// The entry of an access's token.
 #[must_use]
 pub fn token_entry(token: &str) -> Entry {

@@ -347,6 +347,9 @@ impl Kernel {
         if method == Method::EventsGet {
             return self.events_get(actor, params).await?.collect().await;
         }
+        if method == Method::StreamsDelete {
+            return self.stream_delete(actor, &params).await?.collect().await;
+        }
         let draft = Draft::of(actor, method.id(), self.context().now());
         if method.writes() {
             return self.call_writing(actor, method, params, draft).await;

@@ -70,6 +70,10 @@ methods! {
     StreamsGet = "streams.get", false, ["includeDeletionsSince": Number];
     /// Makes a stream.
     StreamsCreate = "streams.create", true, [];
+    /// Changes a stream, or moves it.
+    StreamsUpdate = "streams.update", true, [];
+    /// Puts a stream into the trash, or deletes one that is there with all below it.
+    StreamsDelete = "streams.delete", true, ["mergeEventsWithParent": Flag];
     /// The events that a query selects.
     EventsGet = "events.get", false, [
         "streams": Streams, "types": Texts, "fromTime": Number, "toTime": Number,
@@ -142,6 +146,8 @@ pub(crate) fn read(
             view, context, trees, actor, params,
         )?),
         Method::StreamsCreate
+        | Method::StreamsUpdate
+        | Method::StreamsDelete
         | Method::AccessesCreate
         | Method::AccessesUpdate
         | Method::AccessesDelete
@@ -171,6 +177,20 @@ pub(crate) fn write(
             let created =
                 writer.attempt(|tx| stream::create::create(tx, context, trees, actor, new))?;
             Ok(created)
+        }
+        Method::StreamsUpdate => {
+            let lenient = context.settings.ignore_protected_fields;
+            let changes = stream::update::StreamChanges::parse(params, lenient)?;
+            let changed =
+                writer.attempt(|tx| stream::update::update(tx, trees, actor, &changes))?;
+            Ok(changed)
+        }
+        // In one step. Who can go on step by step does (`Kernel::stream_delete`).
+        Method::StreamsDelete => {
+            let asked = stream::delete::DeleteStream::parse(params)?;
+            let reply =
+                writer.attempt(|tx| stream::delete::at_once(tx, context, trees, actor, &asked))?;
+            Ok(reply)
         }
         Method::EventsCreate => {
             let new = event::create::NewEvent::parse(params)?;

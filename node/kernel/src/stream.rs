@@ -1,19 +1,24 @@
 //! Streams: the tree in which events live and on which permissions are granted.
 
-use homecore_store::Document;
-use homecore_store::StoreError;
+use homecore_store::{Base, Document, Kind, PutError, StoreError, Transaction, Write};
 use homecore_types::Millis;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::number::seconds;
+use crate::permission::{Level, Rights};
+use crate::reply::Reply;
+use tree::Tree;
 
 pub mod cache;
 pub mod create;
+pub mod delete;
+pub mod deletion;
 pub mod get;
 pub mod store;
 pub mod system;
 pub mod tree;
+pub mod update;
 
 /// Deepest nesting of streams. The contract names no bound; without one a reader's stack would be.
 /// A listing nests twice as deep, and common JSON readers stop at 128.
@@ -54,6 +59,58 @@ impl Stream {
         })
     }
 
+    /// Writes a version of a stream.
+    ///
+    /// # Errors
+    /// As [`Transaction::put`].
+    pub(crate) fn put(
+        &self,
+        tx: &mut Transaction<'_>,
+        id: &str,
+        base: Base,
+    ) -> Result<(), PutError> {
+        let body = serde_json::to_vec(self)
+            .map_err(|error| StoreError::engine(format!("encoding stream {id}"), error))?;
+        tx.put(Write {
+            kind: Kind::Stream,
+            id: id.to_owned(),
+            base,
+            body: body.into(),
+            deleted: false,
+            entries: Vec::new(),
+            keep_previous: false,
+        })?;
+        Ok(())
+    }
+
+    /// Writes the next version of a stream that the same transaction has found.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub(crate) fn replace(&self, tx: &mut Transaction<'_>, id: &str) -> Result<(), StoreError> {
+        self.put(tx, id, Base::Any).map_err(|error| match error {
+            PutError::Store(error) => error,
+            PutError::Conflict { .. } => StoreError::Corrupted {
+                what: format!("stream {id} changed while it was being changed"),
+            },
+        })
+    }
+
+    /// Who changed it when.
+    pub(crate) fn touch(&mut self, at: Millis, author: String) {
+        self.modified = at;
+        self.modified_by = author;
+    }
+
+    /// The answer to a call that changed it: `{"stream": …}`. A parent that the caller does not see
+    /// is not named.
+    pub(crate) fn reply(&self, id: &str, tree: &Tree, rights: &Rights) -> Reply {
+        let parent = self.parent_id.as_deref();
+        let seen = parent.filter(|parent| rights.allows(tree, parent, Level::lists));
+        let wire = Value::Object(self.to_wire(id, seen));
+        Reply::of("stream", wire.to_string().as_bytes())
+    }
+
     /// The wire form without its children.
     #[must_use]
     pub fn to_wire(&self, id: &str, parent_id: Option<&str>) -> Map<String, Value> {
@@ -80,3 +137,6 @@ impl Stream {
         map
     }
 }
+
+#[cfg(test)]
+mod lifecycle;

@@ -182,6 +182,51 @@ impl Home {
         Ok(json(deleted.into_reply(&tokens).as_bytes()))
     }
 
+    /// `streams.update`.
+    pub(crate) fn update_stream(
+        &mut self,
+        actor: &Actor,
+        id: &str,
+        changes: &Value,
+    ) -> Result<Value, crate::Error> {
+        use crate::stream::update;
+        let params = serde_json::json!({ "id": id, "update": changes });
+        let context = self.context.clone();
+        let lenient = context.settings.ignore_protected_fields;
+        let asked = update::StreamChanges::parse(&params, lenient)?;
+        let mut trees = context.trees.for_writing(&self.owner.id);
+        let reply = self.attempt(|tx| update::update(tx, &mut trees, actor, &asked))?;
+        Ok(json(reply.as_bytes()))
+    }
+
+    /// `streams.delete`, in as many steps as it takes.
+    pub(crate) fn delete_stream(
+        &mut self,
+        actor: &Actor,
+        id: &str,
+        merge: Option<bool>,
+    ) -> Result<Value, crate::Error> {
+        use crate::stream::delete::{self, DeleteStream, Step};
+        let params = serde_json::json!({ "id": id, "mergeEventsWithParent": merge });
+        let asked = DeleteStream::parse(&params)?;
+        let context = self.context.clone();
+        let (mut all, mut first) = (Vec::new(), true);
+        loop {
+            let mut trees = context.trees.for_writing(&self.owner.id);
+            let step =
+                self.attempt(|tx| delete::step(tx, &context, &mut trees, actor, &asked, first))?;
+            first = false;
+            match step {
+                Step::Trashed(reply) => return Ok(json(reply.as_bytes())),
+                Step::Going(changes) => all.extend(changes),
+                Step::Gone(changes) => {
+                    all.extend(changes);
+                    return Ok(json(delete::reply_of(&all, id).as_bytes()));
+                }
+            }
+        }
+    }
+
     /// `accesses.create`.
     pub(crate) fn create_access(
         &mut self,
@@ -262,6 +307,11 @@ impl Home {
     /// An app with permissions.
     pub(crate) fn app(&self, permissions: Vec<Permission>) -> Actor {
         self.actor(AccessType::App, permissions)
+    }
+
+    /// A shared access with permissions.
+    pub(crate) fn shared(&self, permissions: Vec<Permission>) -> Actor {
+        self.actor(AccessType::Shared, permissions)
     }
 
     fn actor(&self, kind: AccessType, permissions: Vec<Permission>) -> Actor {

@@ -178,6 +178,12 @@ impl<'a> Transaction<'a> {
         Ok(rev)
     }
 
+    /// How many versions were written so far: who may write much stops in time by it.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.mutations.len()
+    }
+
     /// What shall be, or nothing if nothing was written.
     #[must_use]
     pub fn into_commit(self) -> Option<Commit> {

@@ -21,6 +21,7 @@ mod routes;
 mod session;
 pub mod settings;
 mod state;
+mod streams;
 
 use std::sync::Arc;
 

@@ -2,12 +2,12 @@
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{any, delete, get, post};
+use axum::routing::{any, delete, get, post, put};
 
 use crate::state::State;
 use crate::{
     access_request, accesses, admin, apps, attachments, batch, caller, greeting, items, lookup,
-    records, registration, session,
+    records, registration, session, streams,
 };
 
 /// First path segments at the root.
@@ -116,6 +116,10 @@ pub(crate) fn user(state: State) -> Router {
         .route(
             "/streams",
             get(items::streams_get).post(items::streams_create),
+        )
+        .route(
+            "/streams/{id}",
+            put(streams::update).delete(streams::delete),
         )
         .route("/events", get(items::events_get).post(items::events_create))
         .route(

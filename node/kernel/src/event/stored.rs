@@ -62,7 +62,7 @@ pub struct Head {
 ///
 /// # Errors
 /// If the body is damaged.
-pub(super) fn decode<'a, T: Deserialize<'a>>(document: &'a Document) -> Result<T, StoreError> {
+pub(crate) fn decode<'a, T: Deserialize<'a>>(document: &'a Document) -> Result<T, StoreError> {
     serde_json::from_slice(&document.body).map_err(|error| StoreError::Corrupted {
         what: format!("event {}: {error}", document.id),
     })

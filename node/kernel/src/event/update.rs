@@ -15,6 +15,7 @@ use crate::error::{InvalidParameters, Refusal};
 use crate::fields::{Fields, Null};
 use crate::kernel::Context;
 use crate::number::seconds;
+use crate::patch::merge_keys;
 use crate::permission::Level;
 use crate::stream::cache::Trees;
 use crate::stream::store::Store;
@@ -245,13 +246,7 @@ fn merge(event: &mut Map<String, Value>, changes: &Value) {
     let Value::Object(present) = present else {
         return;
     };
-    for (key, value) in changes {
-        if value.is_null() {
-            present.shift_remove(key);
-        } else {
-            present.insert(key.clone(), value.clone());
-        }
-    }
+    merge_keys(present, changes);
 }
 
 /// Changes an event and returns it.
@@ -356,7 +351,7 @@ fn update_account(
 }
 
 /// The streams of an event in its wire form.
-pub(super) fn streams_of(event: &Map<String, Value>) -> impl Iterator<Item = &str> {
+pub(crate) fn streams_of(event: &Map<String, Value>) -> impl Iterator<Item = &str> {
     let streams = event.get("streamIds").and_then(Value::as_array);
     streams.into_iter().flatten().filter_map(Value::as_str)
 }

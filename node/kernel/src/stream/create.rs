@@ -1,6 +1,6 @@
 //! `streams.create` (spec/pryv-api §5.3).
 
-use homecore_store::{Base, Kind, PutError, StoreError, Transaction, Write};
+use homecore_store::{Base, PutError, StoreError, Transaction};
 use homecore_types::{ErrorId, entropy, limits};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -192,19 +192,8 @@ pub fn create(
         modified: tx.at(),
         modified_by: author,
     };
-    let body = serde_json::to_vec(&stream)
-        .map_err(|error| StoreError::engine(format!("encoding stream {id}"), error))?;
-    let write = Write {
-        kind: Kind::Stream,
-        id: id.clone(),
-        base: Base::Absent,
-        body: body.into(),
-        deleted: false,
-        entries: Vec::new(),
-        keep_previous: false,
-    };
-    match tx.put(write) {
-        Ok(_) => {}
+    match stream.put(tx, &id, Base::Absent) {
+        Ok(()) => {}
         Err(PutError::Conflict { .. }) => return Err(StreamsCreateError::IdTaken { id }),
         Err(PutError::Store(error)) => return Err(error.into()),
     }

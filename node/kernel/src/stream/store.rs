@@ -61,6 +61,12 @@ pub fn is_reserved_local(id: &str) -> bool {
     prefix(id).is_some_and(|name| RESERVED_LOCAL.contains(&name))
 }
 
+/// Whether clients may change a stream of this id.
+#[must_use]
+pub fn is_clients_own(id: &str) -> bool {
+    Store::of(id) == Store::Local && !is_reserved_local(id)
+}
+
 /// `name` of `:name:…`.
 fn prefix(id: &str) -> Option<&str> {
     id.strip_prefix(':')?.split_once(':').map(|(name, _)| name)

@@ -152,6 +152,18 @@ impl Tree {
         std::iter::successors(Some(id), |id| self.parent_of(id)).take(STREAM_DEPTH_MAX + 1)
     }
 
+    /// A stored stream and everything below it; each parent before its children.
+    #[must_use]
+    pub fn branch(&self, root: &str) -> Vec<Arc<str>> {
+        let mut found = Vec::new();
+        let mut open: Vec<Arc<str>> = vec![Arc::from(root)];
+        while let Some(id) = open.pop() {
+            open.extend(self.children_of(&id).cloned());
+            found.push(id);
+        }
+        found
+    }
+
     /// Whether a stream is in the trash, itself or with one above it.
     #[must_use]
     pub fn is_trashed(&self, id: &str) -> bool {

@@ -17,5 +17,6 @@ mod lookups;
 mod registration;
 mod robustness;
 mod routing;
+mod streams;
 mod support;
 mod users;
