@@ -54,6 +54,7 @@ pub(crate) fn kernel_settings(
         keep_history: config.versioning.force_keep_history,
         deletion_mode: config.versioning.deletion_mode,
         ignore_protected_fields: config.updates.ignore_protected_fields,
+        track_accesses: config.access_tracking.active,
         read_token_key,
         audit: AuditSettings {
             active: config.audit.active,

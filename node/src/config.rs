@@ -47,6 +47,7 @@ pub(crate) struct Config {
     /// What stays of events that change or go.
     pub(crate) versioning: VersioningConfig,
     pub(crate) audit: AuditConfig,
+    pub(crate) access_tracking: AccessTrackingConfig,
     /// How changes are taken.
     pub(crate) updates: UpdatesConfig,
     /// Platform-wide sections as JSON texts: seeds of the platform store.
@@ -153,6 +154,12 @@ pub(crate) struct AuditConfig {
     pub(crate) exclude: Vec<MethodPattern>,
 }
 
+/// `[access_tracking]`.
+#[derive(Clone, Debug)]
+pub(crate) struct AccessTrackingConfig {
+    pub(crate) active: bool,
+}
+
 /// `[updates]`.
 #[derive(Clone, Debug)]
 pub(crate) struct UpdatesConfig {
@@ -203,6 +210,7 @@ fn read(table: toml::Table) -> Result<Config, Vec<Problem>> {
         service: read_service(&mut root),
         versioning: read_versioning(&mut root),
         audit: read_audit(&mut root),
+        access_tracking: read_access_tracking(&mut root),
         updates: read_updates(&mut root),
         platform: read_platform(&mut root),
         log: read_log(&mut root),
@@ -417,6 +425,13 @@ fn read_audit(root: &mut reader::Reader) -> AuditConfig {
         active: section.boolean("active").unwrap_or(true),
         include: section.list("include", |name| name.parse()),
         exclude: section.list("exclude", |name| name.parse()),
+    }
+}
+
+fn read_access_tracking(root: &mut reader::Reader) -> AccessTrackingConfig {
+    let mut section = root.section("access_tracking");
+    AccessTrackingConfig {
+        active: section.boolean("active").unwrap_or(true),
     }
 }
 

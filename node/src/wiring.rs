@@ -108,6 +108,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     lookafter::spawn(&tasks, &config, &cluster, &accounts, &data);
     lookafter::tend_blobs(&tasks, &tended);
     lookafter::write_audit(&tasks, &tended);
+    lookafter::write_uses(&tasks, &tended);
     tracing::info!(
         core = %config.core.id,
         url = config.core.url,
@@ -330,6 +331,7 @@ impl Running {
             // Requests that are under way still need the store.
             self.http_ended.cancelled().await;
             self.kernel.flush_audit().await;
+            self.kernel.write_uses().await;
             self.users.shutdown().await;
             self.cluster.platform.shutdown().await;
         };

@@ -22,6 +22,7 @@ pub(crate) mod lookup;
 mod permissions;
 mod provide;
 pub mod token;
+pub mod tracking;
 pub mod update;
 
 /// What an access is.

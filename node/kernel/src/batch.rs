@@ -198,7 +198,14 @@ pub(crate) async fn run(
         let from = outcomes.len();
         match step {
             Step::Run { calls, writes } => {
-                outcomes.extend(run_calls(kernel, actor, calls, writes).await);
+                let methods: Vec<Method> = calls.iter().map(|(method, _)| *method).collect();
+                let done = run_calls(kernel, actor, calls, writes).await;
+                for (method, outcome) in methods.iter().zip(&done) {
+                    if matches!(outcome, Outcome::Done(_)) {
+                        kernel.used(actor, method.id());
+                    }
+                }
+                outcomes.extend(done);
             }
             Step::Events(_) if bytes > RESULT_BYTES_MAX => {
                 outcomes.push(Outcome::Refused(BatchTooLarge.into()));

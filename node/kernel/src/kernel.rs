@@ -11,6 +11,7 @@ use homecore_types::{Clock, Entropy, Secret, UserId};
 use serde_json::Value;
 
 use crate::access;
+use crate::access::tracking::Tracker;
 use crate::account::login::{LoggedIn, LoginParams};
 use crate::account::{self, NewAccount};
 use crate::actor::{Actor, Credential, Owner};
@@ -50,6 +51,7 @@ struct Inner {
     hasher: Hasher,
     settings: Settings,
     trees: Arc<TreeCache>,
+    tracker: Arc<Tracker>,
     pending: Pending,
 }
 
@@ -65,6 +67,7 @@ pub struct Context {
     /// The bytes of attached files.
     pub blobs: BlobStore,
     pub(crate) trees: Arc<TreeCache>,
+    pub(crate) tracker: Arc<Tracker>,
 }
 
 /// How much a user stores.
@@ -99,6 +102,7 @@ impl Kernel {
                 hasher,
                 settings,
                 trees,
+                tracker: Arc::default(),
                 pending: Pending::default(),
             }),
         })
@@ -196,6 +200,7 @@ impl Kernel {
         let draft = Draft::of(actor, LOGOUT, self.context().now());
         if !actor.is_personal() {
             self.note(&actor.owner.id, draft).await;
+            self.used(actor, LOGOUT);
             return Ok(());
         }
         let access_id = actor.access.id.clone();
@@ -211,7 +216,9 @@ impl Kernel {
             })
         })
         .await?
-        .map_err(Error::from)
+        .map_err(Error::from)?;
+        self.used(actor, LOGOUT);
+        Ok(())
     }
 
     /// Whether a password is this account's: for changing it, deleting the account, and the like.
@@ -254,11 +261,19 @@ impl Kernel {
     /// `getAccessInfo`.
     ///
     /// # Errors
-    /// None of its own.
-    pub async fn access_info(&self, actor: &Actor) -> Reply {
-        let draft = Draft::of(actor, Method::GetAccessInfo.id(), self.context().now());
+    /// Of the store.
+    pub async fn access_info(&self, actor: &Actor) -> Result<Reply, Error> {
+        let method = Method::GetAccessInfo.id();
+        let draft = Draft::of(actor, method, self.context().now());
         self.note(&actor.owner.id, draft).await;
-        access::info::access_info(actor)
+        let actor_there = actor.clone();
+        let reply = self
+            .read(&actor.owner.id, move |view, context| {
+                access::info::access_info(view, context, &actor_there)
+            })
+            .await??;
+        self.used(actor, method);
+        Ok(reply)
     }
 
     /// `streams.get`.
@@ -286,7 +301,10 @@ impl Kernel {
         let method = Method::EventsGet.id();
         let draft = Draft::of(actor, method, self.context().now()).asking(&params);
         match self.events_open(actor, &params, draft.clone()).await {
-            Ok(pages) => Ok(pages),
+            Ok(pages) => {
+                self.used(actor, method);
+                Ok(pages)
+            }
             Err(error) => {
                 self.note(&actor.owner.id, draft.refused(&error)).await;
                 Err(error)
@@ -352,7 +370,9 @@ impl Kernel {
         }
         let draft = Draft::of(actor, method.id(), self.context().now());
         if method.writes() {
-            return self.call_writing(actor, method, params, draft).await;
+            let reply = self.call_writing(actor, method, params, draft).await?;
+            self.used(actor, method.id());
+            return Ok(reply);
         }
         let draft = draft.asking(&params);
         let actor_there = actor.clone();
@@ -363,7 +383,9 @@ impl Kernel {
             })
             .await?;
         self.note(&actor.owner.id, draft.ended(&result)).await;
-        result
+        let reply = result?;
+        self.used(actor, method.id());
+        Ok(reply)
     }
 
     /// A method that may write: its entry in the audit log is in the same commit.
@@ -461,6 +483,10 @@ impl Kernel {
         account::usage::measure(self, user).await
     }
 
+    pub(crate) fn tracker(&self) -> &Tracker {
+        &self.inner.tracker
+    }
+
     pub(crate) fn pending(&self) -> &Pending {
         &self.inner.pending
     }
@@ -472,6 +498,7 @@ impl Kernel {
             settings: self.inner.settings.clone(),
             blobs: self.inner.blobs.clone(),
             trees: Arc::clone(&self.inner.trees),
+            tracker: Arc::clone(&self.inner.tracker),
         }
     }
 

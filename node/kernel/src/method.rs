@@ -136,12 +136,12 @@ pub(crate) fn read(
     params: &Value,
 ) -> Result<Reply, Error> {
     match method {
-        Method::GetAccessInfo => Ok(access::info::access_info(actor)),
+        Method::GetAccessInfo => Ok(access::info::access_info(view, context, actor)?),
         Method::StreamsGet => Ok(stream::get::get(view, trees, actor, params)?),
         Method::EventsGet => Ok(event::read::collect(view, context, trees, actor, params)?),
         Method::EventsGetOne => Ok(event::read::get_one(view, context, trees, actor, params)?),
         Method::AccessesGet => Ok(access::get::get(view, context, actor, params)?),
-        Method::AccessesGetOne => Ok(access::get::get_one(view, actor, params)?),
+        Method::AccessesGetOne => Ok(access::get::get_one(view, context, actor, params)?),
         Method::AccessesCheckApp => Ok(access::check_app::check_app(
             view, context, trees, actor, params,
         )?),
@@ -225,7 +225,8 @@ pub(crate) fn write(
             Ok(created)
         }
         Method::AccessesUpdate => {
-            let updated = writer.attempt(|tx| access::update::update(tx, trees, actor, params))?;
+            let updated =
+                writer.attempt(|tx| access::update::update(tx, context, trees, actor, params))?;
             Ok(updated)
         }
         Method::AccessesDelete => {

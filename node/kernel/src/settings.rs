@@ -23,6 +23,8 @@ pub struct Settings {
     /// Updates of fields that only the server writes are dropped instead of refused
     /// (`updates.ignoreProtectedFields`).
     pub ignore_protected_fields: bool,
+    /// When and for what accesses are used is written down (`access_tracking.active`).
+    pub track_accesses: bool,
     /// Behind the read tokens of attachments (`auth.filesReadTokenSecret`).
     pub read_token_key: ReadTokenKey,
     /// Which calls leave an entry in the audit log.
@@ -81,6 +83,7 @@ impl Default for Settings {
             keep_history: false,
             deletion_mode: DeletionMode::default(),
             ignore_protected_fields: false,
+            track_accesses: true,
             read_token_key: ReadTokenKey::new(|| None),
             audit: AuditSettings::default(),
         }

@@ -85,6 +85,7 @@ impl Home {
             settings: settings(),
             blobs: blobs(&(Arc::clone(&clock) as Arc<dyn Clock>)),
             trees: Arc::new(TreeCache::default()),
+            tracker: Arc::default(),
         };
         let mut home = Self {
             clock,
@@ -251,7 +252,7 @@ impl Home {
         let mut trees = context.trees.for_writing(&self.owner.id);
         let params = serde_json::json!({ "id": id, "update": changes });
         let update = crate::access::update::update;
-        let reply = self.attempt(|tx| update(tx, &mut trees, actor, &params))?;
+        let reply = self.attempt(|tx| update(tx, &context, &mut trees, actor, &params))?;
         Ok(json(reply.as_bytes())["access"].take())
     }
 

@@ -257,6 +257,12 @@ fn changes(out: &mut String) {
     );
     line(out, "# include = [\"all\"]");
     line(out, "# exclude = [\"events.get\"]");
+    line(out, "\n[access_tracking]");
+    line(
+        out,
+        "# When each access was last used, and how often for what, is written down (lastUsed, calls).",
+    );
+    line(out, "# active = true");
     line(out, "\n[updates]");
     line(
         out,

@@ -67,6 +67,13 @@ fn the_audit_log_is_on_and_its_filters_are_ids_of_methods() {
 }
 
 #[test]
+fn uses_of_accesses_are_tracked_unless_switched_off() {
+    assert!(load(MINIMAL, &[], &[]).unwrap().access_tracking.active);
+    let text = format!("{MINIMAL}[access_tracking]\nactive = false\n");
+    assert!(!load(&text, &[], &[]).unwrap().access_tracking.active);
+}
+
+#[test]
 fn what_is_kept_of_changes_is_said_in_words() {
     let config = load(MINIMAL, &[], &[]).unwrap();
     assert!(!config.versioning.force_keep_history && !config.updates.ignore_protected_fields);

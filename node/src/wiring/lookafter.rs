@@ -30,6 +30,8 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(20);
 const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3_600);
 /// How long entries of the audit log wait at most: what a killed core may forget of reads.
 const AUDIT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long uses of accesses wait to be written: what a killed core may forget of them.
+const USES_INTERVAL: Duration = Duration::from_secs(60);
 /// Between passes over all blobs.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(6 * 3_600);
 /// How often left-overs of interrupted registrations are looked for.
@@ -93,6 +95,16 @@ pub(super) fn write_audit(tasks: &Tasks, kernel: &Kernel) {
     tasks.spawn("audit", async move {
         while wait(&stop, AUDIT_INTERVAL).await {
             kernel.flush_audit().await;
+        }
+    });
+}
+
+/// Writes down how accesses were used, again and again. The last uses are written when the core stops.
+pub(super) fn write_uses(tasks: &Tasks, kernel: &Kernel) {
+    let (kernel, stop) = (kernel.clone(), tasks.stop_signal());
+    tasks.spawn("uses", async move {
+        while wait(&stop, USES_INTERVAL).await {
+            kernel.write_uses().await;
         }
     });
 }

@@ -25,6 +25,8 @@ pub enum Kind {
     Webhook = 7,
     /// A page of the audit log.
     Audit = 8,
+    /// How an access was used.
+    AccessUses = 9,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
         Self::Profile,
         Self::Webhook,
         Self::Audit,
+        Self::AccessUses,
     ];
 }
 

@@ -69,6 +69,6 @@ pub(crate) async fn access_info(
 ) -> Result<Response, ApiError> {
     state.context.reply_text(
         StatusCode::OK,
-        state.kernel.access_info(&actor).await.as_bytes(),
+        state.kernel.access_info(&actor).await?.as_bytes(),
     )
 }

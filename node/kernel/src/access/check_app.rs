@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::AccessError;
 use super::permissions::{self, Asked};
-use super::{AccessType, StoredAccess, lookup};
+use super::{AccessType, StoredAccess, lookup, tracking};
 use crate::actor::Actor;
 use crate::error::InvalidParameters;
 use crate::fields::{Fields, Null};
@@ -105,7 +105,8 @@ pub fn check_app(
     )?;
     let mut reply = ObjectWriter::new();
     if let Some((id, access)) = present {
-        let wire = Value::Object(access.to_wire(&id)).to_string();
+        let wire = tracking::shown(view, context, actor, &id, &access)?;
+        let wire = Value::Object(wire).to_string();
         if request.is_met_by(&access) && !access.is_expired(context.now()) {
             reply.member("matchingAccess", wire.as_bytes());
             return Ok(reply.finish());

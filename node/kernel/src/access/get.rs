@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::error::AccessError;
 use super::id::{self, Named};
-use super::{AccessType, StoredAccess, lookup};
+use super::{AccessType, StoredAccess, lookup, tracking};
 use crate::actor::Actor;
 use crate::fields::{Fields, Null};
 use crate::kernel::Context;
@@ -41,7 +41,8 @@ pub fn get(
     let mut found = Listing::default();
     let mut look = |id: String, access: StoredAccess| {
         if with_expired || !access.is_expired(now) {
-            found.add(&id, &access)?;
+            let wire = tracking::shown(view, context, actor, &id, &access)?;
+            found.add(&id, &access, wire)?;
         }
         Ok::<_, AccessError>(true)
     };
@@ -55,7 +56,8 @@ pub fn get(
     if with_deletions {
         let mut deletions = Listing::default();
         lookup::deleted(view, creator, &mut |id, access| {
-            deletions.add(&id, &access)?;
+            let wire = access.to_wire(&id);
+            deletions.add(&id, &access, wire)?;
             Ok::<_, AccessError>(deletions.items.len() < DELETIONS_MAX)
         })?;
         let texts: Vec<String> = deletions.items.into_iter().map(|(_, text)| text).collect();
@@ -68,7 +70,12 @@ pub fn get(
 ///
 /// # Errors
 /// See [`AccessError`].
-pub fn get_one(view: &dyn View, actor: &Actor, params: &Value) -> Result<Reply, AccessError> {
+pub fn get_one(
+    view: &dyn View,
+    context: &Context,
+    actor: &Actor,
+    params: &Value,
+) -> Result<Reply, AccessError> {
     check_caller(actor, "accesses.getOne")?;
     let mut fields = Fields::lenient(params, &["id"])?;
     let given = fields.text("id", Null::Refused).unwrap_or_default();
@@ -88,8 +95,11 @@ pub fn get_one(view: &dyn View, actor: &Actor, params: &Value) -> Result<Reply, 
         _ => None,
     };
     let mut reply = ObjectWriter::new();
-    let shown = former.as_ref().unwrap_or(&head);
-    reply.member("access", text(shown.to_wire(&named.id)).as_bytes());
+    let shown = match &former {
+        Some(former) => former.to_wire(&named.id),
+        None => tracking::shown(view, context, actor, &named.id, &head)?,
+    };
+    reply.member("access", text(shown).as_bytes());
     if with_history {
         let history = history(view, &named.id)?;
         reply.array("history", history.iter().map(String::as_bytes));
@@ -127,8 +137,13 @@ struct Listing {
 }
 
 impl Listing {
-    fn add(&mut self, id: &str, access: &StoredAccess) -> Result<(), AccessError> {
-        let text = text(access.to_wire(id));
+    fn add(
+        &mut self,
+        id: &str,
+        access: &StoredAccess,
+        wire: Map<String, Value>,
+    ) -> Result<(), AccessError> {
+        let text = text(wire);
         self.bytes += text.len();
         if self.items.len() >= limits::COLLECTED_ITEMS_MAX || self.bytes > LISTED_BYTES_MAX {
             return Err(AccessError::TooManyResults);

@@ -1,19 +1,29 @@
 //! `getAccessInfo`: what an access is told about itself (spec/pryv-api §2.4).
 
+use homecore_store::{StoreError, View};
 use serde_json::{Value, json};
 
+use super::tracking::uses_of;
 use crate::actor::Actor;
+use crate::kernel::Context;
+use crate::number::seconds;
 use crate::permission::{Permission, with_injected};
 use crate::reply::Reply;
 
 /// The answer: a flat object, the permissions with those that every access has.
-#[must_use]
-pub fn access_info(actor: &Actor) -> Reply {
+///
+/// # Errors
+/// Of the store.
+pub fn access_info(view: &dyn View, context: &Context, actor: &Actor) -> Result<Reply, StoreError> {
     let access = &actor.access;
     let mut info = access.stored.to_wire(&access.id);
     info.shift_remove("integrity");
     // Clients revoke an access by this id, so it is the one that all its versions share.
     info.insert("id".to_owned(), Value::from(access.id.as_str()));
+    if let Some(uses) = uses_of(view, context, &actor.owner.id, &access.id)? {
+        info.insert("lastUsed".to_owned(), seconds(uses.last_used));
+        info.insert("calls".to_owned(), uses.calls_to_json());
+    }
     info.retain(|_, value| !value.is_null());
     if !access.is_personal() {
         let stored = access.stored.permissions.as_deref().unwrap_or_default();
@@ -25,5 +35,5 @@ pub fn access_info(actor: &Actor) -> Reply {
         "user".to_owned(),
         json!({ "username": actor.owner.username.as_str() }),
     );
-    Reply::from_map(info)
+    Ok(Reply::from_map(info))
 }

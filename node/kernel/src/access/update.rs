@@ -11,10 +11,11 @@ use super::delete::live;
 use super::error::AccessError;
 use super::id::Named;
 use super::permissions::{self, Asked};
-use super::{Access, AccessType, Former, StoredAccess, lookup, put};
+use super::{Access, AccessType, Former, StoredAccess, lookup, put, tracking};
 use crate::actor::Actor;
 use crate::error::InvalidParameters;
 use crate::fields::{Fields, Null};
+use crate::kernel::Context;
 use crate::permission::{Permission, grant};
 use crate::reply::Reply;
 use crate::stream::cache::Trees;
@@ -102,6 +103,7 @@ fn expiry(fields: &mut Fields<'_>) -> Option<Expiry> {
 /// See [`AccessError`].
 pub fn update(
     tx: &mut Transaction<'_>,
+    context: &Context,
     trees: &mut dyn Trees,
     actor: &Actor,
     params: &Value,
@@ -148,7 +150,8 @@ pub fn update(
     access.modified_by = actor.author();
     check_size(&access)?;
     put(tx, &named.id, &access, Former::Kept)?;
-    let wire = Value::Object(access.to_wire(&named.id));
+    let wire = tracking::shown(tx.view(), context, actor, &named.id, &access)?;
+    let wire = Value::Object(wire);
     Ok(Reply::of("access", wire.to_string().as_bytes()))
 }
 

@@ -61,6 +61,7 @@ impl Kernel {
             .await?;
         let reply = created?;
         settle(files);
+        self.used(actor, Method::EventsCreate.id());
         Ok(reply)
     }
 
@@ -111,6 +112,7 @@ impl Kernel {
             .await?;
         let reply = changed?;
         settle(files);
+        self.used(actor, Method::EventsUpdate.id());
         Ok(reply)
     }
 
@@ -154,6 +156,7 @@ impl Kernel {
         match self.open_file(actor, event, file).await {
             Ok(open) => {
                 self.note(&actor.owner.id, draft).await;
+                self.used(actor, GET_ATTACHMENT);
                 Ok(open)
             }
             Err(error) => Err(self.refused(actor, draft, error).await),

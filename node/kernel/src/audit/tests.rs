@@ -81,7 +81,7 @@ async fn every_call_leaves_one_entry() {
         .await
         .unwrap_err();
     clock.advance(step);
-    kernel.access_info(&me).await;
+    kernel.access_info(&me).await.unwrap();
     clock.advance(step);
     let calls = json!([{ "method": "streams.get", "params": {} }]);
     kernel.call_batch(&me, calls).await.unwrap();
@@ -162,13 +162,13 @@ async fn what_waits_is_written_when_told_and_when_there_is_much() {
     };
     let before = written().await;
     for _ in 0..10 {
-        kernel.access_info(&me).await;
+        kernel.access_info(&me).await.unwrap();
     }
     assert_eq!(written().await, before);
     kernel.flush_audit().await;
     assert_eq!(written().await, before + 1);
     for _ in 0..600 {
-        kernel.access_info(&me).await;
+        kernel.access_info(&me).await.unwrap();
     }
     assert_eq!(written().await, before + 3);
 }

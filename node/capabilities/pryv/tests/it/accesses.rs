@@ -145,11 +145,11 @@ async fn accesses_come_with_their_endpoint() {
         .ask(
             &accesses.me,
             "GET",
-            &format!("/{}", id(&accesses.app)),
+            &format!("/{}", id(&accesses.child)),
             None,
         )
         .await;
-    assert_eq!(one.json()["access"], accesses.app);
+    assert_eq!(one.json()["access"], accesses.child);
     let calls = json!([
         { "method": "streams.get", "params": {} },
         { "method": "accesses.get", "params": {} },

@@ -231,7 +231,8 @@ async fn an_access_is_told_about_itself() {
         .await
         .unwrap();
     assert_eq!(me.author(), format!("{} robot", me.access.id));
-    let info: Value = serde_json::from_slice(kernel.access_info(&me).await.as_bytes()).unwrap();
+    let info: Value =
+        serde_json::from_slice(kernel.access_info(&me).await.unwrap().as_bytes()).unwrap();
     assert_eq!(
         info,
         json!({
