@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use homecore_store::{Base, Kind, PutError, StoreError, Transaction, Write};
+use homecore_store::Transaction;
 use homecore_types::limits::STREAMS_PER_USER_MAX;
 
 use super::error::AccessError;
@@ -59,7 +59,7 @@ pub(super) fn streams(
                 }
             }
         };
-        put(tx, id, &stream)?;
+        stream.replace(tx, id)?;
         // Later entries see it.
         Arc::make_mut(&mut tree).replace(id, stream);
     }
@@ -84,25 +84,4 @@ fn check_new(tree: &Tree, id: &str, name: &str) -> Result<(), AccessError> {
         return Err(AccessError::TooManyStreams);
     }
     Ok(())
-}
-
-fn put(tx: &mut Transaction<'_>, id: &str, stream: &Stream) -> Result<(), StoreError> {
-    let body = serde_json::to_vec(stream)
-        .map_err(|error| StoreError::engine(format!("encoding stream {id}"), error))?;
-    let write = Write {
-        kind: Kind::Stream,
-        id: id.to_owned(),
-        base: Base::Any,
-        body: body.into(),
-        deleted: false,
-        entries: Vec::new(),
-        keep_previous: false,
-    };
-    match tx.put(write) {
-        Ok(_) => Ok(()),
-        Err(PutError::Store(error)) => Err(error),
-        Err(PutError::Conflict { .. }) => Err(StoreError::Corrupted {
-            what: format!("stream {id}: conflict on any"),
-        }),
-    }
 }

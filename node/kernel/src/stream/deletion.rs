@@ -155,6 +155,7 @@ impl StreamDeletion {
             Ok(step) => {
                 if !matches!(step, Step::Going(_)) {
                     self.draft = None;
+                    self.kernel.used(&self.actor, Method::StreamsDelete.id());
                 }
                 Ok(step)
             }
