@@ -12,6 +12,7 @@ use crate::ports::Registration;
 use crate::stream::system::Field;
 
 pub mod login;
+pub mod rehash;
 pub mod usage;
 
 /// The id of the one document.

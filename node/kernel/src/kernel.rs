@@ -177,11 +177,16 @@ impl Kernel {
             .read(&owner.id, |view, _| account::load(view))
             .await??;
         account::login::verify(&self.inner.hasher, &account, params.password.clone()).await?;
+        let hasher = &self.inner.hasher;
+        let rehash = account::rehash::prepare(hasher, &account, params.password.clone()).await;
         let context = self.context();
         let covered = self.inner.settings.audit.covers(LOGIN);
         self.write(&owner.id, move |writer| {
             writer.attempt(|tx| {
                 let opened = account::login::open(tx, &context, &params.app_id)?;
+                if let Some(rehash) = rehash {
+                    account::rehash::replace(tx, rehash)?;
+                }
                 if covered {
                     let draft = Draft::anonymous(&source, audit::VALID_PASSWORD, LOGIN, tx.at());
                     page::append(tx, &context, &[draft.finish()])?;

@@ -1,4 +1,5 @@
-//! Passwords: argon2id on threads of its own.
+//! Passwords: argon2id on threads of its own; hashes of the original server, which are bcrypt, are
+//! taken until the next log-in replaces them.
 //!
 //! A hash takes 19 MiB and some ten milliseconds of a core on purpose, so it never runs on an
 //! asynchronous worker, only a few run at once, and only so many may wait: a flood of log-ins is
@@ -185,7 +186,34 @@ fn hash(password: &Secret, entropy: &dyn Entropy) -> Result<PasswordHashText, Ha
     Ok(hash.to_string())
 }
 
+/// Costs of bcrypt that are taken: the original server has 10; each more doubles the time.
+const BCRYPT_COSTS: std::ops::RangeInclusive<u32> = 4..=14;
+
+/// Whether this is a hash of bcrypt, of a cost that is taken.
+fn is_bcrypt(hash: &str) -> bool {
+    let known = ["$2a$", "$2b$", "$2y$"].iter().any(|p| hash.starts_with(p));
+    known
+        && hash
+            .parse::<bcrypt::HashParts>()
+            .is_ok_and(|parts| BCRYPT_COSTS.contains(&parts.get_cost()))
+}
+
+/// Whether passwords can be verified against this hash.
+#[must_use]
+pub fn is_known_hash(hash: &str) -> bool {
+    is_bcrypt(hash) || PasswordHash::new(hash).is_ok()
+}
+
+/// Whether a hash is to be replaced as soon as the password is known.
+#[must_use]
+pub fn is_outdated(hash: &str) -> bool {
+    is_bcrypt(hash)
+}
+
 fn verify(password: &Secret, stored: Option<&str>) -> bool {
+    if let Some(hash) = stored.filter(|hash| is_bcrypt(hash)) {
+        return bcrypt::verify(password.expose(), hash).unwrap_or(false);
+    }
     let stored_hash = stored.and_then(|text| match PasswordHash::new(text) {
         Ok(hash) => Some(hash),
         Err(error) => {
@@ -229,6 +257,21 @@ mod tests {
         assert!(!verify("", &hash).await.unwrap());
         assert!(!verify("x", "garbage").await.unwrap());
         assert!(!hasher.verify(Secret::new("x"), None).await.unwrap());
+    }
+
+    #[test]
+    fn hashes_of_the_original_server_are_taken() {
+        const VECTOR: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        let is = |password: &str, hash: &str| verify(&Secret::new(password), Some(hash));
+        assert!(is("U*U", VECTOR) && !is("U*u", VECTOR) && !is("", VECTOR));
+        assert!(is_known_hash(VECTOR) && is_outdated(VECTOR));
+        assert!(is_known_hash(NOBODY) && !is_outdated(NOBODY));
+        // One that would take hours is none.
+        let endless = VECTOR.replace("$05$", "$31$");
+        assert!(!is_known_hash(&endless) && !is("U*U", &endless));
+        for bad in ["", "$2a$05$short", "$1$x$y", "plain"] {
+            assert!(!is_known_hash(bad) && !is("plain", bad), "{bad}");
+        }
     }
 
     #[test]

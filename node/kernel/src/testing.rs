@@ -76,6 +76,15 @@ pub(crate) struct Home {
 impl Home {
     /// A user with an account and nothing else.
     pub(crate) fn new() -> Self {
+        let mut home = Self::empty();
+        let context = home.context.clone();
+        home.attempt(|tx| account::create(tx, &context, &new_account(), "hash".to_owned()))
+            .unwrap();
+        home
+    }
+
+    /// A user of whom nothing is written yet.
+    pub(crate) fn empty() -> Self {
         let clock = TestClock::new();
         let owner = owner();
         let database = MemoryEngine::new().create(&owner.id, Position(0)).unwrap();
@@ -87,17 +96,13 @@ impl Home {
             trees: Arc::new(TreeCache::default()),
             tracker: Arc::default(),
         };
-        let mut home = Self {
+        Self {
             clock,
             context,
             owner,
             database: Mutex::new(database),
             position: 0,
-        };
-        let context = home.context.clone();
-        home.attempt(|tx| account::create(tx, &context, &new_account(), "hash".to_owned()))
-            .unwrap();
-        home
+        }
     }
 
     /// One attempt, committed if it succeeds.

@@ -1,0 +1,90 @@
+//! An access's record. Its token is kept, so that apps go on working.
+
+use serde_json::{Map, Value};
+
+use super::{Note, Taken, Unusable, authorship, id_of, text, time, unusable};
+use crate::access::StoredAccess;
+use crate::integrity;
+
+/// What a record of an access is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessRecord {
+    /// Its id.
+    pub id: String,
+    /// As it is stored.
+    pub access: Box<StoredAccess>,
+    /// What is left of a deleted one.
+    pub deleted: bool,
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// If it could not be found or read again, or its rights cannot be expressed: it would have others.
+pub fn read(map: &Map<String, Value>) -> Result<Taken<AccessRecord>, Unusable> {
+    let mut notes = Vec::new();
+    let id = id_of(map)?;
+    let mut stored = Map::new();
+    for name in ["token", "type", "name"] {
+        let value = text(map, name)?.ok_or_else(|| unusable(name, "must be a text"))?;
+        stored.insert(name.to_owned(), Value::from(value));
+    }
+    if let Some(device) = text(map, "deviceName")? {
+        stored.insert("deviceName".to_owned(), Value::from(device));
+    }
+    match map.get("permissions") {
+        None | Some(Value::Null) => {}
+        Some(permissions) => {
+            stored.insert("permissions".to_owned(), permissions.clone());
+        }
+    }
+    match map.get("clientData") {
+        None | Some(Value::Null) => {}
+        Some(data @ Value::Object(_)) => {
+            stored.insert("clientData".to_owned(), data.clone());
+        }
+        Some(_) => return Err(unusable("clientData", "must be an object")),
+    }
+    let deleted = time(map, "deleted")?;
+    for (name, at) in [("expires", time(map, "expires")?), ("deleted", deleted)] {
+        if let Some(at) = at {
+            stored.insert(name.to_owned(), Value::from(at.0));
+        }
+    }
+    if let Some(serial) = map.get("serial").filter(|serial| serial.is_u64()) {
+        stored.insert("serial".to_owned(), serial.clone());
+    }
+    authorship(map, &mut stored, &mut notes)?;
+    let access: StoredAccess = serde_json::from_value(Value::Object(stored)).map_err(|_error| {
+        unusable(
+            "permissions",
+            "type or permissions are of a kind that is not known here",
+        )
+    })?;
+    check_hash(map, &id, &access, &mut notes);
+    Ok(Taken {
+        item: AccessRecord {
+            id,
+            access: Box::new(access),
+            deleted: deleted.is_some(),
+        },
+        notes,
+    })
+}
+
+fn check_hash(map: &Map<String, Value>, id: &str, access: &StoredAccess, notes: &mut Vec<Note>) {
+    let Some(stored) = map.get("integrity").and_then(Value::as_str) else {
+        return;
+    };
+    let text = if integrity::of_access(map) != stored {
+        "its content is not what its hash says; it gets a hash of what it is"
+    } else if access.to_wire(id).get("integrity").and_then(Value::as_str) != Some(stored) {
+        "it has parts that accesses do not have here; they are left out, and its hash is another"
+    } else {
+        return;
+    };
+    notes.push(Note {
+        field: "integrity",
+        text,
+    });
+}

@@ -1,0 +1,144 @@
+//! The account's record: passwords and fields, each with their past.
+
+use homecore_types::{Email, Millis, Username};
+use serde_json::{Map, Value, json};
+
+use super::{Note, Taken, Unusable, unusable};
+use crate::account::Account;
+use crate::password;
+
+/// Fields that an account has here, by their names in archives.
+const FIELDS: &[&str] = &["email", "language", "appId", "invitationToken", "referer"];
+/// Fields that are measured, never recorded.
+const MEASURED: &[&str] = &["dbDocuments", "attachedFiles", "storageUsed"];
+
+/// Reads the record of a user's account. `email` is what the platform's part of the archive says,
+/// for where the account does not.
+///
+/// # Errors
+/// If the user could not log in, or has no address.
+pub fn read(
+    username: &str,
+    record: &Map<String, Value>,
+    email: Option<&str>,
+) -> Result<Taken<Account>, Unusable> {
+    let mut notes = Vec::new();
+    let username = Username::parse(username).map_err(|_error| {
+        unusable(
+            "username",
+            "must have 5 to 60 lower-case letters, digits or dashes",
+        )
+    })?;
+    let (hash, set) = latest_password(record)?;
+    let fields = fields(record, &mut notes)?;
+    let field = |name: &str| fields.get(name).and_then(Value::as_str);
+    let email = field("email")
+        .or(email)
+        .ok_or(unusable("email", "is missing"))?;
+    let email =
+        Email::normalise(email).map_err(|_error| unusable("email", "is no e-mail address"))?;
+    let first = fields.get("").and_then(Value::as_i64);
+    let text = |name: &str, default: &str| field(name).unwrap_or(default).to_owned();
+    let account = json!({
+        "username": username, "email": email, "passwordHash": hash, "passwordSet": set,
+        "language": text("language", "en"), "appId": text("appId", "unknown"),
+        "invitationToken": text("invitationToken", "no-token"), "referer": field("referer"),
+        "created": first.unwrap_or(set.0).min(set.0),
+    });
+    let item = serde_json::from_value(account)
+        .map_err(|_error| unusable("accountFields", "are no account"))?;
+    Ok(Taken { item, notes })
+}
+
+fn latest_password(record: &Map<String, Value>) -> Result<(String, Millis), Unusable> {
+    let bad = |why| unusable("passwords", why);
+    let list = record
+        .get("passwords")
+        .and_then(Value::as_array)
+        .ok_or_else(|| bad("must be a list"))?;
+    let latest = list
+        .iter()
+        .max_by(|a, b| time_of(a).total_cmp(&time_of(b)))
+        .ok_or_else(|| bad("is empty: the user could not log in"))?;
+    let hash = latest
+        .get("hash")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    if !password::is_known_hash(hash) {
+        return Err(bad("the latest hash is neither of bcrypt nor of argon2"));
+    }
+    Ok((hash.to_owned(), Millis::from_seconds(time_of(latest))))
+}
+
+fn time_of(entry: &Value) -> f64 {
+    entry.get("time").and_then(Value::as_f64).unwrap_or(0.0)
+}
+
+/// The latest value of each field, and under no name the time of the first.
+fn fields(
+    record: &Map<String, Value>,
+    notes: &mut Vec<Note>,
+) -> Result<Map<String, Value>, Unusable> {
+    let list = match record.get("accountFields") {
+        None | Some(Value::Null) => return Ok(Map::new()),
+        Some(Value::Array(list)) => list,
+        Some(_) => return Err(unusable("accountFields", "must be a list")),
+    };
+    let mut entries: Vec<&Value> = list.iter().collect();
+    entries.sort_by(|a, b| time_of(a).total_cmp(&time_of(b)));
+    let mut fields = Map::new();
+    if let Some(first) = entries.first() {
+        let first = Millis::from_seconds(time_of(first));
+        fields.insert(String::new(), Value::from(first.0));
+    }
+    let mut others = false;
+    for entry in entries {
+        let name = entry
+            .get("field")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        if FIELDS.contains(&name) {
+            let value = entry.get("value").cloned().unwrap_or(Value::Null);
+            fields.insert(name.to_owned(), value);
+        } else {
+            others |= !MEASURED.contains(&name);
+        }
+    }
+    if others {
+        notes.push(Note {
+            field: "accountFields",
+            text: "it has fields that accounts do not have here; they are left out",
+        });
+    }
+    Ok(fields)
+}
+
+/// The record of an account.
+#[must_use]
+pub fn write(account: &Account) -> Map<String, Value> {
+    let time = crate::number::seconds;
+    let mut fields = Vec::new();
+    let values = [
+        Some(account.email.as_str()),
+        Some(account.language.as_str()),
+        Some(account.app_id.as_str()),
+        Some(account.invitation_token.as_str()),
+        account.referer.as_deref(),
+    ];
+    for (name, value) in FIELDS.iter().zip(values) {
+        if let Some(value) = value {
+            fields.push(json!({
+                "field": name, "value": value, "time": time(account.created),
+                "createdBy": "system",
+            }));
+        }
+    }
+    let mut record = Map::new();
+    let password = json!({
+        "time": time(account.password_set), "hash": account.password_hash, "createdBy": "system",
+    });
+    record.insert("passwords".to_owned(), Value::Array(vec![password]));
+    record.insert("storeKeyValues".to_owned(), Value::Array(Vec::new()));
+    record.insert("accountFields".to_owned(), Value::Array(fields));
+    record
+}

@@ -1,0 +1,307 @@
+//! Writing what an archive's records became. The user is not known to anybody yet.
+
+use homecore_store::{Base, Document, Kind, PutError, Rev, StoreError, Transaction, Write};
+use homecore_types::{ErrorId, UserId};
+use serde_json::json;
+use thiserror::Error;
+
+use super::access::AccessRecord;
+use super::event::{FormerVersion, SealedEvent};
+use super::stream::StreamRecord;
+use crate::account::{self, Account};
+use crate::error::{Error, Refusal};
+use crate::event::stored::Head;
+use crate::indexes::{event_deleted_entry, stream_deleted_entry};
+use crate::kernel::Kernel;
+use crate::number::seconds;
+
+/// Most bytes of one event's former versions that are put in order at once.
+const HISTORY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Former versions read at once.
+const HISTORY_PAGE: usize = 8;
+
+/// One record, ready to be written.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// A stream, or what is left of it.
+    Stream(StreamRecord),
+    /// An access.
+    Access(AccessRecord),
+    /// An event whose files are there.
+    Event(SealedEvent),
+    /// What is left of an event.
+    EventDeletion {
+        /// Its id.
+        id: String,
+        /// When, in seconds.
+        deleted: f64,
+        /// The tombstone.
+        body: Vec<u8>,
+    },
+    /// Former versions of one event that is there, by the time of their change.
+    Former(Vec<FormerVersion>),
+}
+
+/// Why a record was not written.
+#[derive(Debug, Error)]
+pub enum ImportError {
+    /// The same id twice.
+    #[error("{kind} \"{id}\" is there twice")]
+    Twice {
+        /// Of what.
+        kind: &'static str,
+        /// Which.
+        id: String,
+    },
+    /// A former version of an event that is not there.
+    #[error("there are former versions of event \"{id}\", but not the event")]
+    NoEvent {
+        /// Which.
+        id: String,
+    },
+    /// Too much to be put in order.
+    #[error("the former versions of event \"{id}\" are too large together")]
+    TooMuchHistory {
+        /// Which.
+        id: String,
+    },
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Refusal for ImportError {
+    fn id(&self) -> ErrorId {
+        match self {
+            Self::Store(error) => error.id(),
+            Self::Twice { .. } | Self::NoEvent { .. } | Self::TooMuchHistory { .. } => {
+                ErrorId::InvalidOperation
+            }
+        }
+    }
+
+    fn client_message(&self) -> String {
+        match self {
+            Self::Store(error) => error.client_message(),
+            other => other.to_string(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Store(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+impl Kernel {
+    /// Makes a user with an account and nothing else. The names are reserved already.
+    ///
+    /// # Errors
+    /// If the user exists, or of the store.
+    pub async fn import_account(&self, user: &UserId, account: Account) -> Result<(), Error> {
+        let created = self
+            .users()
+            .create(user, move |writer| {
+                writer.attempt(|tx| account::store(tx, &account, Base::Absent))
+            })
+            .await?;
+        Ok(created?)
+    }
+
+    /// Writes records; they are on disk when this returns. Of an error before, some are.
+    ///
+    /// # Errors
+    /// See [`ImportError`].
+    pub async fn import_items(&self, user: &UserId, items: Vec<Item>) -> Result<(), Error> {
+        self.write(user, move |writer| {
+            items
+                .into_iter()
+                .try_for_each(|item| writer.attempt(|tx| put(tx, item)))
+        })
+        .await?
+        .map_err(Error::from)
+    }
+}
+
+/// Writes one record.
+///
+/// # Errors
+/// See [`ImportError`].
+pub fn put(tx: &mut Transaction<'_>, item: Item) -> Result<(), ImportError> {
+    match item {
+        Item::Stream(StreamRecord::Stream { id, stream }) => {
+            let body = serde_json::to_vec(&stream)
+                .map_err(|error| StoreError::engine("encoding a stream", error))?;
+            put_new(tx, "stream", new(Kind::Stream, id, body))
+        }
+        Item::Stream(StreamRecord::Deletion { id, deleted }) => {
+            let body = json!({ "id": id, "deleted": seconds(deleted) }).to_string();
+            let write = Write {
+                deleted: true,
+                entries: vec![stream_deleted_entry(deleted.as_seconds())],
+                ..new(Kind::Stream, id, body.into_bytes())
+            };
+            put_new(tx, "stream", write)
+        }
+        Item::Access(AccessRecord {
+            id,
+            access,
+            deleted,
+        }) => {
+            let write = Write {
+                deleted,
+                entries: if deleted {
+                    Vec::new()
+                } else {
+                    access.entries()
+                },
+                ..new(Kind::Access, id, access.encode()?)
+            };
+            put_new(tx, "access", write)
+        }
+        Item::Event(SealedEvent { id, body, entries }) => {
+            let write = Write {
+                entries,
+                ..new(Kind::Event, id, body)
+            };
+            put_new(tx, "event", write)
+        }
+        Item::EventDeletion { id, deleted, body } => {
+            let write = Write {
+                deleted: true,
+                entries: vec![event_deleted_entry(deleted)],
+                ..new(Kind::Event, id, body)
+            };
+            put_new(tx, "event", write)
+        }
+        Item::Former(versions) => put_former(tx, versions),
+    }
+}
+
+fn new(kind: Kind, id: String, body: Vec<u8>) -> Write {
+    Write {
+        kind,
+        id,
+        base: Base::Absent,
+        body: body.into(),
+        deleted: false,
+        entries: Vec::new(),
+        keep_previous: false,
+    }
+}
+
+fn put_new(tx: &mut Transaction<'_>, kind: &'static str, write: Write) -> Result<(), ImportError> {
+    // A tombstone counts as absent, but here it was just imported.
+    if tx.get(write.kind, &write.id)?.is_some() {
+        return Err(ImportError::Twice { kind, id: write.id });
+    }
+    tx.put(write).map(drop).map_err(unexpected)
+}
+
+fn unexpected(error: PutError) -> ImportError {
+    match error {
+        PutError::Store(error) => error.into(),
+        PutError::Conflict { .. } => StoreError::Corrupted {
+            what: "a record changed while it was being imported".to_owned(),
+        }
+        .into(),
+    }
+}
+
+/// Puts former versions beneath an event. Where they are all later than those that are there, these
+/// stay; where not, the whole history is written anew. It is one commit, so nothing in between is
+/// ever seen.
+fn put_former(
+    tx: &mut Transaction<'_>,
+    mut versions: Vec<FormerVersion>,
+) -> Result<(), ImportError> {
+    versions.sort_by(|a, b| a.modified.total_cmp(&b.modified));
+    let Some(first) = versions.first() else {
+        return Ok(());
+    };
+    let id = first.id.clone();
+    let head = tx
+        .get(Kind::Event, &id)?
+        .ok_or_else(|| ImportError::NoEvent { id: id.clone() })?;
+    let is_later =
+        last_former(tx, &head)?.is_none_or(|last| first.modified.total_cmp(&last.modified).is_ge());
+    if !is_later {
+        let mut all = present_history(tx, &id)?;
+        all.append(&mut versions);
+        all.sort_by(|a, b| a.modified.total_cmp(&b.modified));
+        versions = all;
+    }
+    let entries = entries_of(&head)?;
+    for (i, version) in versions.into_iter().enumerate() {
+        let write = Write {
+            base: Base::Any,
+            // What the first one replaces is the event itself, which comes again at the end.
+            keep_previous: i > 0,
+            ..new(Kind::Event, id.clone(), version.body)
+        };
+        let put = if i == 0 && !is_later {
+            tx.put_dropping_history(write)
+        } else {
+            tx.put(write)
+        };
+        put.map_err(unexpected)?;
+    }
+    let write = Write {
+        base: Base::Any,
+        deleted: head.deleted,
+        entries,
+        keep_previous: true,
+        ..new(Kind::Event, id, head.body.to_vec())
+    };
+    tx.put(write).map(drop).map_err(unexpected)
+}
+
+fn entries_of(head: &Document) -> Result<Vec<homecore_store::Entry>, StoreError> {
+    if head.deleted {
+        return Ok(vec![event_deleted_entry(time_in(&head.body, "deleted"))]);
+    }
+    Ok(Head::decode(head)?.entries())
+}
+
+fn time_in(body: &[u8], name: &str) -> f64 {
+    serde_json::from_slice::<serde_json::Value>(body)
+        .ok()
+        .and_then(|item| item.get(name)?.as_f64())
+        .unwrap_or(0.0)
+}
+
+fn former(document: Document) -> FormerVersion {
+    let modified = time_in(&document.body, "modified");
+    FormerVersion {
+        id: document.id,
+        modified,
+        body: document.body.to_vec(),
+    }
+}
+
+/// The latest former version; they have consecutive numbers up to the one below the event's.
+fn last_former(tx: &Transaction<'_>, head: &Document) -> Result<Option<FormerVersion>, StoreError> {
+    let below = Rev(head.rev.0.saturating_sub(2));
+    let mut last = tx.view().history(Kind::Event, &head.id, below, 1)?;
+    Ok(last.pop().map(former))
+}
+
+fn present_history(tx: &Transaction<'_>, id: &str) -> Result<Vec<FormerVersion>, ImportError> {
+    let (mut all, mut after, mut bytes) = (Vec::new(), Rev(0), 0_usize);
+    loop {
+        let page = tx.view().history(Kind::Event, id, after, HISTORY_PAGE)?;
+        let Some(last) = page.last() else {
+            return Ok(all);
+        };
+        after = last.rev;
+        for document in page {
+            bytes = bytes.saturating_add(document.body.len());
+            all.push(former(document));
+        }
+        if bytes > HISTORY_BYTES_MAX {
+            return Err(ImportError::TooMuchHistory { id: id.to_owned() });
+        }
+    }
+}
