@@ -5,6 +5,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "homecore/raft/v1/raft.proto",
         "homecore/platform/v1/platform.proto",
         "homecore/membership/v1/membership.proto",
+        "homecore/archive/v1/archive.proto",
     ];
     let descriptors = protox::compile(files, ["."])?;
     tonic_prost_build::configure()

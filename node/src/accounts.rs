@@ -5,8 +5,10 @@
 //! is removed. At start each file left there is looked up on the platform: committed accounts stay,
 //! others' folders go. A folder without such a file is never touched.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+pub(crate) mod importing;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use homecore_kernel::Kernel;
@@ -62,6 +64,8 @@ pub(crate) struct Accounts {
     kernel: Kernel,
     cluster: Arc<Cluster>,
     data: DataDir,
+    /// Users that are being imported by this process.
+    importing: Mutex<BTreeSet<UserId>>,
 }
 
 /// "Try again", with why.
@@ -79,7 +83,13 @@ impl Accounts {
             kernel,
             cluster,
             data,
+            importing: Mutex::default(),
         }
+    }
+
+    /// Where users' data is.
+    pub(crate) fn kernel(&self) -> &Kernel {
+        &self.kernel
     }
 
     /// Creates a reserved account and commits its reservation: the token of its first access.
@@ -195,8 +205,10 @@ impl Accounts {
                 .map_err(|error| unavailable(error.to_string()))?;
             match known {
                 Some(record) if record.reservation.is_none() => self.unmark(&user).await,
-                // Still held: its creation may be going on right now, or it will expire.
-                Some(_) => {}
+                // Still held: its creation may be going on right now, or it will expire. An import,
+                // which may hold it for long, is known to go on or not.
+                Some(record) => self.settle_import(&user, record.reservation).await,
+                None if self.is_importing(&user) => {}
                 None => {
                     tracing::info!(%user, "removing what an interrupted registration left");
                     self.discard(&user).await;

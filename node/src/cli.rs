@@ -8,11 +8,14 @@
     reason = "these doc comments are the help texts that people read on a terminal"
 )]
 
+mod archives;
 mod check_config;
 mod check_integrity;
 mod client;
 mod demo;
+mod export;
 mod healthcheck;
+mod import;
 mod init;
 mod join;
 mod operate;
@@ -83,6 +86,12 @@ enum Command {
         after_help = "Example: homecore check-integrity --config /etc/homecore/homecore.toml"
     )]
     CheckIntegrity(check_integrity::CheckIntegrityArgs),
+    /// Take the users of an archive in, each whole or not at all; the core must run
+    #[command(after_help = "Example: homecore import /backup --dry-run; homecore import /backup")]
+    Import(import::ImportArgs),
+    /// Write users of this core into an archive; the core must run
+    #[command(after_help = "Example: homecore export /backup --user alice")]
+    Export(export::ExportArgs),
     /// Ask a running core whether it may take traffic; for containers
     #[command(after_help = "Example: homecore healthcheck --url http://127.0.0.1:3000")]
     Healthcheck(healthcheck::HealthcheckArgs),
@@ -166,6 +175,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Drain(args) => operate::drain(&args),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::CheckIntegrity(args) => check_integrity::run(&args),
+        Command::Import(args) => import::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Completions { shell } => {
             clap_complete::generate(

@@ -2,8 +2,10 @@
 //! listener with mutual TLS, joining, and the local socket.
 
 pub(crate) mod admin;
+pub(crate) mod archives;
 mod connection;
 pub(crate) mod enrolment;
+mod exports;
 pub(crate) mod files;
 pub(crate) mod join;
 pub(crate) mod membership;

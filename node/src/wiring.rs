@@ -89,7 +89,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         data.clone(),
     ));
     serve_cores(&tasks, rpc_listener, &config, &cluster, &accounts)?;
-    serve_operator(&tasks, &data, &cluster)?;
+    serve_operator(&tasks, &data, &cluster, &accounts)?;
     if config.dns.active {
         serve_names(&tasks, &config, &cluster)?;
     }
@@ -251,7 +251,12 @@ fn serve_cores(
     )?)
 }
 
-fn serve_operator(tasks: &Tasks, data: &DataDir, cluster: &Arc<Cluster>) -> anyhow::Result<()> {
+fn serve_operator(
+    tasks: &Tasks,
+    data: &DataDir,
+    cluster: &Arc<Cluster>,
+    accounts: &Arc<Accounts>,
+) -> anyhow::Result<()> {
     let path = data.admin_socket();
     // The lock is ours, so a socket that is there belongs to a process that is gone.
     files::remove(&path)?;
@@ -263,7 +268,7 @@ fn serve_operator(tasks: &Tasks, data: &DataDir, cluster: &Arc<Cluster>) -> anyh
     })?;
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
         .with_context(|| format!("cannot protect {}", path.display()))?;
-    rpc::admin::spawn(tasks, socket, Arc::clone(cluster));
+    rpc::admin::spawn(tasks, socket, Arc::clone(cluster), Arc::clone(accounts));
     Ok(())
 }
 

@@ -34,6 +34,9 @@ mod generated {
     pub mod membership {
         tonic::include_proto!("homecore.membership.v1");
     }
+    pub mod archive {
+        tonic::include_proto!("homecore.archive.v1");
+    }
 }
 
-pub use generated::{membership, platform, raft};
+pub use generated::{archive, membership, platform, raft};

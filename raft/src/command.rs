@@ -150,6 +150,14 @@ pub enum Command {
         /// The leader's time.
         now: Millis,
     },
+    /// As [`Command::ReserveUser`], for a user whom an operator brings along with all data: onto the core
+    /// that has the data, open to new users or not, and without an invitation.
+    AdoptUser {
+        /// What it takes. Of the core and the invitation it says nothing.
+        asked: ReserveUser,
+        /// Where the data is.
+        core: CoreId,
+    },
 }
 
 /// What a new cluster starts from.
@@ -362,6 +370,7 @@ impl std::fmt::Display for Command {
             Self::ResolveAccessRequest { .. } => "ResolveAccessRequest",
             Self::PutConfig { .. } => "PutConfig",
             Self::Sweep { .. } => "Sweep",
+            Self::AdoptUser { .. } => "AdoptUser",
         })
     }
 }

@@ -329,6 +329,7 @@ fn dispatch(transaction: &mut Transaction<'_>, command: Command) -> Outcome {
     match command {
         Command::Found(founding) => config::found(transaction, founding),
         Command::ReserveUser(reserve) => users::reserve(transaction, reserve),
+        Command::AdoptUser { asked, core } => users::adopt(transaction, asked, core),
         Command::CommitUser { reservation, at } => users::commit(transaction, &reservation, at),
         Command::ReleaseUser { reservation } => users::release(transaction, &reservation),
         Command::DeleteUser { user } => users::delete(transaction, user),

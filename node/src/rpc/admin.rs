@@ -298,13 +298,18 @@ pub(crate) fn spawn(
     tasks: &crate::tasks::Tasks,
     socket: tokio::net::UnixListener,
     cluster: Arc<Cluster>,
+    accounts: Arc<crate::accounts::Accounts>,
 ) {
+    use homecore_proto::archive::archives_server::ArchivesServer;
     use homecore_proto::membership::admin_server::AdminServer;
     let stop = tasks.stop_signal();
     tasks.spawn("admin-serve", async move {
         let incoming = tokio_stream::wrappers::UnixListenerStream::new(socket);
         let served = tonic::transport::Server::builder()
-            .add_service(AdminServer::new(Admin::new(cluster)))
+            .add_service(AdminServer::new(Admin::new(Arc::clone(&cluster))))
+            .add_service(ArchivesServer::new(super::archives::Archives::new(
+                cluster, accounts,
+            )))
             .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
             .await;
         if let Err(error) = served {

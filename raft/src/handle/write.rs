@@ -316,6 +316,7 @@ fn is_repeatable(command: &Command) -> bool {
     match command {
         Command::Found(_)
         | Command::ReserveUser(_)
+        | Command::AdoptUser { .. }
         | Command::CommitUser { .. }
         | Command::ReleaseUser { .. }
         | Command::PutJoinToken { .. }

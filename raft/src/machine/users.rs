@@ -32,14 +32,8 @@ fn deadline(reservation: &str, at: Millis) -> Deadline {
 }
 
 pub(super) fn reserve(transaction: &mut Transaction<'_>, asked: ReserveUser) -> Outcome {
-    if let Some(row) = transaction.get::<Reservations>(&asked.reservation)? {
-        return match row.state {
-            ReservationState::Held | ReservationState::Committed => Ok(Response::Reserved {
-                core: row.core,
-                user: row.user,
-            }),
-            ReservationState::Released => Err(Rejection::ReservationGone.into()),
-        };
+    if let Some(repeated) = repeated(transaction, &asked) {
+        return repeated;
     }
     let invitation = invitations::check(transaction, asked.invitation.as_deref())?;
     let hosting = wanted_hosting(transaction.directory(), asked.hosting.as_deref());
@@ -54,6 +48,47 @@ pub(super) fn reserve(transaction: &mut Transaction<'_>, asked: ReserveUser) -> 
         }
         None => None,
     };
+    take(transaction, asked, core, invitation)
+}
+
+/// Takes the names of a user whose data is on a core.
+pub(super) fn adopt(
+    transaction: &mut Transaction<'_>,
+    asked: ReserveUser,
+    core: CoreId,
+) -> Outcome {
+    if let Some(repeated) = repeated(transaction, &asked) {
+        return repeated;
+    }
+    check_conflicts(transaction, &asked)?;
+    let known = transaction.directory().core(&core);
+    if known.is_none_or(|core| core.state != CoreState::Serving) {
+        return Err(Rejection::NoCore.into());
+    }
+    take(transaction, asked, core, None)
+}
+
+/// The answer to a reservation that was made before.
+fn repeated(transaction: &Transaction<'_>, asked: &ReserveUser) -> Option<Outcome> {
+    let row = match transaction.get::<Reservations>(&asked.reservation) {
+        Ok(row) => row?,
+        Err(error) => return Some(Err(error.into())),
+    };
+    Some(match row.state {
+        ReservationState::Held | ReservationState::Committed => Ok(Response::Reserved {
+            core: row.core,
+            user: row.user,
+        }),
+        ReservationState::Released => Err(Rejection::ReservationGone.into()),
+    })
+}
+
+fn take(
+    transaction: &mut Transaction<'_>,
+    asked: ReserveUser,
+    core: CoreId,
+    invitation: Option<String>,
+) -> Outcome {
     let user = User {
         id: asked.user,
         username: asked.username,

@@ -346,3 +346,35 @@ fn a_sweep_is_bounded_and_the_next_goes_on() {
     assert_eq!(bench.view.load().counts().reservations, 0);
     assert_eq!(bench.machine.next_deadline().unwrap(), None);
 }
+
+#[test]
+fn a_user_who_is_brought_along_needs_no_invitation_and_has_a_core() {
+    let mut bench = Bench::founded();
+    bench.done(invite(&["only-one"]));
+    let adopt = |name: &str, core: &str| Command::AdoptUser {
+        asked: ReserveUser {
+            live: Vec::new(),
+            ..reserve(name)
+        },
+        core: core_id(core),
+    };
+    assert_eq!(
+        bench.rejected(Command::ReserveUser(reserve("alice"))),
+        Rejection::InvalidInvitation
+    );
+    assert_eq!(bench.rejected(adopt("alice", "core-x")), Rejection::NoCore);
+    let taken = bench.run(adopt("alice", "core-b"));
+    assert_eq!(taken, reserved("core-b", "alice"));
+    assert_eq!(bench.run(adopt("alice", "core-b")), taken);
+    let other = Command::AdoptUser {
+        asked: ReserveUser {
+            reservation: "r-other".to_owned(),
+            live: Vec::new(),
+            ..reserve("alice")
+        },
+        core: core_id("core-a"),
+    };
+    assert!(matches!(bench.rejected(other), Rejection::Conflict { .. }));
+    bench.done(commit("r-alice"));
+    assert!(bench.view.load().user("alice").unwrap().active);
+}

@@ -1,0 +1,225 @@
+//! Taking a user in: the names first, then the data, then both become a user (node/adr/0005).
+//!
+//! As with a registration, a file in `pending/` says that the folder is no user yet; it names the
+//! reservation, for that may be held for hours here. What a crash leaves is settled at the next
+//! start: the names are released and the folder goes.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use homecore_kernel::account::Account;
+use homecore_kernel::archive::import::Item;
+use homecore_raft::command::{Command, Rejection, ReserveUser, Response};
+use homecore_raft::records::Reservation;
+use homecore_types::{UserId, entropy};
+use thiserror::Error;
+
+use super::{Accounts, CreateError, on_disk, unavailable};
+use crate::rpc::files;
+use crate::telemetry::chain;
+
+/// An import may take this long; then its names are free again and it fails.
+const IMPORT_TTL: Duration = Duration::from_secs(24 * 3_600);
+
+/// Why a user was not taken in. Nothing is left behind.
+#[derive(Debug, Error)]
+pub(crate) enum ImportFailure {
+    /// Somebody has a name already.
+    #[error("taken already: {}", .0.iter().map(|(field, value)| format!("{field} {value:?}")).collect::<Vec<_>>().join(", "))]
+    Taken(BTreeMap<String, String>),
+    /// What was sent cannot be taken.
+    #[error("{0}")]
+    Refused(String),
+    /// The platform or the disk cannot now.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<homecore_kernel::Error> for ImportFailure {
+    fn from(error: homecore_kernel::Error) -> Self {
+        Self::Refused(chain(&error))
+    }
+}
+
+/// A user on the way in. Ends with [`Import::finish`] or [`Import::give_up`].
+#[derive(Debug)]
+pub(crate) struct Import<'a> {
+    accounts: &'a Accounts,
+    user: UserId,
+    reservation: String,
+}
+
+impl Accounts {
+    /// Takes the names and makes the folder, with the account in it. The wanted id is kept if
+    /// nobody has it.
+    pub(crate) async fn begin_import(
+        &self,
+        wanted: Option<UserId>,
+        account: Account,
+    ) -> Result<Import<'_>, ImportFailure> {
+        let user = wanted.unwrap_or_else(|| UserId::generate(&*self.cluster.entropy));
+        let reservation = entropy::wire_id(&*self.cluster.entropy);
+        match self.kernel.users().contains(&user).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let id = BTreeMap::from([("id".to_owned(), user.to_string())]);
+                return Err(ImportFailure::Taken(id));
+            }
+            Err(error) => return Err(ImportFailure::Unavailable(chain(&error))),
+        }
+        self.adopt(&user, &reservation, &account).await?;
+        let import = Import {
+            accounts: self,
+            user,
+            reservation,
+        };
+        match import.create(account).await {
+            Ok(()) => Ok(import),
+            Err(failure) => {
+                import.give_up().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn adopt(
+        &self,
+        user: &UserId,
+        reservation: &str,
+        account: &Account,
+    ) -> Result<(), ImportFailure> {
+        let at = self.cluster.clock.now();
+        let mut indexed = BTreeMap::from([
+            ("appId".to_owned(), account.app_id.clone()),
+            ("language".to_owned(), account.language.clone()),
+            (
+                "invitationToken".to_owned(),
+                account.invitation_token.clone(),
+            ),
+        ]);
+        indexed.extend(account.referer.clone().map(|r| ("referer".to_owned(), r)));
+        let asked = ReserveUser {
+            reservation: reservation.to_owned(),
+            user: user.clone(),
+            username: account.username.clone(),
+            unique: BTreeMap::from([("email".to_owned(), account.email.to_string())]),
+            indexed,
+            hosting: None,
+            invitation: None,
+            live: Vec::new(),
+            at,
+            deadline: at + IMPORT_TTL,
+        };
+        let command = Command::AdoptUser {
+            asked,
+            core: self.cluster.core.clone(),
+        };
+        match self.cluster.platform.write(command).await {
+            Ok(Response::Reserved { .. }) => Ok(()),
+            Ok(Response::Rejected(Rejection::Conflict { fields })) => {
+                Err(ImportFailure::Taken(fields))
+            }
+            Ok(other) => Err(ImportFailure::Unavailable(other.to_string())),
+            Err(error) => {
+                // Perhaps it is held after all, for nobody.
+                self.release(reservation.to_owned()).await;
+                Err(ImportFailure::Unavailable(chain(&error)))
+            }
+        }
+    }
+
+    pub(super) fn is_importing(&self, user: &UserId) -> bool {
+        self.importing().contains(user)
+    }
+
+    fn importing(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeSet<UserId>> {
+        self.importing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Frees what an import that a crash ended still holds.
+    pub(super) async fn settle_import(&self, user: &UserId, held: Option<Reservation>) {
+        let path = self.data.pending().join(user.as_str());
+        let mark = tokio::task::spawn_blocking(move || files::read_text(&path)).await;
+        let Ok(Ok(Some(reservation))) = mark else {
+            return;
+        };
+        let is_its = held.is_some_and(|held| held.id == reservation);
+        if !is_its || self.is_importing(user) {
+            return;
+        }
+        tracing::info!(%user, "removing what an interrupted import left");
+        // The names go first: without them nothing can make a user of the folder.
+        let release = Command::ReleaseUser { reservation };
+        match self.cluster.done(release, "ReleaseUser").await {
+            Ok(()) => self.discard(user).await,
+            Err(error) => tracing::warn!(
+                error = %chain(&error),
+                "names of an interrupted import are held still; tried again"
+            ),
+        }
+    }
+}
+
+impl Import<'_> {
+    /// Whose.
+    pub(crate) fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    async fn create(&self, account: Account) -> Result<(), ImportFailure> {
+        self.accounts.importing().insert(self.user.clone());
+        let path = self.accounts.data.pending().join(self.user.as_str());
+        let mark = self.reservation.clone();
+        on_disk(move || files::write(&path, mark.as_bytes()))
+            .await
+            .map_err(ImportFailure::Unavailable)?;
+        let kernel = &self.accounts.kernel;
+        Ok(kernel.import_account(&self.user, account).await?)
+    }
+
+    /// Writes records.
+    pub(crate) async fn put(&self, items: Vec<Item>) -> Result<(), ImportFailure> {
+        Ok(self.accounts.kernel.import_items(&self.user, items).await?)
+    }
+
+    /// Makes it a user.
+    pub(crate) async fn finish(self) -> Result<UserId, ImportFailure> {
+        let (accounts, user) = (self.accounts, self.user.clone());
+        let committed = accounts.commit(&user, self.reservation.clone()).await;
+        accounts.importing().remove(&user);
+        match committed {
+            Ok(()) => {
+                accounts.unmark(&user).await;
+                Ok(user)
+            }
+            Err(CreateError::Refused { message, .. }) => Err(ImportFailure::Refused(message)),
+            Err(CreateError::Unavailable(why)) => Err(ImportFailure::Unavailable(why.reason)),
+        }
+    }
+
+    /// Leaves nothing.
+    pub(crate) async fn give_up(self) {
+        let (accounts, user) = (self.accounts, self.user);
+        let release = Command::ReleaseUser {
+            reservation: self.reservation,
+        };
+        match accounts.cluster.done(release, "ReleaseUser").await {
+            Ok(()) => accounts.discard(&user).await,
+            Err(error) => tracing::warn!(
+                error = %chain(&error),
+                "names of a failed import are held still; they are released later"
+            ),
+        }
+        accounts.importing().remove(&user);
+    }
+}
+
+/// What an import fails with when the core cannot take it at all.
+impl From<homecore_store::StoreError> for ImportFailure {
+    fn from(error: homecore_store::StoreError) -> Self {
+        Self::Unavailable(unavailable(chain(&error)).reason)
+    }
+}

@@ -1,0 +1,215 @@
+//! `homecore export`: writes users of a running core into an archive.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use homecore_archive::{
+    ArchiveWriter, AttachmentWriter, Config, Finish, Options, Protection, Section, UserWriter,
+};
+use homecore_proto::archive::archives_client::ArchivesClient;
+use homecore_proto::archive::{
+    ExportPart, ExportRequest, ExportStart, Section as Wire, UsersRequest, export_part,
+};
+use homecore_types::{Clock as _, SystemClock, SystemEntropy};
+use serde_json::{Value, json};
+use tonic::Streaming;
+use tonic::transport::Channel;
+
+use super::archives::folder::Folder;
+use super::archives::{passphrase, read};
+use super::client::{channel, refused};
+use super::{ConfigArgs, answer, block_on, say};
+use crate::rpc::archives::RECORD_BYTES_MAX;
+
+/// `homecore export`.
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// The folder to write the archive into; it must be empty or not there
+    archive: PathBuf,
+    /// Only this user; may be repeated [default: every user of this core]
+    #[arg(long, value_name = "NAME")]
+    user: Vec<String>,
+    /// Write plain lines instead of gzip
+    #[arg(long)]
+    no_compress: bool,
+    /// Encrypt with the passphrase in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "recipient")]
+    passphrase_file: Option<PathBuf>,
+    /// Encrypt for the holder of the private key to this one (RSA, PEM)
+    #[arg(long, value_name = "FILE")]
+    recipient: Option<PathBuf>,
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Answer in JSON, a line for each user
+    #[arg(long)]
+    json: bool,
+}
+
+/// Exports.
+pub(super) fn run(args: &ExportArgs) -> anyhow::Result<()> {
+    let shown = args.archive.display();
+    match std::fs::read_dir(&args.archive) {
+        Ok(mut entries) => ensure!(entries.next().is_none(), "{shown} is not empty"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot open {shown}")),
+    }
+    let mut options = Options::new(Arc::new(SystemEntropy));
+    options.compressed = !args.no_compress;
+    options.protection = match (&args.recipient, &args.passphrase_file) {
+        (Some(path), _) => Some(Protection::Recipient(read(path)?)),
+        (None, Some(path)) => passphrase(Some(path))?.map(Protection::Passphrase),
+        (None, None) => None,
+    };
+    let config = args.config.load()?;
+    block_on(async {
+        let core = channel(&config.core.data, config.core.id.as_str(), None).await?;
+        let mut client = ArchivesClient::new(core);
+        let began = SystemClock.now();
+        let names = if args.user.is_empty() {
+            all_users(&mut client).await?
+        } else {
+            args.user.clone()
+        };
+        let mut archive = ArchiveWriter::new(Folder::at(&args.archive), options)?;
+        let mut rows = Vec::new();
+        for name in &names {
+            let request = ExportRequest {
+                username: name.clone(),
+            };
+            let parts = client.export(request).await.map_err(|s| refused(&s))?;
+            let exported = export(&mut archive, parts.into_inner())
+                .await
+                .with_context(|| format!("{name} was not exported"))?;
+            tell(args, &exported)?;
+            rows.extend(platform_rows(&exported.start));
+        }
+        archive.platform(&rows)?;
+        archive.finish(Finish {
+            core_version: format!("homecore {}", env!("CARGO_PKG_VERSION")),
+            config: Config {
+                engine: Value::from("homecore"),
+                domain: Value::from(config.core.url.as_str()),
+            },
+            at: SystemClock.now(),
+            began,
+        })?;
+        if args.json {
+            return Ok(());
+        }
+        answer(&format!("{} users were exported to {shown}", names.len()))
+    })
+}
+
+async fn all_users(client: &mut ArchivesClient<Channel>) -> anyhow::Result<Vec<String>> {
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        let after = names.last().cloned().unwrap_or_default();
+        let page = client.users(UsersRequest { after }).await;
+        let page = page.map_err(|s| refused(&s))?.into_inner().usernames;
+        if page.is_empty() {
+            return Ok(names);
+        }
+        names.extend(page);
+    }
+}
+
+fn platform_rows(user: &ExportStart) -> Vec<Value> {
+    let row = |unique: bool, field: &str, value: &str| json!({"isUnique": unique, "field": field, "username": user.username, "value": value});
+    vec![
+        row(true, "email", &user.email),
+        row(false, "language", &user.language),
+    ]
+}
+
+/// What was exported of a user.
+struct Exported {
+    start: ExportStart,
+    stats: Value,
+    changes: u64,
+}
+
+fn tell(args: &ExportArgs, exported: &Exported) -> anyhow::Result<()> {
+    let name = &exported.start.username;
+    if args.json {
+        let line = json!({
+            "username": name, "userId": exported.start.user_id, "stats": exported.stats,
+            "changesMeanwhile": exported.changes,
+        });
+        return answer(&line.to_string());
+    }
+    answer(&format!("{name}: {}", exported.stats))?;
+    if exported.changes > 0 {
+        say(&format!(
+            "{name} made {} changes meanwhile, which may be in the archive or not: export again for an exact copy",
+            exported.changes
+        ));
+    }
+    Ok(())
+}
+
+async fn export(
+    archive: &mut ArchiveWriter<Folder>,
+    mut parts: Streaming<ExportPart>,
+) -> anyhow::Result<Exported> {
+    let Some(export_part::Part::Start(start)) = next(&mut parts).await? else {
+        bail!("the core did not say whom it sends");
+    };
+    let mut user = archive.user(&start.user_id, &start.username)?;
+    let mut file: Option<AttachmentWriter> = None;
+    let mut gathered = Vec::new();
+    loop {
+        match next(&mut parts).await? {
+            Some(export_part::Part::Record(record)) => {
+                file.take().map_or(Ok(()), AttachmentWriter::finish)?;
+                let length = gathered.len().saturating_add(record.json.len());
+                ensure!(
+                    length <= RECORD_BYTES_MAX,
+                    "the core sent a record that is too large"
+                );
+                gathered.extend_from_slice(&record.json);
+                if !record.more {
+                    write(&mut user, record.section(), &gathered)?;
+                    gathered.clear();
+                }
+            }
+            Some(export_part::Part::File(begun)) => {
+                file.take().map_or(Ok(()), AttachmentWriter::finish)?;
+                file = Some(user.attachment(&begun.id)?);
+            }
+            Some(export_part::Part::Bytes(bytes)) => match &mut file {
+                Some(file) => file.write(&bytes)?,
+                None => bail!("the core sent bytes of no file"),
+            },
+            Some(export_part::Part::End(end)) => {
+                file.take().map_or(Ok(()), AttachmentWriter::finish)?;
+                let manifest = user.finish(SystemClock.now())?;
+                return Ok(Exported {
+                    start,
+                    stats: json!(manifest.stats),
+                    changes: end.changes,
+                });
+            }
+            Some(export_part::Part::Start(_)) | None => bail!("the core ended the export early"),
+        }
+    }
+}
+
+async fn next(parts: &mut Streaming<ExportPart>) -> anyhow::Result<Option<export_part::Part>> {
+    let part = parts.message().await.map_err(|s| refused(&s))?;
+    Ok(part.and_then(|part| part.part))
+}
+
+fn write(user: &mut UserWriter<'_, Folder>, section: Wire, json: &[u8]) -> anyhow::Result<()> {
+    let section = match section {
+        Wire::Streams => Section::Streams,
+        Wire::Accesses => Section::Accesses,
+        Wire::Events => Section::Events,
+        Wire::Account => Section::Account,
+        Wire::Profile => Section::Profile,
+        Wire::Unspecified => bail!("the core sent a record of a kind that is not known here"),
+    };
+    Ok(user.record(section, json)?)
+}
