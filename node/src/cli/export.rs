@@ -60,7 +60,7 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     options.compressed = !args.no_compress;
     options.protection = match (&args.recipient, &args.passphrase_file) {
         (Some(path), _) => Some(Protection::Recipient(read(path)?)),
-        (None, Some(path)) => passphrase(Some(path))?.map(Protection::Passphrase),
+        (None, Some(path)) => Some(Protection::Passphrase(passphrase(path)?)),
         (None, None) => None,
     };
     let config = args.config.load()?;

@@ -24,7 +24,6 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::archives::check::{check, hash_of, is_account_event, platform_emails};
 use super::archives::folder::Folder;
-use super::archives::report::Report;
 use super::archives::{passphrase, read};
 use super::client::{channel, refused};
 use super::{ConfigArgs, answer, block_on, say};
@@ -50,7 +49,7 @@ pub(super) struct ImportArgs {
     /// Take users although some of their records are damaged; these are left out
     #[arg(long)]
     leave_out_damaged: bool,
-    /// The file with the archive's passphrase [default: $PRYV_BACKUP_PASSPHRASE]
+    /// The file with the archive's passphrase
     #[arg(long, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
     /// The recipient's RSA key (PEM, PKCS#8) that opens the archive
@@ -78,7 +77,11 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     }
     let private_key = args.private_key.as_deref().map(read).transpose()?;
     let unlock = Unlock {
-        passphrase: passphrase(args.passphrase_file.as_ref())?,
+        passphrase: args
+            .passphrase_file
+            .as_deref()
+            .map(passphrase)
+            .transpose()?,
         private_key: private_key.map(Secret::new),
     };
     let archive = Archive::open(folder, &unlock)?;
@@ -89,10 +92,12 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
         let email = emails.get(&user.manifest().username);
         let report = check(user, email.map(String::as_str));
         good = good.saturating_add(usize::from(report.is_good(args.leave_out_damaged)));
-        if args.dry_run || !report.is_good(args.leave_out_damaged) {
-            tell(args, &report)?;
-        } else if !args.json {
-            say(&report.text());
+        match (args.json, args.dry_run) {
+            (true, true) => answer(&report.json(args.leave_out_damaged).to_string())?,
+            (true, false) if report.is_good(args.leave_out_damaged) => {}
+            (true, false) => answer(&report.json(args.leave_out_damaged).to_string())?,
+            (false, true) => answer(&report.text())?,
+            (false, false) => say(&report.text()),
         }
     }
     if good < users.len() {
@@ -111,14 +116,6 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     send_users(args, &users, &|name| emails.get(name).cloned())
-}
-
-fn tell(args: &ImportArgs, report: &Report) -> anyhow::Result<()> {
-    answer(&if args.json {
-        report.json(args.leave_out_damaged).to_string()
-    } else {
-        report.text()
-    })
 }
 
 fn chosen<'a>(
