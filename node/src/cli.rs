@@ -117,6 +117,8 @@ impl Command {
             Self::Tokens(command) => command.plain().json,
             Self::CheckConfig(args) => args.json,
             Self::CheckIntegrity(args) => args.json,
+            Self::Import(args) => args.json,
+            Self::Export(args) => args.json,
             Self::Healthcheck(args) => args.json,
             Self::Demo(_) | Self::Completions { .. } => false,
         }

@@ -45,7 +45,7 @@ pub(super) struct ExportArgs {
     config: ConfigArgs,
     /// Answer in JSON, a line for each user
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Exports.

@@ -59,7 +59,7 @@ pub(super) struct ImportArgs {
     config: ConfigArgs,
     /// Answer in JSON, a line for each user
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Imports.
@@ -240,20 +240,24 @@ impl Sender<'_> {
             account: Bytes::from(Value::Object(account.object).to_string()),
         };
         self.send(import_part::Part::Start(start))?;
-        for (section, wire) in [
-            (Section::Streams, Wire::Streams),
-            (Section::Accesses, Wire::Accesses),
-        ] {
-            for record in self.user.records(section)? {
+        for record in self.user.records(Section::Streams)? {
+            let Some(object) = self.sound(record)? else {
+                continue;
+            };
+            if !self.leave_out_damaged || stream::read(&object).is_ok() {
+                self.record(Wire::Streams, object)?;
+            }
+        }
+        // Former versions after what they are versions of.
+        for former in [false, true] {
+            for record in self.user.records(Section::Accesses)? {
                 let Some(object) = self.sound(record)? else {
                     continue;
                 };
-                let usable = match section {
-                    Section::Streams => stream::read(&object).is_ok(),
-                    _ => access::read(&object).is_ok(),
-                };
-                if usable || !self.leave_out_damaged {
-                    self.record(wire, object)?;
+                let is_former = object.get("headId").is_some_and(Value::is_string);
+                let usable = !self.leave_out_damaged || access::read(&object).is_ok();
+                if usable && is_former == former {
+                    self.record(Wire::Accesses, object)?;
                 }
             }
         }
@@ -356,9 +360,12 @@ impl Sender<'_> {
             let Ok(taken) = event::read(object.clone()) else {
                 continue;
             };
-            if let EventRecord::Former(FormerVersion { id, modified, body }) = taken.item {
+            if let EventRecord::Former(FormerVersion {
+                id, order, body, ..
+            }) = taken.item
+            {
                 bytes = bytes.saturating_add(body.len());
-                gathered.push((id, modified, object));
+                gathered.push((id, order, object));
             }
             if bytes > SORTED_BYTES {
                 self.send_sorted(&mut gathered)?;

@@ -1,4 +1,5 @@
-//! An access's record. Its token is kept, so that apps go on working.
+//! An access's record: an access, a former version of one, or a deleted one. Its token is kept, so
+//! that apps go on working.
 
 use serde_json::{Map, Value};
 
@@ -13,8 +14,8 @@ pub struct AccessRecord {
     pub id: String,
     /// As it is stored.
     pub access: Box<StoredAccess>,
-    /// What is left of a deleted one.
-    pub deleted: bool,
+    /// A former version of it, not the access itself.
+    pub is_former: bool,
 }
 
 /// Reads a record.
@@ -23,7 +24,12 @@ pub struct AccessRecord {
 /// If it could not be found or read again, or its rights cannot be expressed: it would have others.
 pub fn read(map: &Map<String, Value>) -> Result<Taken<AccessRecord>, Unusable> {
     let mut notes = Vec::new();
-    let id = id_of(map)?;
+    let head = text(map, "headId")?;
+    let id = match &head {
+        Some(id) if (1..=super::ID_BYTES_MAX).contains(&id.len()) => id.clone(),
+        Some(_) => return Err(unusable("headId", "must have 1 to 255 bytes")),
+        None => id_of(map)?,
+    };
     let mut stored = Map::new();
     for name in ["token", "type", "name"] {
         let value = text(map, name)?.ok_or_else(|| unusable(name, "must be a text"))?;
@@ -45,9 +51,8 @@ pub fn read(map: &Map<String, Value>) -> Result<Taken<AccessRecord>, Unusable> {
         }
         Some(_) => return Err(unusable("clientData", "must be an object")),
     }
-    let deleted = time(map, "deleted")?;
-    for (name, at) in [("expires", time(map, "expires")?), ("deleted", deleted)] {
-        if let Some(at) = at {
+    for name in ["expires", "deleted"] {
+        if let Some(at) = time(map, name)? {
             stored.insert(name.to_owned(), Value::from(at.0));
         }
     }
@@ -66,7 +71,7 @@ pub fn read(map: &Map<String, Value>) -> Result<Taken<AccessRecord>, Unusable> {
         item: AccessRecord {
             id,
             access: Box::new(access),
-            deleted: deleted.is_some(),
+            is_former: head.is_some(),
         },
         notes,
     })
@@ -76,7 +81,14 @@ fn check_hash(map: &Map<String, Value>, id: &str, access: &StoredAccess, notes: 
     let Some(stored) = map.get("integrity").and_then(Value::as_str) else {
         return;
     };
-    let text = if integrity::of_access(map) != stored {
+    let mut hashed = map.clone();
+    if hashed
+        .shift_remove("headId")
+        .is_some_and(|head| !head.is_null())
+    {
+        hashed.insert("id".to_owned(), Value::from(id));
+    }
+    let text = if integrity::of_access(&hashed) != stored {
         "its content is not what its hash says; it gets a hash of what it is"
     } else if access.to_wire(id).get("integrity").and_then(Value::as_str) != Some(stored) {
         "it has parts that accesses do not have here; they are left out, and its hash is another"

@@ -4,7 +4,7 @@
 //! that are null, and, of one of its engines, names of columns. They become the wire form, which has
 //! the same hash (spec/platform §9.4).
 
-use homecore_store::{BlobHash, Entry};
+use homecore_store::{BlobHash, Entry, Kind};
 use serde_json::{Map, Value};
 
 use super::{ID_BYTES_MAX, Note, STREAM_ID_BYTES_MAX, Taken, Unusable, id_of, unusable};
@@ -33,13 +33,15 @@ pub enum EventRecord {
     },
 }
 
-/// A former version of an event.
+/// A former version of an event, or of an access.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FormerVersion {
-    /// The event.
+    /// Of which of them.
+    pub kind: Kind,
+    /// Its id.
     pub id: String,
-    /// When this version was made, in seconds.
-    pub modified: f64,
+    /// What orders it among the others: when it was made, in seconds, or its number.
+    pub order: f64,
     /// The version.
     pub body: Vec<u8>,
 }
@@ -95,8 +97,9 @@ pub fn read(record: Map<String, Value>) -> Result<Taken<EventRecord>, Unusable> 
             .iter()
             .find_map(|name| map.get(*name).and_then(Value::as_f64));
         let item = EventRecord::Former(FormerVersion {
+            kind: Kind::Event,
             id,
-            modified: modified.unwrap_or(0.0),
+            order: modified.unwrap_or(0.0),
             body: encode(&map),
         });
         return Ok(Taken { item, notes });

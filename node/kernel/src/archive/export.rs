@@ -121,7 +121,7 @@ impl Page {
             })
         };
         if let (Some(id), Some(versions)) = (&from.after, from.versions)
-            && let Some(more) = self.versions(view, id, versions)?
+            && let Some(more) = self.versions(view, kind, id, versions)?
         {
             return Ok(cut(id, Some(more)));
         }
@@ -129,8 +129,8 @@ impl Page {
         for document in &documents {
             self.records.push(record(document)?);
             self.bytes = self.bytes.saturating_add(document.body.len());
-            if kind == Kind::Event
-                && let Some(more) = self.versions(view, &document.id, Rev(0))?
+            if matches!(kind, Kind::Event | Kind::Access)
+                && let Some(more) = self.versions(view, kind, &document.id, Rev(0))?
             {
                 return Ok(cut(&document.id, Some(more)));
             }
@@ -144,15 +144,16 @@ impl Page {
             .and_then(|last| cut(&last.id, None)))
     }
 
-    /// Former versions of an event; after which to go on if the page is full.
+    /// Former versions of a document; after which to go on if the page is full.
     fn versions(
         &mut self,
         view: &dyn View,
+        kind: Kind,
         id: &str,
         mut after: Rev,
     ) -> Result<Option<Rev>, StoreError> {
         loop {
-            let versions = view.history(Kind::Event, id, after, VERSIONS)?;
+            let versions = view.history(kind, id, after, VERSIONS)?;
             for version in &versions {
                 self.records.push(former(version)?);
                 self.bytes = self.bytes.saturating_add(version.body.len());
@@ -201,7 +202,7 @@ fn with_end(mut map: Map<String, Value>) -> Map<String, Value> {
 }
 
 fn former(version: &Document) -> Result<Map<String, Value>, StoreError> {
-    let mut map = with_end(object(version)?);
+    let mut map = record(version)?;
     map.insert("headId".to_owned(), Value::from(version.id.as_str()));
     let id = event::former_id(&version.id, version.rev.0);
     map.insert("id".to_owned(), Value::from(id));
@@ -229,11 +230,7 @@ fn deletion(document: &Document) -> Map<String, Value> {
 }
 
 fn access(document: &Document) -> Result<Map<String, Value>, StoreError> {
-    let access = match StoredAccess::decode(document) {
-        Ok(access) => access,
-        Err(_) if document.deleted => return Ok(deletion(document)),
-        Err(error) => return Err(error),
-    };
+    let access = StoredAccess::decode(document)?;
     let mut map = Map::new();
     map.insert("id".to_owned(), Value::from(document.id.as_str()));
     if let Value::Object(stored) = json!(access) {
@@ -249,9 +246,7 @@ fn access(document: &Document) -> Result<Map<String, Value>, StoreError> {
             map.insert(name, value);
         }
     }
-    if document.deleted && !map.contains_key("deleted") {
-        map.insert("deleted".to_owned(), seconds(document.written_at));
-    }
+
     if let Some(integrity) = access.to_wire(&document.id).shift_remove("integrity") {
         map.insert("integrity".to_owned(), integrity);
     }

@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::access::AccessRecord;
 use super::event::{FormerVersion, SealedEvent};
 use super::stream::StreamRecord;
+use crate::access::StoredAccess;
 use crate::account::{self, Account};
 use crate::error::{Error, Refusal};
 use crate::event::stored::Head;
@@ -25,7 +26,7 @@ const HISTORY_PAGE: usize = 8;
 pub enum Item {
     /// A stream, or what is left of it.
     Stream(StreamRecord),
-    /// An access.
+    /// An access, be it deleted, or a former version of one.
     Access(AccessRecord),
     /// An event whose files are there.
     Event(SealedEvent),
@@ -38,7 +39,7 @@ pub enum Item {
         /// The tombstone.
         body: Vec<u8>,
     },
-    /// Former versions of one event that is there, by the time of their change.
+    /// Former versions of one event or access that is there.
     Former(Vec<FormerVersion>),
 }
 
@@ -53,14 +54,14 @@ pub enum ImportError {
         /// Which.
         id: String,
     },
-    /// A former version of an event that is not there.
-    #[error("there are former versions of event \"{id}\", but not the event")]
-    NoEvent {
+    /// A former version of something that is not there.
+    #[error("there are former versions of \"{id}\", but not itself")]
+    NoHead {
         /// Which.
         id: String,
     },
     /// Too much to be put in order.
-    #[error("the former versions of event \"{id}\" are too large together")]
+    #[error("the former versions of \"{id}\" are too large together")]
     TooMuchHistory {
         /// Which.
         id: String,
@@ -74,7 +75,7 @@ impl Refusal for ImportError {
     fn id(&self) -> ErrorId {
         match self {
             Self::Store(error) => error.id(),
-            Self::Twice { .. } | Self::NoEvent { .. } | Self::TooMuchHistory { .. } => {
+            Self::Twice { .. } | Self::NoHead { .. } | Self::TooMuchHistory { .. } => {
                 ErrorId::InvalidOperation
             }
         }
@@ -148,15 +149,20 @@ pub fn put(tx: &mut Transaction<'_>, item: Item) -> Result<(), ImportError> {
         Item::Access(AccessRecord {
             id,
             access,
-            deleted,
+            is_former: true,
         }) => {
+            let version = FormerVersion {
+                kind: Kind::Access,
+                id,
+                order: f64::from(access.serial),
+                body: access.encode()?,
+            };
+            put_former(tx, vec![version])
+        }
+        Item::Access(AccessRecord { id, access, .. }) => {
             let write = Write {
-                deleted,
-                entries: if deleted {
-                    Vec::new()
-                } else {
-                    access.entries()
-                },
+                deleted: access.deleted.is_some(),
+                entries: access.entries(),
                 ..new(Kind::Access, id, access.encode()?)
             };
             put_new(tx, "access", write)
@@ -210,27 +216,27 @@ fn unexpected(error: PutError) -> ImportError {
     }
 }
 
-/// Puts former versions beneath an event. Where they are all later than those that are there, these
+/// Puts former versions beneath an event or an access. Where they are all later than those that are there, these
 /// stay; where not, the whole history is written anew. It is one commit, so nothing in between is
 /// ever seen.
 fn put_former(
     tx: &mut Transaction<'_>,
     mut versions: Vec<FormerVersion>,
 ) -> Result<(), ImportError> {
-    versions.sort_by(|a, b| a.modified.total_cmp(&b.modified));
+    versions.sort_by(|a, b| a.order.total_cmp(&b.order));
     let Some(first) = versions.first() else {
         return Ok(());
     };
-    let id = first.id.clone();
+    let (kind, id) = (first.kind, first.id.clone());
     let head = tx
-        .get(Kind::Event, &id)?
-        .ok_or_else(|| ImportError::NoEvent { id: id.clone() })?;
+        .get(kind, &id)?
+        .ok_or_else(|| ImportError::NoHead { id: id.clone() })?;
     let is_later =
-        last_former(tx, &head)?.is_none_or(|last| first.modified.total_cmp(&last.modified).is_ge());
+        last_former(tx, &head)?.is_none_or(|last| first.order.total_cmp(&last.order).is_ge());
     if !is_later {
-        let mut all = present_history(tx, &id)?;
+        let mut all = present_history(tx, &head)?;
         all.append(&mut versions);
-        all.sort_by(|a, b| a.modified.total_cmp(&b.modified));
+        all.sort_by(|a, b| a.order.total_cmp(&b.order));
         versions = all;
     }
     let entries = entries_of(&head)?;
@@ -239,7 +245,7 @@ fn put_former(
             base: Base::Any,
             // What the first one replaces is the event itself, which comes again at the end.
             keep_previous: i > 0,
-            ..new(Kind::Event, id.clone(), version.body)
+            ..new(kind, id.clone(), version.body)
         };
         let put = if i == 0 && !is_later {
             tx.put_dropping_history(write)
@@ -253,12 +259,15 @@ fn put_former(
         deleted: head.deleted,
         entries,
         keep_previous: true,
-        ..new(Kind::Event, id, head.body.to_vec())
+        ..new(kind, id, head.body.to_vec())
     };
     tx.put(write).map(drop).map_err(unexpected)
 }
 
 fn entries_of(head: &Document) -> Result<Vec<homecore_store::Entry>, StoreError> {
+    if head.kind == Kind::Access {
+        return Ok(StoredAccess::decode(head)?.entries());
+    }
     if head.deleted {
         return Ok(vec![event_deleted_entry(time_in(&head.body, "deleted"))]);
     }
@@ -273,10 +282,14 @@ fn time_in(body: &[u8], name: &str) -> f64 {
 }
 
 fn former(document: Document) -> FormerVersion {
-    let modified = time_in(&document.body, "modified");
+    let field = match document.kind {
+        Kind::Access => "serial",
+        _ => "modified",
+    };
     FormerVersion {
+        kind: document.kind,
+        order: time_in(&document.body, field),
         id: document.id,
-        modified,
         body: document.body.to_vec(),
     }
 }
@@ -284,14 +297,19 @@ fn former(document: Document) -> FormerVersion {
 /// The latest former version; they have consecutive numbers up to the one below the event's.
 fn last_former(tx: &Transaction<'_>, head: &Document) -> Result<Option<FormerVersion>, StoreError> {
     let below = Rev(head.rev.0.saturating_sub(2));
-    let mut last = tx.view().history(Kind::Event, &head.id, below, 1)?;
+    let mut last = tx.view().history(head.kind, &head.id, below, 1)?;
     Ok(last.pop().map(former))
 }
 
-fn present_history(tx: &Transaction<'_>, id: &str) -> Result<Vec<FormerVersion>, ImportError> {
+fn present_history(
+    tx: &Transaction<'_>,
+    head: &Document,
+) -> Result<Vec<FormerVersion>, ImportError> {
     let (mut all, mut after, mut bytes) = (Vec::new(), Rev(0), 0_usize);
     loop {
-        let page = tx.view().history(Kind::Event, id, after, HISTORY_PAGE)?;
+        let page = tx
+            .view()
+            .history(head.kind, &head.id, after, HISTORY_PAGE)?;
         let Some(last) = page.last() else {
             return Ok(all);
         };
@@ -301,7 +319,9 @@ fn present_history(tx: &Transaction<'_>, id: &str) -> Result<Vec<FormerVersion>,
             all.push(former(document));
         }
         if bytes > HISTORY_BYTES_MAX {
-            return Err(ImportError::TooMuchHistory { id: id.to_owned() });
+            return Err(ImportError::TooMuchHistory {
+                id: head.id.clone(),
+            });
         }
     }
 }

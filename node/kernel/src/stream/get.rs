@@ -1,7 +1,7 @@
 //! `streams.get`: the part of the tree that an access may see (spec/pryv-api §5.2).
 
-use homecore_store::{StoreError, View};
-use homecore_types::ErrorId;
+use homecore_store::{Document, StoreError, View};
+use homecore_types::{ErrorId, Millis};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
@@ -270,7 +270,8 @@ fn deletions(view: &dyn View, since: f64) -> Result<Vec<Vec<u8>>, StoreError> {
     loop {
         let page = view.scan(&scan)?;
         for (_, document) in &page {
-            let deleted = document.written_at;
+            // One that was imported was deleted before it was written here.
+            let deleted = deleted_at(document);
             if deleted.as_seconds() > since {
                 let item = json!({ "id": document.id, "deleted": seconds(deleted) });
                 found.push(item.to_string().into_bytes());
@@ -283,6 +284,14 @@ fn deletions(view: &dyn View, since: f64) -> Result<Vec<Vec<u8>>, StoreError> {
             _ => return Ok(found),
         }
     }
+}
+
+/// When a stream was deleted, as its tombstone says.
+fn deleted_at(document: &Document) -> Millis {
+    let said = serde_json::from_slice::<Value>(&document.body)
+        .ok()
+        .and_then(|body| body.get("deleted").and_then(Value::as_f64));
+    said.map_or(document.written_at, Millis::from_seconds)
 }
 
 #[cfg(test)]

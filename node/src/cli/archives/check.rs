@@ -203,6 +203,7 @@ impl<S: Source> Checker<'_, S> {
 
     fn accesses(&mut self) -> Result<(), ArchiveError> {
         let user = self.user;
+        let (mut present, mut former) = (BTreeSet::new(), BTreeSet::new());
         for record in user.records(Section::Accesses)? {
             let Some(record) = self.sound(record)? else {
                 continue;
@@ -211,14 +212,26 @@ impl<S: Source> Checker<'_, S> {
                 Err(why) => self.unusable(&record.place, why),
                 Ok(taken) => {
                     self.notes(&record.place, &taken.notes);
-                    let deleted = taken.item.deleted;
-                    self.report.count(if deleted {
+                    let access = taken.item;
+                    if access.is_former {
+                        self.report.count("former versions of accesses");
+                        former.insert(access.id);
+                        continue;
+                    }
+                    let is_deleted = access.access.deleted.is_some();
+                    present.insert(access.id);
+                    self.report.count(if is_deleted {
                         "deleted accesses"
                     } else {
                         "accesses"
                     });
                 }
             }
+        }
+        for id in former.difference(&present) {
+            self.report
+                .damage
+                .add(|| format!("there are former versions of access {id:?}, but not the access"));
         }
         Ok(())
     }
