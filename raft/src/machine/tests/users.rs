@@ -363,9 +363,9 @@ fn a_user_who_is_brought_along_needs_no_invitation_and_has_a_core() {
         Rejection::InvalidInvitation
     );
     assert_eq!(bench.rejected(adopt("alice", "core-x")), Rejection::NoCore);
-    let taken = bench.run(adopt("alice", "core-b"));
-    assert_eq!(taken, reserved("core-b", "alice"));
-    assert_eq!(bench.run(adopt("alice", "core-b")), taken);
+    let taken = bench.run(adopt("alice", "core-a"));
+    assert_eq!(taken, reserved("core-a", "alice"));
+    assert_eq!(bench.run(adopt("alice", "core-a")), taken);
     let other = Command::AdoptUser {
         asked: ReserveUser {
             reservation: "r-other".to_owned(),
