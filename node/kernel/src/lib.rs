@@ -26,6 +26,7 @@ pub mod password;
 mod patch;
 pub mod permission;
 pub mod ports;
+pub mod profile;
 pub mod registration;
 pub mod reply;
 pub mod session;

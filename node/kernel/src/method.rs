@@ -13,6 +13,7 @@ use crate::attachment::token::ReadTokens;
 use crate::error::{Error, Refusal};
 use crate::event;
 use crate::kernel::Context;
+use crate::profile::{self, Which};
 use crate::reply::Reply;
 use crate::stream;
 use crate::stream::cache::Trees;
@@ -102,6 +103,16 @@ methods! {
     AccessesDelete = "accesses.delete", true, [];
     /// Compares what an app asks for with what it has.
     AccessesCheckApp = "accesses.checkApp", false, [];
+    /// The public profile, for every access.
+    ProfileGetPublic = "profile.getPublic", false, [];
+    /// A profile of the person's.
+    ProfileGet = "profile.get", false, [];
+    /// Changes a profile of the person's.
+    ProfileUpdate = "profile.update", true, [];
+    /// The profile of the app that calls.
+    ProfileGetApp = "profile.getApp", false, [];
+    /// Changes the profile of the app that calls.
+    ProfileUpdateApp = "profile.updateApp", true, [];
 }
 
 /// A method id that nobody knows.
@@ -145,7 +156,12 @@ pub(crate) fn read(
         Method::AccessesCheckApp => Ok(access::check_app::check_app(
             view, context, trees, actor, params,
         )?),
-        Method::StreamsCreate
+        Method::ProfileGetPublic => Ok(profile::get(view, actor, Which::Public)?),
+        Method::ProfileGet => Ok(profile::get_named(view, actor, params)?),
+        Method::ProfileGetApp => Ok(profile::get(view, actor, Which::App)?),
+        Method::ProfileUpdate
+        | Method::ProfileUpdateApp
+        | Method::StreamsCreate
         | Method::StreamsUpdate
         | Method::StreamsDelete
         | Method::AccessesCreate
@@ -234,13 +250,20 @@ pub(crate) fn write(
             let deleted = writer.attempt(|tx| access::delete::delete(tx, actor, &id))?;
             Ok(deleted)
         }
+        Method::ProfileUpdate => Ok(writer.attempt(|tx| profile::update_named(tx, actor, params))?),
+        Method::ProfileUpdateApp => {
+            Ok(writer.attempt(|tx| profile::update_app(tx, actor, params))?)
+        }
         Method::GetAccessInfo
         | Method::StreamsGet
         | Method::EventsGet
         | Method::EventsGetOne
         | Method::AccessesGet
         | Method::AccessesGetOne
-        | Method::AccessesCheckApp => read(writer.view(), context, trees, actor, method, params),
+        | Method::AccessesCheckApp
+        | Method::ProfileGetPublic
+        | Method::ProfileGet
+        | Method::ProfileGetApp => read(writer.view(), context, trees, actor, method, params),
     }
 }
 

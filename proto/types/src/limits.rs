@@ -29,6 +29,8 @@ pub const PERMISSIONS_PER_ACCESS_MAX: usize = 1_000;
 /// Bytes of one access as it is stored.
 pub const ACCESS_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of one profile.
+pub const PROFILE_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of one platform command.
 pub const COMMAND_BYTES_MAX: usize = 1024 * 1024;
 /// Platform commands waiting for the leader on one core.

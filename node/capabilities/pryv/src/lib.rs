@@ -14,6 +14,7 @@ mod caller;
 mod greeting;
 mod items;
 mod lookup;
+mod profile;
 mod records;
 mod registration;
 mod reserved;

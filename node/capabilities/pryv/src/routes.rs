@@ -7,7 +7,7 @@ use axum::routing::{any, delete, get, post, put};
 use crate::state::State;
 use crate::{
     access_request, accesses, admin, apps, attachments, batch, caller, greeting, items, lookup,
-    records, registration, session, streams,
+    profile, records, registration, session, streams,
 };
 
 /// First path segments at the root.
@@ -120,6 +120,18 @@ pub(crate) fn user(state: State) -> Router {
         .route(
             "/streams/{id}",
             put(streams::update).delete(streams::delete),
+        )
+        .route(
+            "/profile/public",
+            get(profile::get_public).put(profile::update_public),
+        )
+        .route(
+            "/profile/private",
+            get(profile::get_private).put(profile::update_private),
+        )
+        .route(
+            "/profile/app",
+            get(profile::get_app).put(profile::update_app),
         )
         .route("/events", get(items::events_get).post(items::events_create))
         .route(

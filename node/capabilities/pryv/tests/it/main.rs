@@ -14,6 +14,7 @@ mod attachments;
 mod bodies;
 mod events;
 mod lookups;
+mod profile;
 mod registration;
 mod robustness;
 mod routing;
