@@ -206,12 +206,9 @@ fn import(
             .join()
             .unwrap_or_else(|_panic| Err(anyhow!("reading the archive ended early")));
         match (replied, read) {
-            (Ok(reply), _) if !reply.refused.is_empty() && !reply.refused.contains("went away") => {
-                Err(anyhow!("{}", reply.refused))
-            }
-            // The cause is then on this side.
-            (Ok(reply), read) => {
-                read?;
+            // The cause is on this side; the core only saw that it ended.
+            (_, Err(error)) if !error.is::<Gone>() => Err(error),
+            (Ok(reply), _) => {
                 ensure!(reply.refused.is_empty(), "{}", reply.refused);
                 Ok(reply.user_id)
             }
@@ -219,6 +216,11 @@ fn import(
         }
     })
 }
+
+/// The core does not listen any more; its answer says why.
+#[derive(Debug, thiserror::Error)]
+#[error("the core ended the import")]
+struct Gone;
 
 /// Reads a user and sends what it reads.
 struct Sender<'a> {
@@ -269,7 +271,7 @@ impl Sender<'_> {
     fn send(&self, part: import_part::Part) -> anyhow::Result<()> {
         self.parts
             .blocking_send(ImportPart { part: Some(part) })
-            .map_err(|_gone| anyhow!("the core ended the import"))
+            .map_err(|_gone| Gone.into())
     }
 
     fn record(&self, section: Wire, object: Map<String, Value>) -> anyhow::Result<()> {

@@ -1,10 +1,12 @@
 //! An access's record: an access, a former version of one, or a deleted one. Its token is kept, so
 //! that apps go on working.
 
+use homecore_types::Millis;
 use serde_json::{Map, Value};
 
 use super::{Note, Taken, Unusable, authorship, id_of, text, time, unusable};
 use crate::access::StoredAccess;
+use crate::access::tracking::Uses;
 use crate::integrity;
 
 /// What a record of an access is.
@@ -16,6 +18,8 @@ pub struct AccessRecord {
     pub access: Box<StoredAccess>,
     /// A former version of it, not the access itself.
     pub is_former: bool,
+    /// How it was used, where that is known.
+    pub uses: Option<Uses>,
 }
 
 /// Reads a record.
@@ -72,8 +76,22 @@ pub fn read(map: &Map<String, Value>) -> Result<Taken<AccessRecord>, Unusable> {
             id,
             access: Box::new(access),
             is_former: head.is_some(),
+            uses: uses(map),
         },
         notes,
+    })
+}
+
+/// When it was last used, and for what how often.
+fn uses(map: &Map<String, Value>) -> Option<Uses> {
+    let last_used = map.get("lastUsed").and_then(Value::as_f64)?;
+    let calls = map.get("calls").and_then(Value::as_object);
+    let calls = calls.into_iter().flatten();
+    Some(Uses {
+        last_used: Millis::from_seconds(last_used),
+        calls: calls
+            .filter_map(|(method, count)| Some((method.clone(), count.as_u64()?)))
+            .collect(),
     })
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{account, event};
 use crate::access::StoredAccess;
+use crate::access::tracking::Uses;
 use crate::account::AccountError;
 use crate::error::Error;
 use crate::kernel::Kernel;
@@ -127,7 +128,11 @@ impl Page {
         }
         let documents = view.list(kind, from.after.as_deref(), DOCUMENTS)?;
         for document in &documents {
-            self.records.push(record(document)?);
+            let mut record = record(document)?;
+            if kind == Kind::Access && !document.deleted {
+                add_uses(view, &document.id, &mut record)?;
+            }
+            self.records.push(record);
             self.bytes = self.bytes.saturating_add(document.body.len());
             if matches!(kind, Kind::Event | Kind::Access)
                 && let Some(more) = self.versions(view, kind, &document.id, Rev(0))?
@@ -227,6 +232,20 @@ fn deletion(document: &Document) -> Map<String, Value> {
     map.insert("id".to_owned(), Value::from(document.id.as_str()));
     map.insert("deleted".to_owned(), deleted);
     map
+}
+
+/// How an access was used, as far as it is written down.
+fn add_uses(view: &dyn View, id: &str, record: &mut Map<String, Value>) -> Result<(), StoreError> {
+    let Some(document) = view.get(Kind::AccessUses, id)?.filter(|uses| !uses.deleted) else {
+        return Ok(());
+    };
+    let uses: Uses =
+        serde_json::from_slice(&document.body).map_err(|error| StoreError::Corrupted {
+            what: format!("uses of access {id}: {error}"),
+        })?;
+    record.insert("lastUsed".to_owned(), seconds(uses.last_used));
+    record.insert("calls".to_owned(), uses.calls_to_json());
+    Ok(())
 }
 
 fn access(document: &Document) -> Result<Map<String, Value>, StoreError> {

@@ -150,6 +150,7 @@ pub fn put(tx: &mut Transaction<'_>, item: Item) -> Result<(), ImportError> {
             id,
             access,
             is_former: true,
+            ..
         }) => {
             let version = FormerVersion {
                 kind: Kind::Access,
@@ -159,13 +160,24 @@ pub fn put(tx: &mut Transaction<'_>, item: Item) -> Result<(), ImportError> {
             };
             put_former(tx, vec![version])
         }
-        Item::Access(AccessRecord { id, access, .. }) => {
+        Item::Access(AccessRecord {
+            id, access, uses, ..
+        }) => {
+            let is_deleted = access.deleted.is_some();
             let write = Write {
-                deleted: access.deleted.is_some(),
+                deleted: is_deleted,
                 entries: access.entries(),
-                ..new(Kind::Access, id, access.encode()?)
+                ..new(Kind::Access, id.clone(), access.encode()?)
             };
-            put_new(tx, "access", write)
+            put_new(tx, "access", write)?;
+            match uses.filter(|_| !is_deleted) {
+                Some(uses) => {
+                    let body = serde_json::to_vec(&uses)
+                        .map_err(|error| StoreError::engine("encoding uses", error))?;
+                    put_new(tx, "access", new(Kind::AccessUses, id, body))
+                }
+                None => Ok(()),
+            }
         }
         Item::Event(SealedEvent { id, body, entries }) => {
             let write = Write {

@@ -10,6 +10,7 @@ use super::event::{EventRecord, FormerVersion};
 use super::export::{Cursor, page};
 use super::import::{ImportError, Item, put};
 use super::{access, account, event, stream};
+use crate::access::tracking::Uses;
 use crate::settings::DeletionMode;
 use crate::testing::Home;
 
@@ -405,7 +406,15 @@ fn lived(ops: &[Op], mode: DeletionMode) -> Home {
         id: "caccess00000000000000002".to_owned(),
         access: Box::new(home.app(Vec::new()).access.stored.clone()),
         is_former: false,
+        uses: None,
     };
+    let mut used = access.clone();
+    used.id = "caccess00000000000000003".to_owned();
+    used.uses = Some(Uses {
+        last_used: homecore_types::Millis(4_001),
+        calls: [("events:get".to_owned(), 7)].into(),
+    });
+    home.attempt(|tx| put(tx, Item::Access(used))).unwrap();
     home.attempt(|tx| put(tx, Item::Access(access.clone())))
         .unwrap();
     for serial in 1..4 {
@@ -492,7 +501,7 @@ proptest! {
         let home = lived(&ops, mode);
         let records = export(&home);
         let again = import(&records).unwrap();
-        for kind in [Kind::Event, Kind::Access, Kind::Stream] {
+        for kind in [Kind::Event, Kind::Access, Kind::AccessUses, Kind::Stream] {
             prop_assert_eq!(stored(&again, kind), stored(&home, kind));
         }
         let without_ids = |records: Records| -> Records {
