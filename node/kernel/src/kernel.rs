@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use homecore_store::{BlobStore, StoreError, Users, View, Writer};
-use homecore_types::{Clock, Entropy, Secret, UserId};
+use homecore_types::{Clock, Entropy, Millis, Secret, UserId};
 use serde_json::Value;
 
 use crate::access;
@@ -158,7 +158,7 @@ impl Kernel {
     ) -> Result<LoggedIn, Error> {
         let result = self.check_and_open(owner, params, origin, source).await;
         if let Err(error) = &result {
-            let draft = Draft::anonymous(&source, audit::INVALID, LOGIN, self.context().now());
+            let draft = Draft::anonymous(&source, audit::INVALID, LOGIN, self.now());
             self.note(&owner.id, draft.refused(error)).await;
         }
         result
@@ -202,7 +202,7 @@ impl Kernel {
     /// # Errors
     /// Of the store.
     pub async fn logout(&self, actor: &Actor) -> Result<(), Error> {
-        let draft = Draft::of(actor, LOGOUT, self.context().now());
+        let draft = Draft::of(actor, LOGOUT, self.now());
         if !actor.is_personal() {
             self.note(&actor.owner.id, draft).await;
             self.used(actor, LOGOUT);
@@ -269,7 +269,7 @@ impl Kernel {
     /// Of the store.
     pub async fn access_info(&self, actor: &Actor) -> Result<Reply, Error> {
         let method = Method::GetAccessInfo.id();
-        let draft = Draft::of(actor, method, self.context().now());
+        let draft = Draft::of(actor, method, self.now());
         self.note(&actor.owner.id, draft).await;
         let actor_there = actor.clone();
         let reply = self
@@ -304,7 +304,7 @@ impl Kernel {
     /// As spec/pryv-api §4.3, §4.4.
     pub async fn events_get(&self, actor: &Actor, params: Value) -> Result<EventPages, Error> {
         let method = Method::EventsGet.id();
-        let draft = Draft::of(actor, method, self.context().now()).asking(&params);
+        let draft = Draft::of(actor, method, self.now()).asking(&params);
         match self.events_open(actor, &params, draft.clone()).await {
             Ok(pages) => {
                 self.used(actor, method);
@@ -373,7 +373,7 @@ impl Kernel {
         if method == Method::StreamsDelete {
             return self.stream_delete(actor, &params).await?.collect().await;
         }
-        let draft = Draft::of(actor, method.id(), self.context().now());
+        let draft = Draft::of(actor, method.id(), self.now());
         if method.writes() {
             let reply = self.call_writing(actor, method, params, draft).await?;
             self.used(actor, method.id());
@@ -421,7 +421,7 @@ impl Kernel {
 
     /// The entry of a call that begins now.
     pub(crate) fn draft(&self, actor: &Actor, method: Method) -> Draft {
-        Draft::of(actor, method.id(), self.context().now())
+        Draft::of(actor, method.id(), self.now())
     }
 
     /// Runs a writing call and puts its entry into the audit log, in the commit of what it wrote.
@@ -467,7 +467,7 @@ impl Kernel {
         actor: &Actor,
         calls: Value,
     ) -> Result<Vec<batch::Outcome>, Error> {
-        let draft = Draft::of(actor, "callBatch", self.context().now());
+        let draft = Draft::of(actor, "callBatch", self.now());
         let outcomes = match Calls::parse(calls) {
             Ok(calls) => batch::run(self, actor, calls).await,
             Err(error) => Err(error.into()),
@@ -486,6 +486,10 @@ impl Kernel {
     /// Of the store.
     pub async fn usage(&self, user: &UserId) -> Result<Usage, Error> {
         account::usage::measure(self, user).await
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.inner.clock.now()
     }
 
     pub(crate) fn tracker(&self) -> &Tracker {
@@ -531,7 +535,7 @@ impl Kernel {
 impl Context {
     /// The time now.
     #[must_use]
-    pub fn now(&self) -> homecore_types::Millis {
+    pub fn now(&self) -> Millis {
         self.clock.now()
     }
 }

@@ -28,7 +28,7 @@ const WRITE_ACCESSES_MAX: usize = 256;
 pub struct Uses {
     /// The last time.
     pub last_used: Millis,
-    /// Calls by method, `events:get`.
+    /// Calls by method.
     pub calls: BTreeMap<String, u64>,
 }
 
@@ -48,15 +48,24 @@ impl Uses {
         });
     }
 
-    /// The counts as they are on the wire.
+    /// The counts as they are on the wire: `{"events:get": …}`.
     #[must_use]
     pub fn calls_to_json(&self) -> Value {
-        let calls = self.calls.iter();
-        Value::Object(
-            calls
-                .map(|(method, count)| (method.clone(), Value::from(*count)))
-                .collect(),
-        )
+        let member = |(method, count): (&String, &u64)| {
+            let name = method.replacen('.', ":", 1);
+            (name, Value::from(*count))
+        };
+        Value::Object(self.calls.iter().map(member).collect())
+    }
+
+    fn count(&mut self, method: &str, now: Millis) {
+        self.last_used = self.last_used.max(now);
+        match self.calls.get_mut(method) {
+            Some(count) => *count = count.saturating_add(1),
+            None => {
+                self.calls.insert(method.to_owned(), 1);
+            }
+        }
     }
 }
 
@@ -77,20 +86,19 @@ impl Tracker {
     /// Counts a use.
     fn count(&self, user: &UserId, access: &str, method: &str, now: Millis) {
         let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_known = |accesses: &BTreeMap<String, Uses>| accesses.contains_key(access);
-        if !fresh.by_user.get(user).is_some_and(is_known) {
-            if fresh.accesses >= ACCESSES_MAX {
-                fresh.lost += 1;
-                return;
-            }
-            fresh.accesses += 1;
+        let known = fresh.by_user.get_mut(user);
+        if let Some(uses) = known.and_then(|accesses| accesses.get_mut(access)) {
+            uses.count(method, now);
+            return;
         }
+        if fresh.accesses >= ACCESSES_MAX {
+            fresh.lost += 1;
+            return;
+        }
+        fresh.accesses += 1;
         let accesses = fresh.by_user.entry(user.clone()).or_default();
         let uses = accesses.entry(access.to_owned()).or_default();
-        uses.last_used = uses.last_used.max(now);
-        let method = method.replacen('.', ":", 1);
-        let calls = uses.calls.entry(method).or_default();
-        *calls = calls.saturating_add(1);
+        uses.count(method, now);
     }
 
     fn of(&self, user: &UserId, access: &str) -> Option<Uses> {
@@ -221,9 +229,9 @@ impl Kernel {
     /// Counts a call that was answered.
     pub(crate) fn used(&self, actor: &Actor, method: &str) {
         if self.settings().track_accesses {
-            let now = self.context().now();
             let user = &actor.owner.id;
-            self.tracker().count(user, &actor.access.id, method, now);
+            self.tracker()
+                .count(user, &actor.access.id, method, self.now());
         }
     }
 

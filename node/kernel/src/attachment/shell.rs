@@ -151,7 +151,7 @@ impl Kernel {
         event: &str,
         file: &str,
     ) -> Result<OpenFile, Error> {
-        let draft = Draft::of(actor, GET_ATTACHMENT, self.context().now())
+        let draft = Draft::of(actor, GET_ATTACHMENT, self.now())
             .asking(&json!({ "id": event, "fileId": file }));
         match self.open_file(actor, event, file).await {
             Ok(open) => {

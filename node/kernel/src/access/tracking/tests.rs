@@ -126,7 +126,7 @@ fn there_is_room_for_so_many_and_no_more() {
     }
     tracker.count(&user, "0", "events.get", Millis(2));
     assert_eq!(tracker.of(&user, &ACCESSES_MAX.to_string()), None);
-    assert_eq!(tracker.of(&user, "0").unwrap().calls["events:get"], 2);
+    assert_eq!(tracker.of(&user, "0").unwrap().calls["events.get"], 2);
     assert_eq!(tracker.users(), (vec![user.clone()], 1));
     loop {
         let some = tracker.some_of(&user);
@@ -143,5 +143,5 @@ fn there_is_room_for_so_many_and_no_more() {
     tracker.count(&user, "new", "events.get", Millis(4));
     tracker.written(&user, &some);
     let left = tracker.of(&user, "new").unwrap();
-    assert_eq!((left.last_used, left.calls["events:get"]), (Millis(4), 1));
+    assert_eq!((left.last_used, left.calls["events.get"]), (Millis(4), 1));
 }
