@@ -288,3 +288,6 @@ pub(crate) fn put(
         }),
     }
 }
+
+#[cfg(test)]
+mod lifecycle;

@@ -210,11 +210,14 @@ fn check_type(actor: &Actor, new: &NewAccess) -> Result<(), AccessError> {
 /// The caller's access as it is now: it may have been deleted or limited since the call began.
 ///
 /// # Errors
-/// If it was deleted.
+/// If it was deleted, or expired.
 pub(super) fn present(tx: &Transaction<'_>, actor: &Actor) -> Result<Access, AccessError> {
     match tx.get(Kind::Access, &actor.access.id)? {
         Some(document) if !document.deleted => {
             let stored = StoredAccess::decode(&document)?;
+            if stored.is_expired(tx.at()) {
+                return Err(AccessError::Forbidden { why: "it expired" });
+            }
             Ok(Access::new(document.id, stored))
         }
         _ => Err(AccessError::Forbidden {
