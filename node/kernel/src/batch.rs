@@ -22,7 +22,7 @@ use crate::violation::Violation;
 
 /// Calls of one run.
 const RUN_CALLS_MAX: usize = 256;
-/// Bytes of results after which no further events are collected.
+/// Bytes of results after which no further events are collected, nor streams deleted.
 const RESULT_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// The calls of a batch, checked for form.
@@ -67,7 +67,7 @@ impl Refusal for RunFailed {
 
 /// The results of a batch are large enough.
 #[derive(Debug, Error)]
-#[error("the results of this batch are too large to add more events")]
+#[error("the results of this batch are too large to add more events, or to tell of deleted ones")]
 struct BatchTooLarge;
 
 impl Refusal for BatchTooLarge {
@@ -207,7 +207,7 @@ pub(crate) async fn run(
                 }
                 outcomes.extend(done);
             }
-            Step::Events(_) if bytes > RESULT_BYTES_MAX => {
+            Step::Events(_) | Step::Deletion(_) if bytes > RESULT_BYTES_MAX => {
                 outcomes.push(Outcome::Refused(BatchTooLarge.into()));
             }
             Step::Events(params) => {

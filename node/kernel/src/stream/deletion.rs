@@ -177,3 +177,6 @@ impl Drop for StreamDeletion {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
