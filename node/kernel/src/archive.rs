@@ -12,6 +12,7 @@ pub mod account;
 pub mod event;
 pub mod export;
 pub mod import;
+pub mod profile;
 pub mod stream;
 #[cfg(test)]
 mod tests;

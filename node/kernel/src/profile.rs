@@ -152,11 +152,16 @@ fn document_id(actor: &Actor, which: Which) -> Result<String, ProfileError> {
         Which::App if actor.access.stored.kind == AccessType::App => &actor.access.stored.name,
         Which::App => return Err(ProfileError::AppsOnly),
     };
+    Ok(id_of_app(name))
+}
+
+/// Under which id the profile of an app is stored.
+pub(crate) fn id_of_app(name: &str) -> String {
     if name.len() <= NAME_BYTES_MAX {
-        return Ok(format!("app:{name}"));
+        return format!("app:{name}");
     }
     let hash = digest::digest(&digest::SHA256, name.as_bytes());
-    Ok(format!("app-sha256:{}", URL_SAFE_NO_PAD.encode(hash)))
+    format!("app-sha256:{}", URL_SAFE_NO_PAD.encode(hash))
 }
 
 fn load(view: &dyn View, id: &str) -> Result<Map<String, Value>, StoreError> {

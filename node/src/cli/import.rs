@@ -12,7 +12,7 @@ use bytes::Bytes;
 use clap::Args;
 use homecore_archive::{Archive, Section, Source as _, Unlock, UserArchive};
 use homecore_kernel::archive::event::{EventRecord, FormerVersion};
-use homecore_kernel::archive::{access, event, stream};
+use homecore_kernel::archive::{access, event, profile, stream};
 use homecore_proto::archive::archives_client::ArchivesClient;
 use homecore_proto::archive::{
     FileStart, ImportEnd, ImportPart, ImportStart, Section as Wire, import_part,
@@ -261,6 +261,14 @@ impl Sender<'_> {
                 if usable && is_former == former {
                     self.record(Wire::Accesses, object)?;
                 }
+            }
+        }
+        for record in self.user.records(Section::Profile)? {
+            let Some(object) = self.sound(record)? else {
+                continue;
+            };
+            if !self.leave_out_damaged || profile::read(&object).is_ok() {
+                self.record(Wire::Profile, object)?;
             }
         }
         self.events()?;

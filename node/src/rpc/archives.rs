@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use homecore_kernel::archive::event::{ArchivedEvent, EventRecord, FormerVersion};
 use homecore_kernel::archive::import::Item;
-use homecore_kernel::archive::{access, account, event, stream};
+use homecore_kernel::archive::{access, account, event, profile, stream};
 use homecore_proto::archive::{
     ExportPart, ExportRequest, ImportPart, ImportReply, ImportStart, Record, Section, UsersReply,
     UsersRequest, archives_server, import_part,
@@ -286,7 +286,8 @@ impl<'a> Incoming<'a> {
                     Item::EventDeletion { id, deleted, body }
                 }
             },
-            Section::Account | Section::Profile | Section::Unspecified => {
+            Section::Profile => Item::Profile(profile::read(&object).map_err(unusable)?),
+            Section::Account | Section::Unspecified => {
                 return Err(refused(
                     "a record is of a kind that this core does not take",
                 ));

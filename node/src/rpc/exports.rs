@@ -85,6 +85,7 @@ async fn send_all(accounts: &Accounts, user: &User, parts: &Parts) -> Result<(),
             Kind::Account => Section::Account,
             Kind::Stream => Section::Streams,
             Kind::Access => Section::Accesses,
+            Kind::Profile => Section::Profile,
             _ => Section::Events,
         };
         for record in page.records {

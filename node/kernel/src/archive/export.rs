@@ -5,7 +5,7 @@ use homecore_store::{Document, Kind, Rev, Seq, StoreError, View};
 use homecore_types::UserId;
 use serde_json::{Map, Value, json};
 
-use super::{account, event};
+use super::{account, event, profile};
 use crate::access::StoredAccess;
 use crate::access::tracking::Uses;
 use crate::account::AccountError;
@@ -31,7 +31,13 @@ pub struct Cursor {
 }
 
 /// The kinds that are exported, in their order. The account is first and alone.
-const KINDS: &[Kind] = &[Kind::Account, Kind::Stream, Kind::Access, Kind::Event];
+const KINDS: &[Kind] = &[
+    Kind::Account,
+    Kind::Stream,
+    Kind::Access,
+    Kind::Profile,
+    Kind::Event,
+];
 
 impl Default for Cursor {
     fn default() -> Self {
@@ -178,6 +184,7 @@ fn record(document: &Document) -> Result<Map<String, Value>, StoreError> {
     match document.kind {
         Kind::Stream => stream(document),
         Kind::Access => access(document),
+        Kind::Profile => Ok(profile::write(&document.id, object(document)?)),
         _ => Ok(with_end(object(document)?)),
     }
 }

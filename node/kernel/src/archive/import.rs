@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::access::AccessRecord;
 use super::event::{FormerVersion, SealedEvent};
+use super::profile::ProfileRecord;
 use super::stream::StreamRecord;
 use crate::access::StoredAccess;
 use crate::account::{self, Account};
@@ -28,6 +29,8 @@ pub enum Item {
     Stream(StreamRecord),
     /// An access, be it deleted, or a former version of one.
     Access(AccessRecord),
+    /// A profile.
+    Profile(ProfileRecord),
     /// An event whose files are there.
     Event(SealedEvent),
     /// What is left of an event.
@@ -178,6 +181,9 @@ pub fn put(tx: &mut Transaction<'_>, item: Item) -> Result<(), ImportError> {
                 }
                 None => Ok(()),
             }
+        }
+        Item::Profile(ProfileRecord { id, body }) => {
+            put_new(tx, "profile", new(Kind::Profile, id, body))
         }
         Item::Event(SealedEvent { id, body, entries }) => {
             let write = Write {

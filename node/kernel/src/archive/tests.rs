@@ -9,7 +9,7 @@ use super::access::AccessRecord;
 use super::event::{EventRecord, FormerVersion};
 use super::export::{Cursor, page};
 use super::import::{ImportError, Item, put};
-use super::{access, account, event, stream};
+use super::{access, account, event, profile, stream};
 use crate::access::tracking::Uses;
 use crate::settings::DeletionMode;
 use crate::testing::Home;
@@ -58,6 +58,7 @@ fn import(records: &Records) -> Result<Home, ImportError> {
                 continue;
             }
             Kind::Stream => Item::Stream(stream::read(record).unwrap().item),
+            Kind::Profile => Item::Profile(profile::read(record).unwrap()),
             Kind::Access => {
                 let access = access::read(record).unwrap().item;
                 if access.is_former {
@@ -98,6 +99,7 @@ fn golden_records() -> Records {
         (Kind::Account, "account.jsonl"),
         (Kind::Stream, "streams.jsonl"),
         (Kind::Access, "accesses.jsonl"),
+        (Kind::Profile, "profile.jsonl"),
         (Kind::Event, "events/events-0001.jsonl"),
         (Kind::Event, "events/events-0002.jsonl"),
     ] {
@@ -425,6 +427,9 @@ fn lived(ops: &[Op], mode: DeletionMode) -> Home {
         })
         .unwrap();
     }
+    let profile = json!({"id": "an-app", "data": {"a": [1.5, null]}});
+    let profile = profile::read(&map(profile)).unwrap();
+    home.attempt(|tx| put(tx, Item::Profile(profile))).unwrap();
     let mut ids: Vec<String> = Vec::new();
     for op in ops {
         match op {
@@ -501,7 +506,7 @@ proptest! {
         let home = lived(&ops, mode);
         let records = export(&home);
         let again = import(&records).unwrap();
-        for kind in [Kind::Event, Kind::Access, Kind::AccessUses, Kind::Stream] {
+        for kind in [Kind::Event, Kind::Access, Kind::AccessUses, Kind::Stream, Kind::Profile] {
             prop_assert_eq!(stored(&again, kind), stored(&home, kind));
         }
         let without_ids = |records: Records| -> Records {

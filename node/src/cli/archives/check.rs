@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use homecore_archive::{ArchiveError, Fault, Place, Record, Section, Source, UserArchive};
 use homecore_kernel::archive::event::{ArchivedEvent, EventRecord, NamedFile};
 use homecore_kernel::archive::stream::StreamRecord;
-use homecore_kernel::archive::{Note, Unusable, access, account, event, stream};
+use homecore_kernel::archive::{Note, Unusable, access, account, event, profile, stream};
 use homecore_kernel::stream::STREAM_DEPTH_MAX;
 use homecore_store::BlobHash;
 use homecore_types::limits;
@@ -85,10 +85,10 @@ impl<S: Source> Checker<'_, S> {
         self.account(email)?;
         self.streams()?;
         self.accesses()?;
+        self.profiles()?;
         self.events()?;
         self.heads()?;
         for (section, what) in [
-            (Section::Profile, "profiles"),
             (Section::Webhooks, "webhooks"),
             (Section::Audit, "audit records"),
             (Section::Series, "series"),
@@ -232,6 +232,20 @@ impl<S: Source> Checker<'_, S> {
             self.report
                 .damage
                 .add(|| format!("there are former versions of access {id:?}, but not the access"));
+        }
+        Ok(())
+    }
+
+    fn profiles(&mut self) -> Result<(), ArchiveError> {
+        let user = self.user;
+        for record in user.records(Section::Profile)? {
+            let Some(record) = self.sound(record)? else {
+                continue;
+            };
+            match profile::read(&record.object) {
+                Err(why) => self.unusable(&record.place, why),
+                Ok(_) => self.report.count("profiles"),
+            }
         }
         Ok(())
     }

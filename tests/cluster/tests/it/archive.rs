@@ -152,6 +152,7 @@ async fn a_user_of_the_original_server_moves_in_and_on() -> anyhow::Result<()> {
         "account.jsonl",
         "streams.jsonl",
         "accesses.jsonl",
+        "profile.jsonl",
         "events/events-0001.jsonl",
     ] {
         let (first, second) = (records(&out, file)?, records(&again, file)?);
