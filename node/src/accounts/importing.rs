@@ -1,4 +1,4 @@
-//! Taking a user in: the names first, then the data, then both become a user (node/adr/0005).
+//! Taking a user in: the names first, then the data, then both become a user (node/adr/0007).
 //!
 //! As with a registration, a file in `pending/` says that the folder is no user yet; it names the
 //! reservation, for that may be held for hours here. What a crash leaves is settled at the next

@@ -1,4 +1,4 @@
-//! Users in and out of this core, over the operator's socket (node/adr/0005).
+//! Users in and out of this core, over the operator's socket (node/adr/0007).
 
 use std::sync::Arc;
 
