@@ -28,7 +28,7 @@ const WRITE_ACCESSES_MAX: usize = 256;
 pub struct Uses {
     /// The last time.
     pub last_used: Millis,
-    /// Calls by method.
+    /// Calls by method id.
     pub calls: BTreeMap<String, u64>,
 }
 
@@ -56,6 +56,19 @@ impl Uses {
             (name, Value::from(*count))
         };
         Value::Object(self.calls.iter().map(member).collect())
+    }
+
+    /// Uses as they are on the wire: there the first dot of a method id is a colon.
+    #[must_use]
+    pub fn from_wire(last_used: Millis, calls: Option<&Map<String, Value>>) -> Self {
+        let member = |(name, count): (&String, &Value)| {
+            let method = name.replacen(':', ".", 1);
+            Some((method, count.as_u64()?))
+        };
+        Self {
+            last_used,
+            calls: calls.into_iter().flatten().filter_map(member).collect(),
+        }
     }
 
     fn count(&mut self, method: &str, now: Millis) {

@@ -86,13 +86,7 @@ pub fn read(map: &Map<String, Value>) -> Result<Taken<AccessRecord>, Unusable> {
 fn uses(map: &Map<String, Value>) -> Option<Uses> {
     let last_used = map.get("lastUsed").and_then(Value::as_f64)?;
     let calls = map.get("calls").and_then(Value::as_object);
-    let calls = calls.into_iter().flatten();
-    Some(Uses {
-        last_used: Millis::from_seconds(last_used),
-        calls: calls
-            .filter_map(|(method, count)| Some((method.clone(), count.as_u64()?)))
-            .collect(),
-    })
+    Some(Uses::from_wire(Millis::from_seconds(last_used), calls))
 }
 
 fn check_hash(map: &Map<String, Value>, id: &str, access: &StoredAccess, notes: &mut Vec<Note>) {

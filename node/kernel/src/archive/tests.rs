@@ -414,7 +414,7 @@ fn lived(ops: &[Op], mode: DeletionMode) -> Home {
     used.id = "caccess00000000000000003".to_owned();
     used.uses = Some(Uses {
         last_used: homecore_types::Millis(4_001),
-        calls: [("events:get".to_owned(), 7)].into(),
+        calls: [("events.get".to_owned(), 7)].into(),
     });
     home.attempt(|tx| put(tx, Item::Access(used))).unwrap();
     home.attempt(|tx| put(tx, Item::Access(access.clone())))

@@ -145,3 +145,12 @@ fn there_is_room_for_so_many_and_no_more() {
     let left = tracker.of(&user, "new").unwrap();
     assert_eq!((left.last_used, left.calls["events.get"]), (Millis(4), 1));
 }
+
+#[test]
+fn the_wire_has_a_colon_for_the_dot() {
+    let wire = json!({ "events:get": 2, "getAccessInfo": 1, "a:b.c": 3 });
+    let mut uses = Uses::from_wire(Millis(1), wire.as_object());
+    assert_eq!(uses.calls_to_json(), wire);
+    uses.count("events.get", Millis(2));
+    assert_eq!(uses.calls_to_json()["events:get"], 3);
+}
