@@ -109,6 +109,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     lookafter::tend_blobs(&tasks, &tended);
     lookafter::write_audit(&tasks, &tended);
     lookafter::write_uses(&tasks, &tended);
+    lookafter::keep_event_types(&tasks, &tended, &config, &data);
     tracing::info!(
         core = %config.core.id,
         url = config.core.url,

@@ -15,7 +15,9 @@ pub mod read;
 pub mod select;
 pub mod stored;
 pub mod tombstone;
+pub mod types;
 pub mod update;
+pub mod value;
 
 /// What an event type looks like.
 pub const TYPE_PATTERN: &str = "^(series:)?[a-z0-9-]+/[a-z0-9-]+$";

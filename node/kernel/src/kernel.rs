@@ -23,6 +23,7 @@ use crate::error::Error;
 use crate::event::pages::EventPages;
 use crate::event::query::StreamsQuery;
 use crate::event::read;
+use crate::event::types::{Catalogue, EventTypes};
 use crate::method::{self, Method};
 use crate::password::Hasher;
 use crate::reply::Reply;
@@ -53,6 +54,7 @@ struct Inner {
     trees: Arc<TreeCache>,
     tracker: Arc<Tracker>,
     pending: Pending,
+    types: EventTypes,
 }
 
 /// What a method's logic needs beside the user's data. Goes along to the store's threads.
@@ -68,6 +70,7 @@ pub struct Context {
     pub blobs: BlobStore,
     pub(crate) trees: Arc<TreeCache>,
     pub(crate) tracker: Arc<Tracker>,
+    pub(crate) types: Arc<Catalogue>,
 }
 
 /// How much a user stores.
@@ -104,6 +107,7 @@ impl Kernel {
                 trees,
                 tracker: Arc::default(),
                 pending: Pending::default(),
+                types: EventTypes::shipped().map_err(std::io::Error::other)?,
             }),
         })
     }
@@ -118,6 +122,12 @@ impl Kernel {
     #[must_use]
     pub fn blobs(&self) -> &BlobStore {
         &self.inner.blobs
+    }
+
+    /// The catalogue of event types, for whoever brings a newer one.
+    #[must_use]
+    pub fn event_types(&self) -> &EventTypes {
+        &self.inner.types
     }
 
     /// The settings.
@@ -508,6 +518,7 @@ impl Kernel {
             blobs: self.inner.blobs.clone(),
             trees: Arc::clone(&self.inner.trees),
             tracker: Arc::clone(&self.inner.tracker),
+            types: self.inner.types.current(),
         }
     }
 

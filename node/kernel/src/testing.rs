@@ -17,6 +17,7 @@ use crate::access::{Access, AccessType, StoredAccess};
 use crate::account::{self, NewAccount};
 use crate::actor::{Actor, Owner};
 use crate::attachment::token::ReadTokenKey;
+use crate::event::types::EventTypes;
 use crate::kernel::{Context, Kernel};
 use crate::permission::Permission;
 use crate::settings::Settings;
@@ -95,6 +96,7 @@ impl Home {
             blobs: blobs(&(Arc::clone(&clock) as Arc<dyn Clock>)),
             trees: Arc::new(TreeCache::default()),
             tracker: Arc::default(),
+            types: EventTypes::shipped().unwrap().current(),
         };
         Self {
             clock,

@@ -163,7 +163,9 @@ impl Violation {
         Value::Array(violations.iter().map(Self::to_json).collect())
     }
 
-    fn item(code: &'static str, operand: Value, message: String, path: &str) -> Self {
+    /// A rule, its operand, and what to say of it.
+    #[must_use]
+    pub fn item(code: &'static str, operand: Value, message: String, path: &str) -> Self {
         Self {
             code,
             params: Some(Value::Array(vec![operand])),

@@ -217,6 +217,14 @@ fn rest(out: &mut String, answers: &Answers) {
     line(out, "# terms = \"https://example.com/terms\"");
     line(
         out,
+        "# Contents of events are checked by this catalogue, read at start and each day (http, https or",
+    );
+    line(
+        out,
+        "# file), laid over that of the binary. \"\": only that of the binary.",
+    );
+    line(
+        out,
         "# event_types = \"https://pryv.github.io/event-types/flat.json\"",
     );
     changes(out);

@@ -89,6 +89,11 @@ impl DataDir {
         self.root.join("cluster.key")
     }
 
+    /// The catalogue of event types that was fetched last; may be deleted.
+    pub(crate) fn event_types(&self) -> PathBuf {
+        self.root.join("event-types.json")
+    }
+
     /// Held while a process uses the directory.
     pub(crate) fn lock(&self) -> PathBuf {
         self.root.join("lock")

@@ -13,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
+use crate::adapters::event_types;
 use crate::cluster::{Cluster, CommandError};
 use crate::config::Config;
 use crate::rpc::files::{self, DataDir};
@@ -107,6 +108,15 @@ pub(super) fn write_uses(tasks: &Tasks, kernel: &Kernel) {
             kernel.write_uses().await;
         }
     });
+}
+
+/// Reads the operator's catalogue of event types, if there is one, and keeps up with it.
+pub(super) fn keep_event_types(tasks: &Tasks, kernel: &Kernel, config: &Config, data: &DataDir) {
+    let url = config.service.event_types.clone();
+    if !url.is_empty() {
+        let (kernel, cache, stop) = (kernel.clone(), data.event_types(), tasks.stop_signal());
+        tasks.spawn("event-types", event_types::keep(kernel, url, cache, stop));
+    }
 }
 
 /// Waits; false when the core stops meanwhile.

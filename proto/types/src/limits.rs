@@ -20,6 +20,8 @@ pub const HEADER_BYTES_MAX: usize = 32 * 1024;
 pub const BATCH_CALLS_MAX: usize = 10_000;
 /// Items that may be collected where a result cannot be streamed (spec/pryv-api §1.9).
 pub const COLLECTED_ITEMS_MAX: usize = 100_000;
+/// Bytes of a catalogue of event types: ten times the public one.
+pub const EVENT_TYPES_BYTES_MAX: usize = 1024 * 1024;
 /// Streams that one user may have.
 pub const STREAMS_PER_USER_MAX: usize = 100_000;
 /// Accesses that one access may have created and that are not deleted.

@@ -132,7 +132,7 @@ async fn events_come_page_by_page() {
         vec![json!({ "method": "streams.create", "params": { "id": "s", "name": "s" } })];
     for i in 0..700 {
         calls.push(json!({ "method": "events.create",
-            "params": { "streamIds": ["s"], "type": "count/generic", "time": i } }));
+            "params": { "streamIds": ["s"], "type": "count/generic", "content": 1, "time": i } }));
     }
     run(&kernel, &me, Value::Array(calls)).await;
     let query = json!({ "streams": ["s"], "fromTime": 0, "modifiedSince": 0,

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::error::Refusal;
 use crate::kernel::Context;
+use crate::violation::Violation;
 
 /// Type and content do not go together.
 #[derive(Debug, Error)]
@@ -17,34 +18,45 @@ pub enum TypeError {
         /// As given.
         kind: String,
     },
+    /// The content is not what the type says.
+    #[error("The event content's format is invalid.")]
+    Content(Vec<Violation>),
 }
 
 impl Refusal for TypeError {
     fn id(&self) -> ErrorId {
         match self {
             Self::UnknownSeries { .. } => ErrorId::InvalidEventType,
+            Self::Content(_) => ErrorId::InvalidParametersFormat,
         }
     }
 
     fn data(&self) -> Option<Value> {
         match self {
             Self::UnknownSeries { kind } => Some(json!({ "type": kind })),
+            Self::Content(violations) => Some(Violation::list(violations)),
         }
     }
 }
 
-/// Checks the type and content of an event as it is to be stored; no content is none or null.
+/// Checks the type and content of an event as it is to be stored; no content is none or null. A type
+/// that the catalogue does not have is free.
 ///
 /// # Errors
 /// See [`TypeError`].
-pub fn of_type(_context: &Context, kind: &str, _content: Option<&Value>) -> Result<(), TypeError> {
+pub fn of_type(context: &Context, kind: &str, content: Option<&Value>) -> Result<(), TypeError> {
     if is_series(kind) {
         // Series are kept by a capability of their own; the kernel knows no series type.
         return Err(TypeError::UnknownSeries {
             kind: kind.to_owned(),
         });
     }
-    Ok(())
+    let violations = context.types.violations(kind, content);
+    if violations.is_empty() {
+        Ok(())
+    } else {
+        Err(TypeError::Content(violations))
+    }
 }
 
 /// Whether a type is that of a series.

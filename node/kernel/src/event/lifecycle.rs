@@ -45,7 +45,7 @@ fn fields() -> impl Strategy<Value = Value> {
         streams(),
         0..50_i64,
         proptest::option::of(durations()),
-        select(vec!["a/b", "note/txt"]),
+        select(vec!["a/b", "t-note/txt"]),
         any::<bool>(),
     )
         .prop_map(|(streams, time, duration, kind, trashed)| {

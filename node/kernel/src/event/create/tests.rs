@@ -30,7 +30,7 @@ fn an_event_comes_back_as_it_was_sent() {
             &me,
             &json!({
                 "id": "ckfixture000000000000001", "streamIds": ["weight", "heart", "weight"],
-                "type": "mass/kg", "content": { "a": [1, 2.50, { "b": null }] },
+                "type": "t-mass/kg", "content": { "a": [1, 2.50, { "b": null }] },
                 "time": 1_700_000_000.123_456_7, "duration": 3600, "description": "first",
                 "clientData": { "app:k": 1 }, "created": 1, "createdBy": "me", "integrity": "x"
             }),
@@ -38,7 +38,7 @@ fn an_event_comes_back_as_it_was_sent() {
         .unwrap();
     let mut expected = json!({
         "id": "ckfixture000000000000001", "streamIds": ["weight", "heart"],
-        "time": 1_700_000_000.123_456_7, "duration": 3600, "type": "mass/kg",
+        "time": 1_700_000_000.123_456_7, "duration": 3600, "type": "t-mass/kg",
         "content": { "a": [1, 2.5, { "b": null }] }, "description": "first",
         "clientData": { "app:k": 1 },
         "created": 1_795_369_711.439, "createdBy": "caccess00000000000000001",
@@ -163,7 +163,10 @@ fn schema_violations_are_all_reported() {
 
 #[test]
 fn each_check_refuses() {
-    use ErrorId::{InvalidEventType, InvalidOperation, InvalidRequestStructure, ItemAlreadyExists};
+    use ErrorId::{
+        InvalidEventType, InvalidOperation, InvalidParametersFormat, InvalidRequestStructure,
+        ItemAlreadyExists,
+    };
     let mut home = planted();
     let me = home.person();
     let taken = "ckfixture000000000000001";
@@ -187,6 +190,12 @@ fn each_check_refuses() {
             json!({ "streamIds": ["weight"], "type": "series:no/thing" }),
             InvalidEventType,
             json!({ "type": "series:no/thing" }),
+        ),
+        (
+            json!({ "streamIds": ["weight"], "type": "mass/kg", "content": "heavy" }),
+            InvalidParametersFormat,
+            json!([{ "code": "INVALID_TYPE", "params": ["number"], "message": "must be number",
+                "path": "#" }]),
         ),
         (
             json!({ "id": taken, "streamIds": ["weight"], "type": "a/b" }),

@@ -77,7 +77,7 @@ fn the_second_time_it_goes_with_its_history_and_its_id_stays_taken() {
         error_of(home.delete_event(&me, ID)),
         ErrorId::UnknownResource
     );
-    let again = json!({ "id": ID, "streamIds": ["heart"], "type": "mass/kg" });
+    let again = json!({ "id": ID, "streamIds": ["heart"], "type": "mass/kg", "content": 2 });
     assert_eq!(
         error_of(home.create_event(&me, &again)),
         ErrorId::ItemAlreadyExists

@@ -18,7 +18,7 @@ fn planted() -> Home {
 
 fn event(home: &mut Home, fields: Value) -> String {
     let me = home.person();
-    let mut params = json!({ "type": "note/txt" });
+    let mut params = json!({ "type": "t-note/txt" });
     params
         .as_object_mut()
         .unwrap()
@@ -97,7 +97,7 @@ fn parameters_are_checked() {
             ErrorId::InvalidParametersFormat,
         ),
         (
-            json!({ "types": "mass/kg" }),
+            json!({ "types": "t-mass/kg" }),
             ErrorId::InvalidParametersFormat,
         ),
         (
@@ -273,7 +273,7 @@ fn sample() -> impl Strategy<Value = Sample> {
         3 => (1_i32..200).prop_map(|d| Some(Some(f64::from(d) / 2.0))),
         1 => Just(Some(None)),
     ];
-    let kind = prop::sample::select(vec!["mass/kg", "mass/lb", "note/txt"]);
+    let kind = prop::sample::select(vec!["t-mass/kg", "t-mass/lb", "t-note/txt"]);
     (
         streams,
         time,
@@ -308,7 +308,7 @@ struct Ask {
 
 fn ask() -> impl Strategy<Value = Ask> {
     let streams = prop::option::of(prop::sample::subsequence(vec!["a", "b", "c", "d"], 1..=3));
-    let types = prop::option::of(Just(vec!["mass/*"]));
+    let types = prop::option::of(Just(vec!["t-mass/*"]));
     let bound = || prop::option::of((-30_i32..50).prop_map(|t| f64::from(t) * 4.0));
     let to = prop_oneof![bound(), Just(Some(NOW.as_seconds() + 100.0))];
     let state = prop::sample::select(vec!["default", "trashed", "all"]);
@@ -371,7 +371,7 @@ fn expected(asked: &Ask, events: &[(Sample, String)], now: f64) -> Vec<String> {
                     .iter()
                     .any(|s| wanted.contains(s) || parent(s).is_some_and(|p| wanted.contains(&p)))
             });
-            let kind = asked.types.is_none() || e.kind.starts_with("mass/");
+            let kind = asked.types.is_none() || e.kind.starts_with("t-mass/");
             let since = asked.since.is_none_or(|since| {
                 (NOW.0 + 1000 * i64::try_from(e.later).unwrap()) as f64 / 1000.0 > since
             });

@@ -61,7 +61,8 @@ fn null_empties_and_duration_null_runs() {
     let mut home = planted();
     let me = home.person();
     let mut change = |changes: Value| home.update_event(&me, ID, &changes).unwrap();
-    let emptied = change(json!({ "content": null, "description": null, "clientData": null }));
+    let emptied = change(json!({ "type": "a/b", "content": null, "description": null,
+        "clientData": null }));
     for name in ["content", "description", "clientData", "duration"] {
         assert_eq!(emptied.get(name), None, "{name}");
     }
@@ -79,9 +80,9 @@ fn null_empties_and_duration_null_runs() {
     assert_eq!(change(json!({ "trashed": false })).get("trashed"), None);
     change(json!({ "trashed": true }));
     assert_eq!(change(json!({ "trashed": null })).get("trashed"), None);
-    let moved = change(json!({ "streamIds": ["heart", "diary", "heart"], "type": "note/txt" }));
+    let moved = change(json!({ "streamIds": ["heart", "diary", "heart"], "type": "t-note/txt" }));
     assert_eq!(moved["streamIds"], json!(["heart", "diary"]));
-    assert_eq!(moved["type"], "note/txt");
+    assert_eq!(moved["type"], "t-note/txt");
 }
 
 #[test]
@@ -208,6 +209,18 @@ fn streams_must_be_there_and_types_of_a_kind() {
             json!({ "type": "series:mass/kg" }),
             ErrorId::InvalidOperation,
             Value::Null,
+        ),
+        (
+            json!({ "content": "str" }),
+            ErrorId::InvalidParametersFormat,
+            json!([{ "code": "INVALID_TYPE", "params": ["number"], "message": "must be number",
+                "path": "#" }]),
+        ),
+        (
+            json!({ "type": "activity/plain" }),
+            ErrorId::InvalidParametersFormat,
+            json!([{ "code": "INVALID_TYPE", "params": ["null"], "message": "must be null",
+                "path": "#" }]),
         ),
     ] {
         let found = refused(home.update_event(&me, ID, &changes));

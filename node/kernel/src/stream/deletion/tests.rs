@@ -21,7 +21,7 @@ async fn planted() -> (Kernel, Actor) {
         vec![json!({ "method": "streams.create", "params": { "id": "s", "name": "s" } })];
     calls.extend((0..EVENTS).map(|time| {
         json!({ "method": "events.create",
-            "params": { "streamIds": ["s"], "type": "count/generic", "time": time } })
+            "params": { "streamIds": ["s"], "type": "count/generic", "content": 1, "time": time } })
     }));
     calls.push(json!({ "method": "streams.delete", "params": { "id": "s" } }));
     let outcomes = kernel.call_batch(&me, Value::Array(calls)).await.unwrap();
