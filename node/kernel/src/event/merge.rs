@@ -22,10 +22,13 @@ use crate::indexes::{
 /// With more streams than this the user's whole time line is read and filtered, instead of one
 /// range a stream.
 const STREAM_RANGES_MAX: usize = 32;
-/// Documents taken from a range at first, and at most, at once.
-const FETCH_FIRST: usize = 8;
+/// Documents taken from a range at first: one, for nothing is known of their size yet and often one
+/// is all that is asked for.
+const FETCH_FIRST: usize = 1;
+/// Documents taken from a range at once when a part begins, and ever.
+const FETCH_AGAIN: usize = 8;
 const FETCH_MAX: usize = 256;
-/// Bytes of documents that one range may hold in memory, about.
+/// Bytes of documents that one range may hold in memory, as far as those read before tell.
 const FETCH_BYTES: usize = 512 * 1024;
 /// Events looked at in one go, wanted or not.
 const EXAMINED_MAX: usize = 4_096;
@@ -60,6 +63,8 @@ struct Source {
     to: Option<Vec<u8>>,
     /// Nothing is left in it.
     done: bool,
+    /// Documents to ask for when it is read on.
+    fetch: usize,
 }
 
 /// The ranges that hold what a filter may accept, and how far they were read.
@@ -186,6 +191,7 @@ impl Merge {
                 from: scan.from,
                 to: scan.to,
                 done: false,
+                fetch: FETCH_FIRST,
             });
         }
     }
@@ -203,6 +209,7 @@ impl Merge {
             from: start,
             to,
             done: false,
+            fetch: FETCH_FIRST,
         });
     }
 
@@ -224,6 +231,7 @@ impl Merge {
         for (source, buffer) in self.sources.iter_mut().zip(&buffers) {
             // What was read and not handed on is read again next time.
             source.done = buffer.exhausted && buffer.waiting.is_empty();
+            source.fetch = buffer.fetch.min(FETCH_AGAIN);
         }
         Ok(progress)
     }
@@ -309,7 +317,7 @@ impl Buffer {
         Self {
             waiting: VecDeque::new(),
             last: None,
-            fetch: FETCH_FIRST,
+            fetch: source.fetch,
             exhausted: source.done,
         }
     }
@@ -341,11 +349,8 @@ impl Buffer {
             let page = view.scan(&scan)?;
             self.exhausted = page.len() < self.fetch;
             let bytes: usize = page.iter().map(|(_, document)| document.body.len()).sum();
-            self.fetch = if bytes * 2 > FETCH_BYTES {
-                (self.fetch / 2).max(1)
-            } else {
-                (self.fetch * 2).min(FETCH_MAX)
-            };
+            let fitting = FETCH_BYTES * page.len() / bytes.max(1);
+            self.fetch = (self.fetch * 2).min(fitting).clamp(1, FETCH_MAX);
             self.last = page
                 .last()
                 .map(|(key, document)| (key.clone(), document.id.clone()));
@@ -370,3 +375,6 @@ impl Buffer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

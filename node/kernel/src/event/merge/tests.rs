@@ -1,0 +1,142 @@
+//! What a query costs: documents and bytes that the store hands out for it.
+
+use std::cell::Cell;
+
+use homecore_store::{Rev, Seq};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::event::read;
+use crate::testing::Home;
+
+/// A view that counts what is read through it.
+struct Counting<'a> {
+    inner: &'a dyn View,
+    documents: Cell<usize>,
+    bytes: Cell<usize>,
+}
+
+impl Counting<'_> {
+    fn count<'d>(&self, read: impl Iterator<Item = &'d Document>) {
+        for document in read.filter(|document| document.kind == Kind::Event) {
+            self.documents.set(self.documents.get() + 1);
+            self.bytes.set(self.bytes.get() + document.body.len());
+        }
+    }
+}
+
+impl View for Counting<'_> {
+    fn get(&self, kind: Kind, id: &str) -> Result<Option<Document>, StoreError> {
+        let found = self.inner.get(kind, id)?;
+        self.count(found.iter());
+        Ok(found)
+    }
+
+    fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Document)>, StoreError> {
+        let found = self.inner.scan(scan)?;
+        self.count(found.iter().map(|(_, document)| document));
+        Ok(found)
+    }
+
+    fn list(
+        &self,
+        kind: Kind,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let found = self.inner.list(kind, after, limit)?;
+        self.count(found.iter());
+        Ok(found)
+    }
+
+    fn changes(&self, since: Seq, limit: usize) -> Result<Vec<Document>, StoreError> {
+        let found = self.inner.changes(since, limit)?;
+        self.count(found.iter());
+        Ok(found)
+    }
+
+    fn history(
+        &self,
+        kind: Kind,
+        id: &str,
+        after: Rev,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        self.inner.history(kind, id, after, limit)
+    }
+
+    fn last_seq(&self) -> Result<Seq, StoreError> {
+        self.inner.last_seq()
+    }
+}
+
+/// Events found, documents read, bytes read.
+fn cost(home: &Home, query: &Value) -> (usize, usize, usize) {
+    let me = home.person();
+    home.look(|view| {
+        let view = Counting {
+            inner: view,
+            documents: Cell::new(0),
+            bytes: Cell::new(0),
+        };
+        let mut trees = home.context.trees.for_reading(&home.owner.id);
+        let reply = read::collect(&view, &home.context, &mut trees, &me, query).unwrap();
+        let reply: Value = serde_json::from_slice(reply.as_bytes()).unwrap();
+        let found = reply["events"].as_array().unwrap().len();
+        (found, view.documents.get(), view.bytes.get())
+    })
+}
+
+fn event(home: &mut Home, stream: &str, time: usize, content: &Value) {
+    let me = home.person();
+    let new = json!({ "streamIds": [stream], "type": "a/b", "time": time, "content": content });
+    home.create_event(&me, &new).unwrap();
+}
+
+#[test]
+fn large_events_are_read_one_by_one() {
+    let mut home = Home::new();
+    home.stream("a", None);
+    let large = Value::from("x".repeat(600 * 1024));
+    for time in 0..20 {
+        event(&mut home, "a", time, &large);
+    }
+    let ask = |limit: usize| {
+        let (found, documents, _) = cost(&home, &json!({ "streams": ["a"], "limit": limit }));
+        assert_eq!(found, limit);
+        documents
+    };
+    assert_eq!(ask(1), 1);
+    // A part ends at a megabyte: what it had read beyond is read again, one event at most.
+    assert!(ask(4) <= 8 && ask(20) <= 40, "{} {}", ask(4), ask(20));
+}
+
+#[test]
+fn a_small_limit_reads_little_of_small_events() {
+    let mut home = Home::new();
+    for stream in ["a", "b", "c"] {
+        home.stream(stream, None);
+        for time in 0..100 {
+            event(&mut home, stream, time, &json!(1));
+        }
+    }
+    for (query, most) in [
+        (json!({ "streams": ["a"], "limit": 1 }), 1),
+        (json!({ "streams": ["a", "b", "c"], "limit": 1 }), 3),
+        (json!({ "streams": ["a"], "limit": 20 }), 40),
+        (
+            json!({ "streams": [{ "any": ["a"], "not": ["b"] }], "limit": 5 }),
+            15,
+        ),
+        (json!({ "streams": ["a"], "running": true }), 0),
+        (json!({ "streams": ["a"], "state": "trashed" }), 0),
+        (json!({ "streams": ["a"], "fromTime": 10, "toTime": 12 }), 4),
+        (
+            json!({ "streams": ["a"], "fromTime": 90, "limit": 3, "sortAscending": true }),
+            15,
+        ),
+    ] {
+        let (_, documents, _) = cost(&home, &query);
+        assert!(documents <= most, "{documents} > {most}: {query}");
+    }
+}
