@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod check;
+pub mod conditions;
 pub mod create;
 pub mod delete;
 pub mod filter;

@@ -35,7 +35,7 @@ use homecore_types::Entropy;
 pub use settings::{Addressing, FixedSettings, Service, Settings, SettingsSource};
 
 /// What this implementation says of itself in service info, unless the operator says otherwise.
-pub(crate) const FEATURES: &[(&str, bool)] = &[("noHF", true)];
+pub(crate) const FEATURES: &[(&str, bool)] = &[("noHF", true), ("contentQueries", true)];
 
 /// The Pryv API as a [`Capability`].
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Which events a query asks for, decided event by event. The indexes only narrow down what is
-//! looked at ([`super::merge`]); this is the whole condition (spec/pryv-api §4.3, App. B.3).
+//! looked at ([`super::merge`]); this is the whole condition (spec/pryv-api §4.3, §4.6, App. B.3).
 
+use super::conditions::Conditions;
 use super::select::Selection;
 use super::stored::Head;
 use crate::indexes::State;
@@ -51,6 +52,8 @@ pub struct Filter {
     pub running: bool,
     /// Changed after this time, in seconds.
     pub modified_since: Option<f64>,
+    /// As to what is inside; looked at by [`Filter::accepts_body`] alone.
+    pub conditions: Conditions,
     /// As to the trash.
     pub wanted: Wanted,
     /// The time of the request, in seconds.
@@ -58,7 +61,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether an event is asked for.
+    /// Whether an event is asked for, as far as its head tells.
     #[must_use]
     pub fn accepts(&self, head: &Head) -> bool {
         self.wanted.states().contains(&head.state())
@@ -68,6 +71,12 @@ impl Filter {
             && self.accepts_time(head)
             && self.accepts_type(&head.kind)
             && self.selection.matches(&head.streams)
+    }
+
+    /// Whether an event that is asked for by its head is so by what is inside.
+    #[must_use]
+    pub fn accepts_body(&self, event: &[u8]) -> bool {
+        self.conditions.accept(event)
     }
 
     /// Whether running events that began before the window are in it.

@@ -9,6 +9,7 @@ use homecore_types::{ErrorId, Millis, limits};
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use super::conditions::Conditions;
 use super::filter::{Filter, Wanted};
 use super::merge::{Merge, Progress};
 use super::pages::EventsPart;
@@ -71,6 +72,8 @@ pub struct EventsGet {
     pub wanted: Wanted,
     /// Only running ones.
     pub running: bool,
+    /// As to what is inside.
+    pub conditions: Conditions,
     /// Changed after this time, in seconds.
     pub modified_since: Option<f64>,
     /// With deletions since then.
@@ -89,12 +92,9 @@ pub enum ReadError {
     /// See [`SelectError`].
     #[error(transparent)]
     Select(#[from] SelectError),
-    /// A condition on what only a later version can look into.
-    #[error("Events cannot be selected by \"{param}\" here")]
-    NoContentQueries {
-        /// Which parameter.
-        param: &'static str,
-    },
+    /// A condition on what is inside of entries of the audit log.
+    #[error("Events of the audit log cannot be selected by \"content\" or \"clientData\"")]
+    NoContentQueries,
     /// There is no such event.
     #[error("Unknown event \"{id}\"")]
     Unknown {
@@ -125,7 +125,7 @@ impl Refusal for ReadError {
             Self::Parameters(invalid) => invalid.id(),
             Self::Structure(invalid) => invalid.id(),
             Self::Select(error) => error.id(),
-            Self::NoContentQueries { .. } => ErrorId::InvalidOperation,
+            Self::NoContentQueries => ErrorId::InvalidOperation,
             Self::Unknown { .. } => ErrorId::UnknownResource,
             Self::Forbidden => ErrorId::Forbidden,
             Self::TooMany => ErrorId::TooManyResults,
@@ -140,7 +140,7 @@ impl Refusal for ReadError {
             Self::Select(error) => error.data(),
             Self::TooMany => Some(json!({ "limit": limits::COLLECTED_ITEMS_MAX })),
             Self::Structure(_)
-            | Self::NoContentQueries { .. }
+            | Self::NoContentQueries
             | Self::Unknown { .. }
             | Self::Forbidden
             | Self::Account(_)
@@ -200,20 +200,15 @@ impl EventsGet {
                 _ => Wanted::Live,
             },
             running: fields.flag("running", Null::Absent).unwrap_or(false),
+            conditions: Conditions::parse(&mut fields),
             modified_since: fields.float("modifiedSince"),
             include_deletions: fields
                 .flag("includeDeletions", Null::Absent)
                 .unwrap_or(false),
         };
         let streams = fields.raw("streams").filter(|streams| !streams.is_null());
-        let conditions = ["content", "clientData"]
-            .into_iter()
-            .find(|name| fields.raw(name).is_some_and(|value| !value.is_null()));
         fields.finish()?;
         let streams = streams.map(StreamsQuery::parse).transpose()?;
-        if let Some(param) = conditions {
-            return Err(ReadError::NoContentQueries { param });
-        }
         Ok(Self { streams, ..read })
     }
 
@@ -283,12 +278,14 @@ pub fn open(
         types: query.types,
         window,
         running: query.running,
+        conditions: query.conditions,
         modified_since: query.modified_since,
         wanted: query.wanted,
         now: now.as_seconds(),
     };
     let mut account: VecDeque<StoredEvent> =
         account::selected(&accounts::load(view)?, &filter, now).into();
+    account.retain(|event| filter.accepts_body(&event.json));
     if query.sort_ascending {
         account.make_contiguous().reverse();
     }
@@ -301,9 +298,13 @@ pub fn open(
         Some(since) => Merge::of_changes(view, &filter, since, descending)?,
         None => None,
     };
+    let audit = AuditScan::open(&filter, descending);
+    if audit.is_some() && !filter.conditions.is_empty() {
+        return Err(ReadError::NoContentQueries);
+    }
     Ok(Reading {
         merge: changes.unwrap_or_else(|| Merge::plan(&filter, descending)),
-        audit: AuditScan::open(&filter, descending),
+        audit,
         held: None,
         filter,
         now,
@@ -366,7 +367,7 @@ impl Reading {
         let mut failure = None;
         if beside.place(held, &mut taker)? {
             progress = merge.run(view, &mut |head: Head, document| {
-                if !filter.accepts(&head) {
+                if !filter.accepts(&head) || !filter.accepts_body(&document.body) {
                     return ControlFlow::Continue(());
                 }
                 let event = StoredEvent {

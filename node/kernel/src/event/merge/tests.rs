@@ -140,3 +140,19 @@ fn a_small_limit_reads_little_of_small_events() {
         assert!(documents <= most, "{documents} > {most}: {query}");
     }
 }
+
+#[test]
+fn conditions_read_no_more_than_the_range() {
+    let mut home = Home::new();
+    for stream in ["a", "b"] {
+        home.stream(stream, None);
+        for time in 0..50 {
+            event(&mut home, stream, time, &json!(time));
+        }
+    }
+    let large = json!([{ "path": "$", "gte": 47 }]);
+    let (found, documents, _) = cost(&home, &json!({ "streams": ["a"], "content": large }));
+    assert_eq!((found, documents), (3, 50));
+    let one = json!({ "streams": ["a"], "content": large, "limit": 1 });
+    assert_eq!(cost(&home, &one).0, 1);
+}

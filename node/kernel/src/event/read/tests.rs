@@ -110,7 +110,15 @@ fn parameters_are_checked() {
             ErrorId::UnknownReferencedResource,
         ),
         (
-            json!({ "content": [{ "path": "$", "gt": 1 }] }),
+            json!({ "content": [{ "path": "$", "gt": null }] }),
+            ErrorId::InvalidParametersFormat,
+        ),
+        (
+            json!({ "clientData": [] }),
+            ErrorId::InvalidParametersFormat,
+        ),
+        (
+            json!({ "streams": [":_audit:actions"], "content": [{ "path": "$", "gt": 1 }] }),
             ErrorId::InvalidOperation,
         ),
     ] {
