@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::*;
 
 const STATEMENTS: &[(&str, &str)] = &[
+    ("state insert", STATE_INSERT),
     ("state select", STATE_SELECT),
     ("state update", STATE_UPDATE),
     ("document", DOCUMENT),
@@ -13,6 +14,7 @@ const STATEMENTS: &[(&str, &str)] = &[
     ("document insert", DOCUMENT_INSERT),
     ("document update", DOCUMENT_UPDATE),
     ("history keep", HISTORY_KEEP),
+    ("history drop", HISTORY_DROP),
     ("history", HISTORY),
     ("entry insert", ENTRY_INSERT),
     ("entry delete", ENTRY_DELETE),

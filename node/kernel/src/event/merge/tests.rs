@@ -125,6 +125,15 @@ fn a_small_limit_reads_little_of_small_events() {
         (json!({ "streams": ["a", "b", "c"], "limit": 1 }), 3),
         (json!({ "streams": ["a"], "limit": 20 }), 40),
         (
+            json!({ "streams": [{ "any": ["a"], "all": ["b"] }], "limit": 5 }),
+            100,
+        ),
+        (json!({ "modifiedSince": 4_000_000_000_u64, "limit": 5 }), 0),
+        (
+            json!({ "streams": ["a"], "types": ["a/*"], "limit": 5 }),
+            15,
+        ),
+        (
             json!({ "streams": [{ "any": ["a"], "not": ["b"] }], "limit": 5 }),
             15,
         ),
