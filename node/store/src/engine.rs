@@ -108,6 +108,10 @@ pub trait Reader: Send + std::fmt::Debug {
     ) -> Result<(), StoreError>;
 }
 
+/// Documents of a range, each with the key that it was found under; and whether the range may hold
+/// more.
+pub type Page = (Vec<(Vec<u8>, Document)>, bool);
+
 /// What can be read of a user.
 pub trait View {
     /// The present version of a document, tombstones included.
@@ -122,6 +126,27 @@ pub trait View {
     /// # Errors
     /// Of the engine.
     fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Document)>, StoreError>;
+
+    /// As [`View::scan`], ending with the document whose body brings all bodies to `bytes`; and
+    /// whether the range may hold more. An engine whose documents are not in memory anyway must not
+    /// read any beyond that: one may be as large as a body.
+    ///
+    /// # Errors
+    /// Of the engine.
+    fn scan_within(&self, scan: &Scan, bytes: usize) -> Result<Page, StoreError> {
+        let mut found = self.scan(scan)?;
+        let mut more = found.len() == scan.limit;
+        let mut sum = 0_usize;
+        let enough = found.iter().position(|(_, document)| {
+            sum = sum.saturating_add(document.body.len());
+            sum >= bytes
+        });
+        if let Some(last) = enough {
+            found.truncate(last + 1);
+            more = true;
+        }
+        Ok((found, more))
+    }
 
     /// Every document of a kind, in the order of ids, tombstones included, at most `limit`,
     /// after the id `after`.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use homecore_store::engine::Page;
 use homecore_store::{
     Commit, Document, Entry, Kind, Mutation, Position, Rev, Scan, Seq, StoreError, UserDatabase,
     View,
@@ -213,6 +214,10 @@ impl View for SqliteDatabase {
 
     fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Document)>, StoreError> {
         self.rows().scan(scan)
+    }
+
+    fn scan_within(&self, scan: &Scan, bytes: usize) -> Result<Page, StoreError> {
+        self.rows().scan_within(scan, bytes)
     }
 
     fn list(

@@ -1,6 +1,9 @@
 //! Reading a user's database through any connection to it.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
+use homecore_store::engine::Page;
 use homecore_store::{Document, Kind, Rev, Scan, Seq, StoreError, View};
 use homecore_types::Millis;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
@@ -23,12 +26,28 @@ impl Rows<'_> {
         parameters: &[&dyn ToSql],
         make: impl Fn(&Row<'_>) -> Result<T, Unreadable>,
     ) -> Result<Vec<T>, StoreError> {
-        let run = || -> Result<Vec<T>, Unreadable> {
+        self.some(sql, parameters, |row| {
+            Ok((make(row)?, ControlFlow::Continue(())))
+        })
+    }
+
+    /// Runs a statement and makes something of each row, until told that it is enough.
+    fn some<T>(
+        &self,
+        sql: &str,
+        parameters: &[&dyn ToSql],
+        mut make: impl FnMut(&Row<'_>) -> Result<(T, ControlFlow<()>), Unreadable>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut run = || -> Result<Vec<T>, Unreadable> {
             let mut statement = self.connection.prepare_cached(sql)?;
             let mut rows = statement.query(parameters)?;
             let mut made = Vec::new();
             while let Some(row) = rows.next()? {
-                made.push(make(row)?);
+                let (one, go_on) = make(row)?;
+                made.push(one);
+                if go_on.is_break() {
+                    break;
+                }
             }
             Ok(made)
         };
@@ -60,6 +79,10 @@ impl View for Rows<'_> {
     }
 
     fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Document)>, StoreError> {
+        Ok(self.scan_within(scan, usize::MAX)?.0)
+    }
+
+    fn scan_within(&self, scan: &Scan, bytes: usize) -> Result<Page, StoreError> {
         let (place, limit) = (scan.index.0, limit(scan.limit));
         let Scan { from, to, .. } = scan;
         // Of two bounds on one side the narrower one is used alone.
@@ -81,15 +104,20 @@ impl View for Rows<'_> {
         };
         let mut parameters: Vec<&dyn ToSql> = vec![&place, &limit];
         parameters.extend(bounds);
-        self.all(sql, &parameters, |row| {
-            Ok((
-                row.get_ref(7)?
-                    .as_blob()
-                    .map_err(rusqlite::Error::from)?
-                    .to_vec(),
-                document(row)?,
-            ))
-        })
+        let mut left = bytes;
+        let found = self.some(sql, &parameters, |row| {
+            let key = row.get_ref(7)?.as_blob().map_err(rusqlite::Error::from)?;
+            let document = document(row)?;
+            left = left.saturating_sub(document.body.len());
+            let go_on = if left == 0 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            };
+            Ok(((key.to_vec(), document), go_on))
+        })?;
+        let more = left == 0 || found.len() == scan.limit;
+        Ok((found, more))
     }
 
     fn list(

@@ -28,7 +28,7 @@ const FETCH_FIRST: usize = 1;
 /// Documents taken from a range at once when a part begins, and ever.
 const FETCH_AGAIN: usize = 8;
 const FETCH_MAX: usize = 256;
-/// Bytes of documents that one range may hold in memory, as far as those read before tell.
+/// Bytes of documents that one range may hold in memory, and one document more.
 const FETCH_BYTES: usize = 512 * 1024;
 /// Events looked at in one go, wanted or not.
 const EXAMINED_MAX: usize = 4_096;
@@ -346,8 +346,8 @@ impl Buffer {
                 limit: self.fetch,
                 after: begin,
             };
-            let page = view.scan(&scan)?;
-            self.exhausted = page.len() < self.fetch;
+            let (page, more) = view.scan_within(&scan, FETCH_BYTES)?;
+            self.exhausted = !more;
             let bytes: usize = page.iter().map(|(_, document)| document.body.len()).sum();
             let fitting = FETCH_BYTES * page.len() / bytes.max(1);
             self.fetch = (self.fetch * 2).min(fitting).clamp(1, FETCH_MAX);

@@ -54,6 +54,7 @@ pub fn engine_suite<E: Engine>(make: impl Fn() -> Arc<E>) -> Checked {
         ),
         ("scans are ordered", scans_are_ordered),
         ("scans are paged", scans_are_paged),
+        ("scans end with enough bytes", scans_end_with_enough_bytes),
         ("indexes do not mix", indexes_do_not_mix),
         ("history is kept when asked", history::is_kept_when_asked),
         (
@@ -465,6 +466,34 @@ fn scans_are_paged(engine: &Made) -> Checked {
         Some((b"z".to_vec(), String::new())),
     );
     assert_eq!(ids(&database.scan(&scan)?), "d3 d2 d1");
+    Ok(())
+}
+
+fn scans_end_with_enough_bytes(engine: &Made) -> Checked {
+    let keys: &[&[u8]] = &[b"a", b"b", b"b", b"c", b"d"];
+    let database = shelve(engine, keys)?;
+    for descending in [false, true] {
+        for limit in [2, 5, 9] {
+            let scan = Scan {
+                descending,
+                limit,
+                ..everything(BY_NUMBER)
+            };
+            let all = database.scan(&scan)?;
+            let sizes: Vec<usize> = all.iter().map(|(_, d)| d.body.len()).collect();
+            for bytes in 0..=sizes.iter().sum::<usize>() + 1 {
+                let (found, more) = database.scan_within(&scan, bytes)?;
+                let sum = |n: usize| sizes.iter().take(n).sum::<usize>();
+                let enough = (1..=all.len()).find(|n| sum(*n) >= bytes);
+                assert_eq!(
+                    ids(&found),
+                    ids(&all[..enough.unwrap_or(all.len())]),
+                    "{bytes}"
+                );
+                assert_eq!(more, enough.is_some() || all.len() == limit, "{bytes}");
+            }
+        }
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use homecore_store::engine::Page;
 use homecore_store::{Rev, Seq};
 use serde_json::{Value, json};
 
@@ -35,6 +36,12 @@ impl View for Counting<'_> {
     fn scan(&self, scan: &Scan) -> Result<Vec<(Vec<u8>, Document)>, StoreError> {
         let found = self.inner.scan(scan)?;
         self.count(found.iter().map(|(_, document)| document));
+        Ok(found)
+    }
+
+    fn scan_within(&self, scan: &Scan, bytes: usize) -> Result<Page, StoreError> {
+        let found = self.inner.scan_within(scan, bytes)?;
+        self.count(found.0.iter().map(|(_, document)| document));
         Ok(found)
     }
 
@@ -109,6 +116,20 @@ fn large_events_are_read_one_by_one() {
     assert_eq!(ask(1), 1);
     // A part ends at a megabyte: what it had read beyond is read again, one event at most.
     assert!(ask(4) <= 8 && ask(20) <= 40, "{} {}", ask(4), ask(20));
+}
+
+#[test]
+fn large_events_behind_small_ones_are_read_one_by_one() {
+    let mut home = Home::new();
+    home.stream("a", None);
+    let large = Value::from("x".repeat(600 * 1024));
+    for time in 0..120 {
+        let content = if time < 20 { large.clone() } else { json!(1) };
+        event(&mut home, "a", time, &content);
+    }
+    let (found, _, bytes) = cost(&home, &json!({ "streams": ["a"], "limit": 101 }));
+    assert_eq!(found, 101);
+    assert!(bytes < 2 * 1024 * 1024, "{bytes}");
 }
 
 #[test]
