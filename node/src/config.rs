@@ -24,8 +24,8 @@ pub(crate) use layers::{LoadError, Sources, default_path, load};
 pub(crate) use reader::Problem;
 pub(crate) use template::{Answers, render};
 use values::{
-    check_hostings, check_tokens, parse_caa, parse_engine, parse_filled, parse_hosting, parse_ip,
-    parse_mx, parse_page, parse_socket, parse_trusted_apps,
+    check_hostings, check_tokens, parse_caa, parse_catalogue, parse_engine, parse_filled,
+    parse_hosting, parse_ip, parse_mx, parse_page, parse_socket, parse_trusted_apps,
 };
 pub(crate) use values::{parse_domain, parse_host_port, parse_url};
 
@@ -458,7 +458,7 @@ fn read_service(root: &mut reader::Reader) -> ServiceConfig {
             "https://example.com/terms",
         ),
         event_types: or(
-            section.parsed("event_types", parse_page),
+            section.parsed("event_types", parse_catalogue),
             "https://pryv.github.io/event-types/flat.json",
         ),
     }

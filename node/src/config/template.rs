@@ -219,10 +219,7 @@ fn rest(out: &mut String, answers: &Answers) {
         out,
         "# Contents of events are checked by this catalogue, read at start and each day (http, https or",
     );
-    line(
-        out,
-        "# file), laid over that of the binary. \"\": only that of the binary.",
-    );
+    line(out, "# file:///…), laid over that of the binary.");
     line(
         out,
         "# event_types = \"https://pryv.github.io/event-types/flat.json\"",

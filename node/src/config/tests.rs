@@ -264,3 +264,18 @@ fn what_cannot_be_meant_is_a_problem() {
         assert_eq!(keys(load(&text, &[], &[])), [key], "{text}");
     }
 }
+
+#[test]
+fn a_catalogue_is_a_page_or_a_file() {
+    for (text, good) in [
+        ("https://example.com/flat.json", true),
+        ("file:///etc/homecore/flat.json", true),
+        ("file://other.example/flat.json", false),
+        ("ftp://example.com/flat.json", false),
+        ("flat.json", false),
+        ("", false),
+    ] {
+        let read = crate::config::values::parse_catalogue(text.to_owned());
+        assert_eq!(read.is_ok(), good, "{text}");
+    }
+}

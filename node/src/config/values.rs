@@ -72,6 +72,13 @@ pub(super) fn parse_page(text: String) -> Result<String, String> {
     }
 }
 
+/// The URL of a catalogue of event types: a page, or a file of this machine.
+pub(super) fn parse_catalogue(text: String) -> Result<String, String> {
+    let local =
+        Url::parse(&text).is_ok_and(|url| url.scheme() == "file" && url.to_file_path().is_ok());
+    if local { Ok(text) } else { parse_page(text) }
+}
+
 /// A text for people or programs that must not be empty.
 pub(super) fn parse_filled(text: String) -> Result<String, &'static str> {
     if text.trim().is_empty() {

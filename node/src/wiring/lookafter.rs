@@ -110,13 +110,11 @@ pub(super) fn write_uses(tasks: &Tasks, kernel: &Kernel) {
     });
 }
 
-/// Reads the operator's catalogue of event types, if there is one, and keeps up with it.
+/// Reads the operator's catalogue of event types and keeps up with it.
 pub(super) fn keep_event_types(tasks: &Tasks, kernel: &Kernel, config: &Config, data: &DataDir) {
-    let url = config.service.event_types.clone();
-    if !url.is_empty() {
-        let (kernel, cache, stop) = (kernel.clone(), data.event_types(), tasks.stop_signal());
-        tasks.spawn("event-types", event_types::keep(kernel, url, cache, stop));
-    }
+    let (kernel, url) = (kernel.clone(), config.service.event_types.clone());
+    let keep = event_types::keep(kernel, url, data.event_types(), tasks.stop_signal());
+    tasks.spawn("event-types", keep);
 }
 
 /// Waits; false when the core stops meanwhile.
