@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use homecore_store::StoreError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::engine::SqliteOptions;
@@ -152,6 +153,10 @@ pub(crate) fn connect(
     let connection = Connection::open_with_flags(path, flags).map_err(opening)?;
     connection.busy_timeout(LOCK_TIMEOUT).map_err(opening)?;
     connection.set_prepared_statement_cache_capacity(PREPARED_MAX);
+    // Plans do not depend on bound values: otherwise each use of a statement compiles it anew.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map_err(opening)?;
     // NORMAL: the journal, not this file, is what makes an acknowledged write durable.
     connection
         .execute_batch(&format!(

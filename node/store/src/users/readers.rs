@@ -1,7 +1,7 @@
 //! Reader threads: one queue for all, and the handles that wait for their next use.
 //!
 //! Reads of different users, and of the same user, run side by side. Between uses a user's handles
-//! are kept, at most [`READERS_PER_USER_MAX`] of them.
+//! are kept, as many as can be in use at once: opening one costs as much as many reads.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,8 +18,6 @@ use crate::document::Seq;
 use crate::engine::Reader;
 use crate::error::StoreError;
 
-/// Handles of one user that are kept between uses.
-const READERS_PER_USER_MAX: usize = 2;
 /// Users whose idle handles are closed at once.
 const CLOSED_AT_ONCE_MAX: usize = 8;
 
@@ -228,7 +226,7 @@ impl Readers {
         let mut closing = Vec::new();
         if kept.epoch == epoch {
             let mut waiting = kept.handles.take(user).unwrap_or_default();
-            if waiting.len() < READERS_PER_USER_MAX {
+            if waiting.len() < self.shared.options.readers.max(1) {
                 waiting.push(reader);
             } else {
                 closing.push(reader);

@@ -58,3 +58,21 @@ fn every_statement_runs_as_planned() {
         "the plans are now:\n{plans}"
     );
 }
+
+#[test]
+fn a_statement_is_compiled_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let made = Connection::open(&path).unwrap();
+    made.execute_batch(TABLES).unwrap();
+    made.pragma_update(None, "user_version", FORMAT).unwrap();
+    drop(made);
+    let connection = connect(&path, &SqliteOptions::default(), "it").unwrap();
+    let mut statement = connection.prepare(SCAN_UP_TO).unwrap();
+    for key in [b"a", b"b", b"c"] {
+        let mut rows = statement.query((1, 10, key, b"z")).unwrap();
+        assert!(rows.next().unwrap().is_none());
+    }
+    let again = statement.get_status(rusqlite::StatementStatus::RePrepare);
+    assert_eq!(again, 0, "bound values made SQLite compile it again");
+}
