@@ -339,7 +339,7 @@ impl Running {
             self.kernel.flush_audit().await;
             self.kernel.write_uses().await;
             self.users.shutdown().await;
-            self.cluster.platform.shutdown().await;
+            self.cluster.platform.close().await;
         };
         if tokio::time::timeout(deadline, stopping).await.is_err() {
             tracing::warn!("a clean stop took too long; the next start recovers");

@@ -17,8 +17,8 @@ use crate::types::Metrics;
 
 /// A core that the leader heard from within this time lives.
 pub(crate) const LIVE_WITHIN: Duration = Duration::from_secs(3);
-/// How long handing over may take.
-const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long handing over may take: many times what it takes, unless the other core is stopping, too.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How often to look whether it happened.
 const LOOK: Duration = Duration::from_millis(10);
 

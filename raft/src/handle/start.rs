@@ -200,6 +200,11 @@ impl Handle {
         self.end(true).await;
     }
 
+    /// As [`Handle::shutdown`], when handing over was tried already.
+    pub async fn close(&self) {
+        self.end(true).await;
+    }
+
     /// Stops as a crash would: no hand-over, no mark of a clean stop. For tests of recovery.
     #[doc(hidden)]
     pub async fn abandon(&self) {
