@@ -340,7 +340,7 @@ impl Kernel {
             .is_some_and(StreamsQuery::names_audit)
         {
             // Calls made before this one are to be seen, written or not.
-            self.flush_audit_of(&actor.owner.id).await;
+            self.settle_audit_of(&actor.owner.id).await;
         }
         let actor_there = actor.clone();
         let (first, reading) = self

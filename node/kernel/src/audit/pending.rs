@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use homecore_store::StoreError;
 use homecore_types::UserId;
+use tokio::sync::Notify;
 
 use super::entry::{Draft, Entry};
 use super::page;
@@ -22,12 +23,16 @@ const INVALID_MAX: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     waiting: Mutex<Waiting>,
+    /// Some of what was being written is written, or could not be.
+    written: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     by_user: BTreeMap<UserId, Vec<Entry>>,
     count: usize,
+    /// Users whose entries are being written, with how many writes.
+    writing: BTreeMap<UserId, usize>,
 }
 
 impl Pending {
@@ -47,14 +52,37 @@ impl Pending {
         full || waiting.count > ENTRIES_MAX
     }
 
-    /// Takes what waits for a user, in the order of time.
-    pub(crate) fn take(&self, user: &UserId) -> Vec<Entry> {
+    /// Takes what waits for a user, in the order of time, to write it.
+    pub(crate) fn take(&self, user: &UserId) -> Taken<'_> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let mut entries = waiting.by_user.remove(user).unwrap_or_default();
         waiting.count = waiting.count.saturating_sub(entries.len());
+        *waiting.writing.entry(user.clone()).or_default() += 1;
         drop(waiting);
         entries.sort_by_key(|entry| entry.at);
-        entries
+        Taken {
+            pending: self,
+            user: user.clone(),
+            entries: Arc::new(entries),
+        }
+    }
+
+    /// Returns when nothing that was taken of a user's is still being written.
+    async fn all_written(&self, user: &UserId) {
+        loop {
+            let written = self.written.notified();
+            tokio::pin!(written);
+            // From here on no end of a write is missed.
+            written.as_mut().enable();
+            let writing = {
+                let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.writing.contains_key(user)
+            };
+            if !writing {
+                return;
+            }
+            written.await;
+        }
     }
 
     /// Lets entries wait on, as far as there is room.
@@ -73,6 +101,32 @@ impl Pending {
     pub(crate) fn users(&self) -> Vec<UserId> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.by_user.keys().cloned().collect()
+    }
+}
+
+/// Entries that are being written. Whoever reads the log waits for them.
+#[derive(Debug)]
+pub(crate) struct Taken<'a> {
+    pending: &'a Pending,
+    user: UserId,
+    entries: Arc<Vec<Entry>>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut waiting = self
+            .pending
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match waiting.writing.get_mut(&self.user) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                waiting.writing.remove(&self.user);
+            }
+        }
+        drop(waiting);
+        self.pending.written.notify_waiters();
     }
 }
 
@@ -107,9 +161,16 @@ impl Kernel {
         }
     }
 
+    /// Writes every entry of a user's that was noted before, whoever writes it.
+    pub(crate) async fn settle_audit_of(&self, user: &UserId) {
+        self.flush_audit_of(user).await;
+        self.pending().all_written(user).await;
+    }
+
     /// Writes the entries that wait for a user.
     pub(crate) async fn flush_audit_of(&self, user: &UserId) {
-        let entries = Arc::new(self.pending().take(user));
+        let taken = self.pending().take(user);
+        let entries = Arc::clone(&taken.entries);
         if entries.is_empty() {
             return;
         }

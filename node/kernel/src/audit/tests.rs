@@ -173,6 +173,17 @@ async fn what_waits_is_written_when_told_and_when_there_is_much() {
     assert_eq!(written().await, before + 3);
 }
 
+#[tokio::test]
+async fn entries_that_are_being_written_are_seen() {
+    let (kernel, _clock, me) = person().await;
+    for n in 1..=100 {
+        kernel.access_info(&me).await.unwrap();
+        let streams = json!([":_audit:action-getAccessInfo"]);
+        let ((), entries) = tokio::join!(kernel.flush_audit(), log(&kernel, &me, streams));
+        assert_eq!(entries.len(), n);
+    }
+}
+
 fn set(names: &[&str]) -> MethodSet {
     MethodSet::new(names.iter().map(|name| name.parse().unwrap()))
 }
