@@ -158,6 +158,17 @@ pub enum Command {
         /// Where the data is.
         core: CoreId,
     },
+    /// Sets account fields of a user, all or none: unique ones are taken and their former values given
+    /// back. Again: `Done`. Values that others hold: [`Rejection::Conflict`] with all of them; one that is
+    /// only reserved, or nobody: [`Rejection::UnknownUser`].
+    UpdateUser {
+        /// Whom.
+        user: UserId,
+        /// Unique fields to set, field → value as compared; others stay.
+        unique: BTreeMap<String, String>,
+        /// Fields that listings show to set, field → value; others stay.
+        indexed: BTreeMap<String, String>,
+    },
 }
 
 /// What a new cluster starts from.
@@ -371,6 +382,7 @@ impl std::fmt::Display for Command {
             Self::PutConfig { .. } => "PutConfig",
             Self::Sweep { .. } => "Sweep",
             Self::AdoptUser { .. } => "AdoptUser",
+            Self::UpdateUser { .. } => "UpdateUser",
         })
     }
 }

@@ -382,6 +382,11 @@ fn dispatch(transaction: &mut Transaction<'_>, command: Command) -> Outcome {
             base_version,
         } => config::put(transaction, config, base_version),
         Command::Sweep { now } => sweep::sweep(transaction, now),
+        Command::UpdateUser {
+            user,
+            unique,
+            indexed,
+        } => users::update(transaction, user, unique, indexed),
     }
 }
 

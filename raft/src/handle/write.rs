@@ -332,6 +332,7 @@ fn is_repeatable(command: &Command) -> bool {
         | Command::PutDnsRecord { .. }
         | Command::DeleteDnsRecord { .. }
         | Command::PutAccessRequest { .. }
-        | Command::PutConfig { .. } => false,
+        | Command::PutConfig { .. }
+        | Command::UpdateUser { .. } => false,
     }
 }

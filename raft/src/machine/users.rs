@@ -281,6 +281,38 @@ pub(super) fn delete(transaction: &mut Transaction<'_>, id: UserId) -> Outcome {
     }
 }
 
+/// Sets fields of a user: those given, all or none.
+pub(super) fn update(
+    transaction: &mut Transaction<'_>,
+    id: UserId,
+    unique: BTreeMap<String, String>,
+    indexed: BTreeMap<String, String>,
+) -> Outcome {
+    let mut user = match transaction.get::<Users>(&id)? {
+        Some(user) if user.reservation.is_none() => user,
+        _ => return Err(Rejection::UnknownUser { user: id }.into()),
+    };
+    let mut taken = BTreeMap::new();
+    for (field, value) in &unique {
+        let holder = transaction.get::<Unique>(&(field.clone(), value.clone()))?;
+        if holder.is_some_and(|holder| holder != id) {
+            taken.insert(field.clone(), value.clone());
+        }
+    }
+    if !taken.is_empty() {
+        return Err(Rejection::Conflict { fields: taken }.into());
+    }
+    for (field, value) in unique {
+        if let Some(former) = user.unique.insert(field.clone(), value.clone()) {
+            transaction.delete::<Unique>(&(field.clone(), former));
+        }
+        transaction.put::<Unique>(&(field, value), &id)?;
+    }
+    user.indexed.extend(indexed);
+    transaction.put::<Users>(&id, &user)?;
+    Ok(Response::Done)
+}
+
 /// A deadline of a reservation has passed: held names become free, and what is only remembered is
 /// forgotten.
 pub(super) fn expire(transaction: &mut Transaction<'_>, id: &str) -> Result<(), MachineError> {

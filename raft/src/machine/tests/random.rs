@@ -62,6 +62,11 @@ fn a_command() -> impl Strategy<Value = Command> {
         }),
         4 => (0..8_usize).prop_map(|id| release(&format!("r{id}"))),
         3 => (0..8_usize).prop_map(|id| Command::DeleteUser { user: user_id(&format!("x{id}")) }),
+        4 => (0..8_usize, 0..4_u8, "[ab]").prop_map(|(id, email, language)| Command::UpdateUser {
+            user: user_id(&format!("x{id}")),
+            unique: [("email".to_owned(), format!("{email}@test.org"))].into(),
+            indexed: [("language".to_owned(), language)].into(),
+        }),
         3 => (0..4_u8, core()).prop_map(|(id, core)| put_token(&format!("t{id}"), CORES[core])),
         1 => (0..4_u8).prop_map(|id| Command::RevokeJoinToken { id: format!("t{id}"), at: Millis(3) }),
         4 => (0..4_u8, core(), 0..2_u8).prop_map(|(id, core, key)| {

@@ -378,3 +378,78 @@ fn a_user_who_is_brought_along_needs_no_invitation_and_has_a_core() {
     bench.done(commit("r-alice"));
     assert!(bench.view.load().user("alice").unwrap().active);
 }
+
+fn fields<const N: usize>(list: [(&str, &str); N]) -> std::collections::BTreeMap<String, String> {
+    list.map(|(field, value)| (field.to_owned(), value.to_owned()))
+        .into()
+}
+
+#[test]
+fn a_user_takes_other_values_and_gives_the_former_ones_back() {
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    let update = Command::UpdateUser {
+        user: user_id("alice"),
+        unique: fields([("email", "new@test.org")]),
+        indexed: fields([("language", "fr")]),
+    };
+    bench.done(update.clone());
+    let changed = bench.machine.user_by_name("alice").unwrap().unwrap();
+    assert_eq!(changed.unique, fields([("email", "new@test.org")]));
+    assert_eq!(
+        changed.indexed.get("language").map(String::as_str),
+        Some("fr")
+    );
+    let owner = |bench: &Bench, email: &str| bench.machine.owner_of("email", email).unwrap();
+    assert_eq!(owner(&bench, "alice@test.org"), None);
+    assert_eq!(owner(&bench, "new@test.org"), Some(changed));
+
+    let before = bench.machine.state_hash().unwrap();
+    bench.done(update);
+    assert_eq!(bench.machine.state_hash().unwrap(), before);
+    assert_eq!(users_on(&bench.machine, "core-a"), 1);
+}
+
+#[test]
+fn of_a_users_new_values_all_are_taken_or_none() {
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    bench.add_user("bobby");
+    bench.done(Command::UpdateUser {
+        user: user_id("bobby"),
+        unique: fields([("phone", "1")]),
+        indexed: fields([]),
+    });
+    let before = bench.machine.state_hash().unwrap();
+    let asked = fields([
+        ("email", "bobby@test.org"),
+        ("phone", "1"),
+        ("plate", "free"),
+    ]);
+    let refused = bench.rejected(Command::UpdateUser {
+        user: user_id("alice"),
+        unique: asked,
+        indexed: fields([("language", "fr")]),
+    });
+    assert_eq!(
+        refused,
+        conflict(&[("email", "bobby@test.org"), ("phone", "1")])
+    );
+    assert_eq!(bench.machine.state_hash().unwrap(), before);
+    assert_eq!(bench.machine.owner_of("plate", "free").unwrap(), None);
+}
+
+#[test]
+fn only_users_have_fields_to_change() {
+    let mut bench = Bench::founded();
+    bench.run(Command::ReserveUser(reserve("alice")));
+    for nobody in ["alice", "carol"] {
+        let update = Command::UpdateUser {
+            user: user_id(nobody),
+            unique: fields([("email", "x@test.org")]),
+            indexed: fields([]),
+        };
+        let user = user_id(nobody);
+        assert_eq!(bench.rejected(update), Rejection::UnknownUser { user });
+    }
+}
