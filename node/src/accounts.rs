@@ -4,8 +4,13 @@
 //! Before a folder is made, a file named after the user is put into `pending/`; after the commit it
 //! is removed. At start each file left there is looked up on the platform: committed accounts stay,
 //! others' folders go. A folder without such a file is never touched.
+//!
+//! The same files remember what else takes a step on both sides (adr/0008): fields of an account that
+//! may be at the platform already and not here, and an account that is being deleted.
 
+mod changes;
 pub(crate) mod importing;
+mod marks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -19,9 +24,12 @@ use homecore_raft::command::{Command, Rejection};
 use homecore_store::StoreError;
 use homecore_types::{Email, ErrorId, Secret, UserId, Username};
 use thiserror::Error;
+use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 use crate::cluster::{Cluster, CommandError};
-use crate::rpc::files::{self, DataDir};
+use crate::rpc::files::DataDir;
+
+use marks::{Mark, Marks};
 
 /// What makes a reserved account real.
 #[derive(Clone, Debug)]
@@ -58,14 +66,19 @@ pub(crate) enum CreateError {
     Unavailable(#[from] Unavailable),
 }
 
+/// Locks over all users: two users seldom share one.
+const TURNS: usize = 64;
+
 /// This core's accounts.
 #[derive(Debug)]
 pub(crate) struct Accounts {
     kernel: Kernel,
     cluster: Arc<Cluster>,
-    data: DataDir,
+    marks: Marks,
     /// Users that are being imported by this process.
     importing: Mutex<BTreeSet<UserId>>,
+    /// Changes of one account come one after the other.
+    turns: Vec<Arc<Turn<()>>>,
 }
 
 /// "Try again", with why.
@@ -78,18 +91,26 @@ pub(crate) fn unavailable(reason: impl Into<String>) -> Unavailable {
 
 impl Accounts {
     /// Over the kernel and the platform.
-    pub(crate) fn new(kernel: Kernel, cluster: Arc<Cluster>, data: DataDir) -> Self {
+    pub(crate) fn new(kernel: Kernel, cluster: Arc<Cluster>, data: &DataDir) -> Self {
         Self {
             kernel,
             cluster,
-            data,
+            marks: Marks::new(data.pending()),
             importing: Mutex::default(),
+            turns: (0..TURNS).map(|_| Arc::default()).collect(),
         }
     }
 
     /// Where users' data is.
     pub(crate) fn kernel(&self) -> &Kernel {
         &self.kernel
+    }
+
+    /// Waits until nothing else changes this account.
+    async fn turn(&self, user: &UserId) -> OwnedMutexGuard<()> {
+        let sum = user.as_str().bytes().map(usize::from).sum::<usize>();
+        let turn = self.turns.get(sum % TURNS).map(Arc::clone);
+        turn.unwrap_or_default().lock_owned().await
     }
 
     /// Creates a reserved account and commits its reservation: the token of its first access.
@@ -100,7 +121,7 @@ impl Accounts {
             message: error.to_string(),
         })?;
         self.expect_reserved(&user, &reservation).await?;
-        self.mark(&user).await?;
+        self.marks.set(&user, Mark::Creation).await?;
         let created = self.kernel.create_account(&user, account).await;
         let token = match created {
             Ok(token) => token,
@@ -114,7 +135,7 @@ impl Accounts {
             }
         };
         self.commit(&user, reservation).await?;
-        self.unmark(&user).await;
+        self.marks.remove(&user).await;
         Ok(token)
     }
 
@@ -181,36 +202,30 @@ impl Accounts {
         }
     }
 
-    /// Settles what a crash left between a folder and its commit. Called until nothing is left.
+    /// Settles what a crash left between a folder and its commit, and between the two sides of other
+    /// steps. Called until nothing is left.
     pub(crate) async fn settle(&self) -> Result<(), Unavailable> {
-        let pending = self.data.pending();
-        let names = tokio::task::spawn_blocking(move || pending_names(&pending))
-            .await
-            .map_err(|error| unavailable(error.to_string()))?
-            .map_err(|error| unavailable(error.to_string()))?;
-        if names.is_empty() {
-            return Ok(());
-        }
-        self.cluster
-            .platform
-            .current()
-            .await
-            .map_err(|e| unavailable(e.to_string()))?;
-        for user in names {
-            let known = self
-                .cluster
-                .platform
-                .find_user_by_id(&user)
-                .await
-                .map_err(|error| unavailable(error.to_string()))?;
-            match known {
-                Some(record) if record.reservation.is_none() => self.unmark(&user).await,
+        for user in self.marks.list().await? {
+            let _turn = self.turn(&user).await;
+            // It may have been settled, or become another one, while this waited.
+            let Some((mark, age)) = self.marks.find(&user).await? else {
+                continue;
+            };
+            let platform = &self.cluster.platform;
+            let failed = |error: homecore_raft::ReadError| unavailable(error.to_string());
+            platform.current().await.map_err(failed)?;
+            match platform.find_user_by_id(&user).await.map_err(failed)? {
+                Some(record) if record.reservation.is_none() => match mark {
+                    Mark::Creation | Mark::Import(_) => self.marks.remove(&user).await,
+                    Mark::Change => self.settle_change(&record, age).await?,
+                    Mark::Deletion => self.delete_marked(&user).await?,
+                },
                 // Still held: its creation may be going on right now, or it will expire. An import,
                 // which may hold it for long, is known to go on or not.
-                Some(record) => self.settle_import(&user, record.reservation).await,
+                Some(record) => self.settle_import(&user, mark, record.reservation).await,
                 None if self.is_importing(&user) => {}
                 None => {
-                    tracing::info!(%user, "removing what an interrupted registration left");
+                    tracing::info!(%user, "removing what an interrupted registration or deletion left");
                     self.discard(&user).await;
                 }
             }
@@ -218,51 +233,15 @@ impl Accounts {
         Ok(())
     }
 
-    async fn mark(&self, user: &UserId) -> Result<(), CreateError> {
-        let path = self.data.pending().join(user.as_str());
-        on_disk(move || files::write(&path, b""))
-            .await
-            .map_err(|reason| unavailable(format!("this core cannot write: {reason}")).into())
-    }
-
-    async fn unmark(&self, user: &UserId) {
-        let path = self.data.pending().join(user.as_str());
-        if let Err(error) = on_disk(move || files::remove(&path)).await {
-            tracing::warn!(%user, error, "cannot remove a mark; it is looked at again at the next start");
-        }
-    }
-
     /// Removes a folder that no commit can make a user of, and its mark.
     async fn discard(&self, user: &UserId) {
         match self.kernel.users().remove(user).await {
-            Ok(()) | Err(StoreError::UnknownUser { .. }) => self.unmark(user).await,
+            Ok(()) | Err(StoreError::UnknownUser { .. }) => self.marks.remove(user).await,
             Err(error) => {
                 tracing::warn!(%user, %error, "cannot remove an unfinished account; tried again at the next start");
             }
         }
     }
-}
-
-async fn on_disk(
-    work: impl FnOnce() -> Result<(), files::FileError> + Send + 'static,
-) -> Result<(), String> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(crate::telemetry::chain(&error)),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn pending_names(directory: &std::path::Path) -> std::io::Result<Vec<UserId>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        if let Some(user) = name.to_str().and_then(|name| UserId::parse(name).ok()) {
-            names.push(user);
-        }
-    }
-    names.sort();
-    Ok(names)
 }
 
 fn account_of(account: NewAccount) -> Result<KernelAccount, homecore_types::IdError> {

@@ -62,6 +62,7 @@ pub(crate) fn kernel_settings(
                 .filter(|set| !set.is_empty()),
             exclude: MethodSet::new(config.audit.exclude.iter().cloned()),
         },
+        passwords: config.auth.passwords.clone(),
     })
 }
 
@@ -211,5 +212,6 @@ fn base_settings(config: &Config) -> anyhow::Result<Settings> {
         admin_key: None,
         default_auth_url: config.auth.default_auth_url.clone(),
         trusted_auth_urls: config.auth.trusted_auth_urls.clone(),
+        deletion: config.auth.deletion,
     })
 }

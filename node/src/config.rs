@@ -15,6 +15,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use homecore_capability_pryv::AccountDeletion;
+use homecore_kernel::account::passwords::{self, PasswordPolicy};
 use homecore_kernel::audit::MethodPattern;
 use homecore_kernel::settings::DeletionMode;
 use homecore_raft::records::CoreAddresses;
@@ -125,6 +127,9 @@ pub(crate) struct AuthConfig {
     pub(crate) trusted_apps: String,
     pub(crate) default_auth_url: Option<String>,
     pub(crate) trusted_auth_urls: Vec<String>,
+    pub(crate) passwords: PasswordPolicy,
+    /// Who may delete an account.
+    pub(crate) deletion: AccountDeletion,
 }
 
 /// `[service]`.
@@ -376,6 +381,7 @@ fn read_records(mut section: reader::Section<'_>) -> RecordsConfig {
 }
 
 fn read_auth(root: &mut reader::Reader) -> AuthConfig {
+    let deletion = read_deletion(root);
     let mut section = root.section("auth");
     let in_file = section.text("admin_access_key_file").and_then(|path| {
         std::fs::read_to_string(&path)
@@ -406,6 +412,59 @@ fn read_auth(root: &mut reader::Reader) -> AuthConfig {
             .unwrap_or_else(|| "*@*".to_owned()),
         default_auth_url: section.parsed("default_auth_url", parse_page),
         trusted_auth_urls: section.list("trusted_auth_urls", parse_page),
+        passwords: read_passwords(&mut section),
+        deletion,
+    }
+}
+
+/// What is asked of passwords; 0 asks nothing.
+fn read_passwords(section: &mut reader::Section<'_>) -> PasswordPolicy {
+    let mut number = |key: &str, most: usize| {
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        let read = section.number(key, 0, most).unwrap_or(0);
+        usize::try_from(read).unwrap_or_default()
+    };
+    let policy = PasswordPolicy {
+        chars_min: number("password_complexity_min_length", *passwords::CHARS.end()),
+        categories_min: number("password_complexity_min_char_categories", 4),
+        history: number(
+            "password_prevent_reuse_history_length",
+            passwords::HISTORY_MAX,
+        ),
+        ..PasswordPolicy::default()
+    };
+    let mut days = |key: &str| {
+        let days = section.number(key, 0, 36_500).filter(|days| *days > 0)?;
+        Some(Duration::from_secs(u64::from(days) * 24 * 3_600))
+    };
+    let policy = PasswordPolicy {
+        age_max: days("password_age_max_days"),
+        age_min: days("password_age_min_days"),
+        ..policy
+    };
+    let both = policy.age_max.zip(policy.age_min);
+    if both.is_some_and(|(max, min)| min >= max) {
+        section.problem(
+            "password_age_min_days",
+            "must be less than password_age_max_days",
+        );
+    }
+    policy
+}
+
+fn read_deletion(root: &mut reader::Reader) -> AccountDeletion {
+    let mut section = root.section("user_account");
+    if !section.mentions("delete") {
+        return AccountDeletion::default();
+    }
+    let by = section.list("delete", |name: String| match name.as_str() {
+        "adminToken" => Ok(true),
+        "personalToken" => Ok(false),
+        _ => Err("must be adminToken or personalToken"),
+    });
+    AccountDeletion {
+        by_admin: by.contains(&true),
+        by_person: by.contains(&false),
     }
 }
 

@@ -14,6 +14,7 @@ use homecore_engine_blobfs::BlobFs;
 use homecore_engine_sqlite::{SqliteEngine, SqliteJournal, SqliteOptions};
 use homecore_http::{App, Server};
 use homecore_kernel::Kernel;
+use homecore_kernel::ports::Registry;
 use homecore_raft::{Handle, Options as PlatformOptions, Timings};
 use homecore_store::BlobStore;
 use homecore_store::blob::BlobOptions;
@@ -83,11 +84,9 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     )
     .context("cannot start the threads that hash passwords")?;
     DataDir::open(&data.pending())?;
-    let accounts = Arc::new(Accounts::new(
-        kernel.clone(),
-        Arc::clone(&cluster),
-        data.clone(),
-    ));
+    let accounts = Arc::new(Accounts::new(kernel.clone(), Arc::clone(&cluster), &data));
+    let registry: Arc<dyn Registry> = Arc::clone(&accounts) as Arc<dyn Registry>;
+    kernel.connect(&registry);
     serve_cores(&tasks, rpc_listener, &config, &cluster, &accounts)?;
     serve_operator(&tasks, &data, &cluster, &accounts)?;
     if config.dns.active {

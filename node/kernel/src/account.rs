@@ -11,9 +11,14 @@ use crate::kernel::Context;
 use crate::ports::Registration;
 use crate::stream::system::Field;
 
+pub mod change;
 pub mod login;
+pub mod passwords;
 pub mod rehash;
+pub(crate) mod shell;
 pub mod usage;
+
+use change::{Address, Origin};
 
 /// The id of the one document.
 const ACCOUNT_ID: &str = "account";
@@ -63,6 +68,16 @@ pub struct Account {
     pub password_set: Millis,
     /// The address.
     pub email: Email,
+    /// How the address came.
+    #[serde(default)]
+    pub email_origin: Origin,
+    /// Addresses that it had before, latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_emails: Vec<Address>,
+    /// Hashes of the passwords before this one, latest first; only as many as the operator wants
+    /// not to be used again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_passwords: Vec<String>,
     /// ISO language code.
     pub language: String,
     /// The app that registered.
@@ -149,6 +164,9 @@ pub fn create(
         password_hash,
         password_set: tx.at(),
         email: new.email.clone(),
+        email_origin: Origin::Registration,
+        former_emails: Vec::new(),
+        former_passwords: Vec::new(),
         language: new.language.clone(),
         app_id: new.app.clone(),
         invitation_token: new

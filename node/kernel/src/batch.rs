@@ -10,6 +10,7 @@ use homecore_types::{ErrorId, limits};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::account;
 use crate::actor::Actor;
 use crate::audit::entry::{Draft, Entry};
 use crate::audit::page;
@@ -147,8 +148,8 @@ enum Step {
     },
     /// A reading of events.
     Events(Value),
-    /// A deletion of a stream.
-    Deletion(Value),
+    /// A call that cannot share a request to the store.
+    Alone(Method, Value),
     /// Not the kernel's.
     Foreign(Call),
 }
@@ -165,8 +166,8 @@ fn steps(calls: Vec<Call>) -> Vec<Step> {
             steps.push(Step::Events(call.params));
             continue;
         }
-        if method == Method::StreamsDelete {
-            steps.push(Step::Deletion(call.params));
+        if method == Method::StreamsDelete || account::shell::is_alone(method, &call.params) {
+            steps.push(Step::Alone(method, call.params));
             continue;
         }
         match steps.last_mut() {
@@ -207,16 +208,15 @@ pub(crate) async fn run(
                 }
                 outcomes.extend(done);
             }
-            Step::Events(_) | Step::Deletion(_) if bytes > RESULT_BYTES_MAX => {
+            Step::Events(_) | Step::Alone(Method::StreamsDelete, _) if bytes > RESULT_BYTES_MAX => {
                 outcomes.push(Outcome::Refused(BatchTooLarge.into()));
             }
             Step::Events(params) => {
                 let result = kernel.call(actor, Method::EventsGet, params).await;
                 outcomes.push(result.into());
             }
-            Step::Deletion(params) => {
-                let result = kernel.call(actor, Method::StreamsDelete, params).await;
-                outcomes.push(result.into());
+            Step::Alone(method, params) => {
+                outcomes.push(kernel.call(actor, method, params).await.into());
             }
             Step::Foreign(call) => {
                 outcomes.push(Outcome::Foreign {

@@ -4,7 +4,7 @@
 //! body, path and query merged, values of their JSON types; a facade that reads query strings
 //! converts them first ([`Method::query_types`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use homecore_store::{BlobStore, StoreError, Users, View, Writer};
 use homecore_types::{Clock, Entropy, Millis, Secret, UserId};
@@ -26,6 +26,7 @@ use crate::event::read;
 use crate::event::types::{Catalogue, EventTypes};
 use crate::method::{self, Method};
 use crate::password::Hasher;
+use crate::ports::Registry;
 use crate::reply::Reply;
 use crate::session;
 use crate::settings::Settings;
@@ -55,6 +56,7 @@ struct Inner {
     tracker: Arc<Tracker>,
     pending: Pending,
     types: EventTypes,
+    registry: OnceLock<Weak<dyn Registry>>,
 }
 
 /// What a method's logic needs beside the user's data. Goes along to the store's threads.
@@ -108,6 +110,7 @@ impl Kernel {
                 tracker: Arc::default(),
                 pending: Pending::default(),
                 types: EventTypes::shipped().map_err(std::io::Error::other)?,
+                registry: OnceLock::new(),
             }),
         })
     }
@@ -152,6 +155,22 @@ impl Kernel {
             })
             .await?;
         Ok(created?)
+    }
+
+    /// Removes an account and everything of its user: the folder with data and files, what is kept in
+    /// memory, audit entries that wait. Every access ends with it. Again, or for nobody: nothing.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn remove_account(&self, user: &UserId) -> Result<(), Error> {
+        match self.inner.users.remove(user).await {
+            Ok(()) | Err(StoreError::UnknownUser { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.inner.trees.forget(user);
+        // Nobody is left to read them.
+        drop(self.inner.pending.take(user));
+        Ok(())
     }
 
     /// `auth.login`: checks who it is and opens a session, or finds the app's present one.
@@ -383,6 +402,11 @@ impl Kernel {
         if method == Method::StreamsDelete {
             return self.stream_delete(actor, &params).await?.collect().await;
         }
+        if account::shell::is_alone(method, &params) {
+            let reply = self.call_alone(actor, method, params).await?;
+            self.used(actor, method.id());
+            return Ok(reply);
+        }
         let draft = Draft::of(actor, method.id(), self.now());
         if method.writes() {
             let reply = self.call_writing(actor, method, params, draft).await?;
@@ -504,6 +528,20 @@ impl Kernel {
 
     pub(crate) fn tracker(&self) -> &Tracker {
         &self.inner.tracker
+    }
+
+    pub(crate) fn hasher(&self) -> &Hasher {
+        &self.inner.hasher
+    }
+
+    pub(crate) fn registry(&self) -> Option<Weak<dyn Registry>> {
+        self.inner.registry.get().cloned()
+    }
+
+    pub(crate) fn set_registry(&self, registry: Weak<dyn Registry>) {
+        if self.inner.registry.set(registry).is_err() {
+            tracing::error!("the kernel has its registry already");
+        }
     }
 
     pub(crate) fn pending(&self) -> &Pending {

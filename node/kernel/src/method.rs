@@ -113,6 +113,12 @@ methods! {
     ProfileGetApp = "profile.getApp", false, [];
     /// Changes the profile of the app that calls.
     ProfileUpdateApp = "profile.updateApp", true, [];
+    /// What the account shows.
+    AccountGet = "account.get", false, [];
+    /// Changes the account's fields.
+    AccountUpdate = "account.update", true, [];
+    /// Changes the password.
+    AccountChangePassword = "account.changePassword", true, [];
 }
 
 /// A method id that nobody knows.
@@ -170,7 +176,10 @@ pub(crate) fn read(
         | Method::EventsCreate
         | Method::EventsUpdate
         | Method::EventsDelete
-        | Method::EventsDeleteAttachment => Err(NotARead {
+        | Method::EventsDeleteAttachment
+        | Method::AccountGet
+        | Method::AccountUpdate
+        | Method::AccountChangePassword => Err(NotARead {
             method: method.id(),
         }
         .into()),
@@ -263,7 +272,11 @@ pub(crate) fn write(
         | Method::AccessesCheckApp
         | Method::ProfileGetPublic
         | Method::ProfileGet
-        | Method::ProfileGetApp => read(writer.view(), context, trees, actor, method, params),
+        | Method::ProfileGetApp
+        // Those of the account never come here: see `account::shell::is_alone`.
+        | Method::AccountGet
+        | Method::AccountUpdate
+        | Method::AccountChangePassword => read(writer.view(), context, trees, actor, method, params),
     }
 }
 

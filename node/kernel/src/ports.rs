@@ -104,6 +104,68 @@ pub enum RegisterError {
     Unavailable(#[from] Unavailable),
 }
 
+/// New values of account fields that the platform keeps, too; what is none stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldChanges {
+    /// The address: nobody else may have it.
+    pub email: Option<Email>,
+    /// ISO language code.
+    pub language: Option<String>,
+}
+
+impl FieldChanges {
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What nobody else may have, field → value as compared.
+    #[must_use]
+    pub fn unique(&self) -> BTreeMap<String, String> {
+        let email = self.email.iter().map(ToString::to_string);
+        email.map(|email| ("email".to_owned(), email)).collect()
+    }
+
+    /// What only listings show, field → value.
+    #[must_use]
+    pub fn indexed(&self) -> BTreeMap<String, String> {
+        let language = self.language.iter().cloned();
+        language.map(|code| ("language".to_owned(), code)).collect()
+    }
+}
+
+/// Why account fields were not taken.
+#[derive(Clone, Debug, Error)]
+pub enum TakeError {
+    /// All values that others have: field → value.
+    #[error("already taken: {}", .0.keys().cloned().collect::<Vec<_>>().join(", "))]
+    Taken(BTreeMap<String, String>),
+    /// Try again.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// What the platform knows of an account, kept the same as the account by its home core.
+#[async_trait]
+pub trait Registry: Send + Sync + std::fmt::Debug + 'static {
+    /// Takes new values on the platform: all or none. From here until the claim is settled this core
+    /// remembers that the account may differ, and no other change of the same account begins.
+    async fn take(
+        &self,
+        user: &UserId,
+        changes: &FieldChanges,
+    ) -> Result<Box<dyn Claim>, TakeError>;
+}
+
+/// Values that the platform has and the account does not yet. Dropped without being settled, the
+/// account is brought up to the platform later.
+#[async_trait]
+pub trait Claim: Send + Sync + std::fmt::Debug {
+    /// The account has them, too.
+    async fn settled(self: Box<Self>);
+}
+
 /// A core as listings show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoreInfo {
@@ -243,6 +305,9 @@ pub trait Platform: Send + Sync + std::fmt::Debug + 'static {
         after: Option<&Username>,
         limit: usize,
     ) -> Result<Vec<UserInfo>, Unavailable>;
+
+    /// Deletes an account of this core: its data, then its names. Again, it goes on where it ended.
+    async fn delete_user(&self, user: &UserId) -> Result<(), Unavailable>;
 
     /// Every invitation, oldest first.
     async fn invitations(&self) -> Result<Vec<InvitationInfo>, Unavailable>;

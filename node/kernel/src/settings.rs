@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use homecore_types::limits;
 
+use crate::account::passwords::PasswordPolicy;
 use crate::attachment::token::ReadTokenKey;
 use crate::audit::AuditSettings;
 use crate::trust::TrustedApps;
@@ -29,6 +30,8 @@ pub struct Settings {
     pub read_token_key: ReadTokenKey,
     /// Which calls leave an entry in the audit log.
     pub audit: AuditSettings,
+    /// Which passwords may be chosen, and for how long (`auth.password*`).
+    pub passwords: PasswordPolicy,
 }
 
 /// What stays of an event that is deleted for good, beside its id and the time.
@@ -86,6 +89,7 @@ impl Default for Settings {
             track_accesses: true,
             read_token_key: ReadTokenKey::new(|| None),
             audit: AuditSettings::default(),
+            passwords: PasswordPolicy::default(),
         }
     }
 }

@@ -344,6 +344,13 @@ impl Home {
 
 /// A kernel over the memory engine with real threads.
 pub(crate) fn kernel() -> (Kernel, Arc<TestClock>) {
+    kernel_with(|_| {})
+}
+
+/// The same with other settings.
+pub(crate) fn kernel_with(change: impl FnOnce(&mut Settings)) -> (Kernel, Arc<TestClock>) {
+    let mut settings = settings();
+    change(&mut settings);
     let clock = TestClock::new();
     let users = Users::start(
         Arc::new(MemoryEngine::new()),
@@ -361,7 +368,7 @@ pub(crate) fn kernel() -> (Kernel, Arc<TestClock>) {
         blobs(&(Arc::clone(&clock) as Arc<dyn Clock>)),
         Arc::clone(&clock) as Arc<dyn Clock>,
         Arc::new(TestEntropy::default()),
-        settings(),
+        settings,
     )
     .unwrap();
     (kernel, clock)

@@ -15,8 +15,8 @@ use homecore_raft::records::Reservation;
 use homecore_types::{UserId, entropy};
 use thiserror::Error;
 
-use super::{Accounts, CreateError, on_disk, unavailable};
-use crate::rpc::files;
+use super::marks::Mark;
+use super::{Accounts, CreateError, unavailable};
 use crate::telemetry::chain;
 
 /// An import may take this long; then its names are free again and it fails.
@@ -68,7 +68,7 @@ impl Accounts {
             }
             Err(error) => return Err(ImportFailure::Unavailable(chain(&error))),
         }
-        self.adopt(&user, &reservation, &account).await?;
+        self.take_names(&user, &reservation, &account).await?;
         let import = Import {
             accounts: self,
             user,
@@ -83,7 +83,7 @@ impl Accounts {
         }
     }
 
-    async fn adopt(
+    async fn take_names(
         &self,
         user: &UserId,
         reservation: &str,
@@ -140,10 +140,8 @@ impl Accounts {
     }
 
     /// Frees what an import that a crash ended still holds.
-    pub(super) async fn settle_import(&self, user: &UserId, held: Option<Reservation>) {
-        let path = self.data.pending().join(user.as_str());
-        let mark = tokio::task::spawn_blocking(move || files::read_text(&path)).await;
-        let Ok(Ok(Some(reservation))) = mark else {
+    pub(super) async fn settle_import(&self, user: &UserId, mark: Mark, held: Option<Reservation>) {
+        let Mark::Import(reservation) = mark else {
             return;
         };
         let is_its = held.is_some_and(|held| held.id == reservation);
@@ -171,11 +169,9 @@ impl Import<'_> {
 
     async fn create(&self, account: Account) -> Result<(), ImportFailure> {
         self.accounts.importing().insert(self.user.clone());
-        let path = self.accounts.data.pending().join(self.user.as_str());
-        let mark = self.reservation.clone();
-        on_disk(move || files::write(&path, mark.as_bytes()))
-            .await
-            .map_err(ImportFailure::Unavailable)?;
+        let mark = Mark::Import(self.reservation.clone());
+        let marked = self.accounts.marks.set(&self.user, mark).await;
+        marked.map_err(|why| ImportFailure::Unavailable(why.reason))?;
         let kernel = &self.accounts.kernel;
         Ok(kernel.import_account(&self.user, account).await?)
     }
@@ -192,7 +188,7 @@ impl Import<'_> {
         accounts.importing().remove(&user);
         match committed {
             Ok(()) => {
-                accounts.unmark(&user).await;
+                accounts.marks.remove(&user).await;
                 Ok(user)
             }
             Err(CreateError::Refused { message, .. }) => Err(ImportFailure::Refused(message)),

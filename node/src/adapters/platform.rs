@@ -267,6 +267,17 @@ impl Platform for PlatformAdapter {
         Ok(found)
     }
 
+    async fn delete_user(&self, user: &UserId) -> Result<(), Unavailable> {
+        let (accounts, user) = (Arc::clone(&self.accounts), user.clone());
+        match tokio::spawn(async move { accounts.delete(&user).await }).await {
+            Ok(result) => result,
+            Err(error) => {
+                tracing::error!(%error, "a deletion ended early");
+                Err(unavailable("the deletion ended early; it will go on"))
+            }
+        }
+    }
+
     async fn invitations(&self) -> Result<Vec<InvitationInfo>, Unavailable> {
         self.current().await?;
         let invitations = self

@@ -204,6 +204,26 @@ fn rest(out: &mut String, answers: &Answers) {
         "# default_auth_url = \"https://example.com/access/access.html\"",
     );
     line(out, "# trusted_auth_urls = []");
+    line(
+        out,
+        "# What new passwords need; 0 asks nothing. Categories: lower case, upper case, digits, others.",
+    );
+    line(out, "# password_complexity_min_length = 0");
+    line(out, "# password_complexity_min_char_categories = 0");
+    line(
+        out,
+        "# Days after which a password must, and before which it cannot be changed; the last ones that",
+    );
+    line(out, "# cannot be chosen again.");
+    line(out, "# password_age_max_days = 0");
+    line(out, "# password_age_min_days = 0");
+    line(out, "# password_prevent_reuse_history_length = 0");
+    line(out, "\n[user_account]");
+    line(
+        out,
+        "# Who may delete an account: adminToken (with the administrators' key), personalToken (the person).",
+    );
+    line(out, "# delete = [\"adminToken\"]");
     line(out, "\n[service]");
     line(out, "# What apps are told about this platform.");
     set(

@@ -46,6 +46,19 @@ pub(crate) fn name_access(mut response: Response, actor: &Actor) -> Response {
 
 /// The caller that the token of a request stands for.
 pub(crate) async fn identify(state: &State, parts: &Parts) -> Result<Actor, ApiError> {
+    let user = parts
+        .extensions
+        .get::<Arc<UserContext>>()
+        .ok_or_else(|| ApiError::unexpected("a user route was reached without its user"))?;
+    identify_as(state, parts, user).await
+}
+
+/// The same where the request's address does not begin with the user.
+pub(crate) async fn identify_as(
+    state: &State,
+    parts: &Parts,
+    user: &UserContext,
+) -> Result<Actor, ApiError> {
     let query = Query::parse(parts.uri.query());
     let form = parts.extensions.get::<FormToken>();
     let credentials = Credentials::read(&parts.headers, &query, form)?.ok_or_else(|| {
@@ -55,10 +68,6 @@ pub(crate) async fn identify(state: &State, parts: &Parts) -> Result<Actor, ApiE
              query string parameter.",
         )
     })?;
-    let user = parts
-        .extensions
-        .get::<Arc<UserContext>>()
-        .ok_or_else(|| ApiError::unexpected("a user route was reached without its user"))?;
     let credential = Credential {
         token: credentials.token,
         caller: credentials.caller,

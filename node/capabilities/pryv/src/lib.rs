@@ -6,6 +6,7 @@
 
 mod access_request;
 mod accesses;
+mod account;
 mod admin;
 mod apps;
 mod attachments;
@@ -32,7 +33,7 @@ use homecore_kernel::Kernel;
 use homecore_kernel::ports::Platform;
 use homecore_types::Entropy;
 
-pub use settings::{Addressing, FixedSettings, Service, Settings, SettingsSource};
+pub use settings::{AccountDeletion, Addressing, FixedSettings, Service, Settings, SettingsSource};
 
 /// What this implementation says of itself in service info, unless the operator says otherwise.
 pub(crate) const FEATURES: &[(&str, bool)] = &[("noHF", true), ("contentQueries", true)];

@@ -9,6 +9,7 @@ use axum::extract;
 use axum::response::Response;
 use homecore_http::context::ClientAddress;
 use homecore_http::{ApiError, Rate, Unread};
+use homecore_kernel::Error;
 use homecore_kernel::ports::{RegisterError, Registration};
 use homecore_kernel::violation::Violation;
 use homecore_types::{ErrorId, Secret, Username, entropy};
@@ -35,6 +36,8 @@ pub(crate) async fn register(
     let body = Value::Object(body.into_object()?);
     let registration = Registration::parse(&body).map_err(|found| invalid(&found))?;
     ensure_bounded(&registration)?;
+    let policy = &state.kernel.settings().passwords;
+    policy.check(&registration.password).map_err(Error::from)?;
 
     let username = registration.username.clone();
     if username.as_str() == DRY_RUN {

@@ -6,8 +6,8 @@ use axum::routing::{any, delete, get, post, put};
 
 use crate::state::State;
 use crate::{
-    access_request, accesses, admin, apps, attachments, batch, caller, greeting, items, lookup,
-    profile, records, registration, session, streams,
+    access_request, accesses, account, admin, apps, attachments, batch, caller, greeting, items,
+    lookup, profile, records, registration, session, streams,
 };
 
 /// First path segments at the root.
@@ -28,6 +28,7 @@ pub(crate) fn root(state: State) -> Router {
 fn registration_routes() -> Router<State> {
     Router::new()
         .route("/users", post(registration::register))
+        .route("/users/{name}", delete(account::delete))
         .route("/reg/users", post(registration::register))
         .route("/reg/user", post(registration::register))
         .route("/reg/{name}/check_username", get(lookup::check_username))
@@ -112,6 +113,8 @@ pub(crate) fn user(state: State) -> Router {
     let guarded = Router::new()
         .route("/", post(batch::call_batch))
         .route("/auth/logout", post(session::logout))
+        .route("/account", get(account::get).put(account::update))
+        .route("/account/change-password", post(account::change_password))
         .route("/access-info", get(session::access_info))
         .route(
             "/streams",

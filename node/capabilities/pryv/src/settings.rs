@@ -47,6 +47,27 @@ pub struct Settings {
     pub default_auth_url: Option<String>,
     /// Other consent pages that a request may name, or anything below them.
     pub trusted_auth_urls: Vec<String>,
+    /// Who may delete an account.
+    pub deletion: AccountDeletion,
+}
+
+/// Who may delete an account (`user-account.delete`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountDeletion {
+    /// Whoever has the administrators' key.
+    pub by_admin: bool,
+    /// The person, with a personal access.
+    pub by_person: bool,
+}
+
+impl Default for AccountDeletion {
+    /// Administrators only.
+    fn default() -> Self {
+        Self {
+            by_admin: true,
+            by_person: false,
+        }
+    }
 }
 
 /// The `service` block of the configuration.

@@ -1,21 +1,18 @@
 //! Account fields as events (spec/pryv-api §4.4, §4.12): made from the account when they are asked
 //! for, stored nowhere else.
 
-use homecore_store::{Base, StoreError, Transaction};
 use homecore_types::Millis;
 use serde_json::{Map, Value, json};
 
 use super::create::CreateError;
 use super::filter::Filter;
 use super::stored::{Head, StoredEvent};
-use crate::account::{self, Account};
+use crate::account::{Account, change};
 use crate::integrity;
 use crate::number::seconds;
+use crate::ports::FieldChanges;
 use crate::stream::store::Store;
 use crate::stream::system::{ACCOUNT_EVENT_ORDER, AccountStream, Field, account_stream, stream_of};
-
-/// Longest language code.
-const LANGUAGE_CHARS_MAX: usize = 5;
 
 /// The event of an account stream; none where there is nothing to show.
 #[must_use]
@@ -80,45 +77,47 @@ pub fn target(streams: &[String]) -> Result<Option<&'static AccountStream>, Crea
     }
 }
 
-/// Creating or changing the event of an account stream sets the field.
+/// Creating or changing the event of an account stream sets the field. That begins at the platform,
+/// which has it too: what is to be set is handed to the caller as the reason why nothing was done here
+/// ([`CreateError::AccountFieldOfPlatform`]).
 ///
 /// # Errors
-/// If the content does not fit, or of the store.
+/// Always: that one, or why the content does not fit.
 pub fn set(
-    tx: &mut Transaction<'_>,
-    stream: &AccountStream,
+    stream: &'static AccountStream,
     content: Option<&Value>,
 ) -> Result<StoredEvent, CreateError> {
-    let content = match content {
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Number(number)) => number.to_string(),
-        _ => {
-            return Err(CreateError::AccountContent {
-                id: stream.id.to_owned(),
-            });
-        }
+    let text = match content {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => None,
     };
-    let mut account = account::load(tx.view())?;
-    match stream.field {
-        Some((Field::Language, _)) => {
-            if content.is_empty() || content.chars().count() > LANGUAGE_CHARS_MAX {
-                return Err(CreateError::AccountContent {
-                    id: stream.id.to_owned(),
-                });
-            }
-            account.language = content;
-        }
-        // Unique over the platform: reserved there first, so never set from inside a user's data.
-        _ => {
-            return Err(CreateError::AccountFieldOfPlatform {
-                id: stream.id.to_owned(),
-            });
-        }
-    }
-    account::store(tx, &account, Base::Any)?;
-    event(&account, stream, tx.at()).ok_or_else(|| {
-        CreateError::Store(StoreError::Corrupted {
-            what: format!("account field {}", stream.id),
-        })
+    let changes = text.and_then(|text| match stream.field {
+        Some((Field::Language, _)) => Some(FieldChanges {
+            language: Some(change::language(&text)?),
+            ..FieldChanges::default()
+        }),
+        Some((Field::Email, _)) => Some(FieldChanges {
+            email: Some(change::email(&text)?),
+            ..FieldChanges::default()
+        }),
+        _ => None,
+    });
+    Err(match changes {
+        Some(changes) => CreateError::AccountFieldOfPlatform { stream, changes },
+        None => CreateError::AccountContent {
+            id: stream.id.to_owned(),
+        },
     })
+}
+
+/// Whether the parameters of `events.create` or `events.update` may come to [`set`].
+#[must_use]
+pub fn names_field(params: &Value) -> bool {
+    let editable = |id: &Value| {
+        let stream = id.as_str().and_then(account_stream);
+        stream.is_some_and(|stream| stream.editable)
+    };
+    let streams = params.get("streamIds").and_then(Value::as_array);
+    params.get("id").is_some_and(editable) || streams.is_some_and(|ids| ids.iter().any(editable))
 }

@@ -17,8 +17,10 @@ use crate::integrity;
 use crate::kernel::Context;
 use crate::number::{seconds, seconds_number};
 use crate::permission::{Level, Parents};
+use crate::ports::FieldChanges;
 use crate::stream::cache::Trees;
 use crate::stream::store::{Store, is_reserved_local};
+use crate::stream::system::AccountStream;
 use crate::stream::tree::Tree;
 use crate::violation::Violation;
 
@@ -89,11 +91,13 @@ pub enum CreateError {
         /// Which.
         id: String,
     },
-    /// The field is set through the account, for the platform must agree.
-    #[error("The account field \"{id}\" is changed through the account, not by an event")]
+    /// All is well, but the field is to be taken at the platform first.
+    #[error("The account field \"{}\" is changed through the account", stream.id)]
     AccountFieldOfPlatform {
         /// Which.
-        id: String,
+        stream: &'static AccountStream,
+        /// What to set.
+        changes: FieldChanges,
     },
     /// The content is no value for the field.
     #[error("The content does not fit the account field \"{id}\"")]
@@ -152,9 +156,9 @@ impl Refusal for CreateError {
             Self::Type(error) => error.data(),
             Self::AccountStreamWithOthers { id }
             | Self::AccountStreamReadOnly { id }
-            | Self::AccountFieldOfPlatform { id }
             | Self::AccountContent { id }
             | Self::ReservedStream { id } => Some(json!({ "streamId": id })),
+            Self::AccountFieldOfPlatform { stream, .. } => Some(json!({ "streamId": stream.id })),
             Self::IdTaken { id } => Some(json!({ "id": id })),
             Self::Forbidden | Self::SeveralStores | Self::Account(_) | Self::Store(_) => None,
         }
@@ -323,7 +327,7 @@ pub fn create(
                 id: stream.id.to_owned(),
             });
         }
-        return account::set(tx, stream, new.content.as_ref());
+        return account::set(stream, new.content.as_ref());
     }
     check_stores(&new.streams, new.id.as_deref())?;
     let id = match &new.id {

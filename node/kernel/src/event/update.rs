@@ -326,7 +326,7 @@ fn update_account(
     tx: &mut Transaction<'_>,
     tree: &Tree,
     actor: &Actor,
-    stream: &AccountStream,
+    stream: &'static AccountStream,
     asked: &EventChanges,
 ) -> Result<StoredEvent, UpdateError> {
     let id = || stream.id.to_owned();
@@ -344,7 +344,7 @@ fn update_account(
         return Err(UpdateError::AccountStreamChanged { id: id() });
     }
     if let Some(content) = asked.changes.get("content") {
-        return Ok(account::set(tx, stream, Some(content))?);
+        return Ok(account::set(stream, Some(content))?);
     }
     let present = crate::account::load(tx.view())?;
     account::event(&present, stream, tx.at()).ok_or_else(|| UpdateError::Unknown { id: id() })

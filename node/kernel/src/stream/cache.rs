@@ -62,6 +62,12 @@ impl TreeCache {
         }
     }
 
+    /// Forgets a user.
+    pub(crate) fn forget(&self, user: &UserId) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.remove(user);
+    }
+
     fn find(&self, user: &UserId) -> Option<Versioned> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.tick += 1;

@@ -32,6 +32,7 @@ const ADMIN_KEY: &str = "the-key-of-the-recorded-admin";
 fn settings() -> Vec<String> {
     [
         "auth.trusted_apps=*@https://l.backloop.dev, *@https://*.backloop.dev*",
+        "user_account.delete=[\"adminToken\",\"personalToken\"]",
         "auth.default_auth_url=http://localhost:3000/access/access.html",
         "service.name=Pryv peer (local)",
         "service.serial=\"2019061301\"",

@@ -9,6 +9,7 @@
 
 mod access_requests;
 mod accesses;
+mod account;
 mod admin;
 mod attachments;
 mod bodies;

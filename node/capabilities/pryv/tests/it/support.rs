@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use homecore_capability_pryv::{Addressing, FixedSettings, Pryv, Service, Settings};
+use homecore_capability_pryv::{
+    AccountDeletion, Addressing, FixedSettings, Pryv, Service, Settings,
+};
 use homecore_http::site::FixedSite;
 use homecore_http::{
     App, Context, Health, Limits, Rate, RateLimits, RateRule, Readiness, SiteFacts,
 };
 use homecore_kernel::account::NewAccount;
+use homecore_kernel::account::passwords::PasswordPolicy;
 use homecore_kernel::attachment::token::ReadTokenKey;
 use homecore_kernel::ports::{
-    AccessRequestError, AccessRequestState, CoreInfo, Directory, Home, InvitationInfo, Platform,
-    Records, RecordsError, RegisterError, Registered, Registration, Unavailable, UserInfo,
+    AccessRequestError, AccessRequestState, Claim, CoreInfo, Directory, FieldChanges, Home,
+    InvitationInfo, Platform, Records, RecordsError, RegisterError, Registered, Registration,
+    Registry, TakeError, Unavailable, UserInfo,
 };
 use homecore_kernel::trust::TrustedApps;
 use homecore_kernel::{Kernel, Settings as KernelSettings};
@@ -349,6 +353,18 @@ impl Platform for Fake {
         Ok(())
     }
 
+    async fn delete_user(&self, user: &UserId) -> Result<(), Unavailable> {
+        let kernel = self.kernel.get().unwrap();
+        kernel.remove_account(user).await.unwrap();
+        self.up()?;
+        self.state
+            .lock()
+            .unwrap()
+            .users
+            .retain(|_, held| held.id != *user);
+        Ok(())
+    }
+
     async fn put_records(&self, label: &str, records: Records) -> Result<(), RecordsError> {
         self.up()?;
         let mut state = self.state.lock().unwrap();
@@ -367,6 +383,41 @@ impl Platform for Fake {
             .map(|_| ())
             .ok_or_else(|| RecordsError::Unknown(label.to_owned()))
     }
+}
+
+#[async_trait::async_trait]
+impl Registry for Fake {
+    async fn take(&self, id: &UserId, changes: &FieldChanges) -> Result<Box<dyn Claim>, TakeError> {
+        self.up()?;
+        let mut state = self.state.lock().unwrap();
+        let holds = |user: &UserInfo, (field, value): (&String, &String)| {
+            user.unique.get(field).is_some_and(|held| held == value)
+        };
+        let taken: BTreeMap<String, String> = changes
+            .unique()
+            .into_iter()
+            .filter(|(field, value)| {
+                let others = state.users.values().filter(|user| user.id != *id);
+                others.into_iter().any(|user| holds(user, (field, value)))
+            })
+            .collect();
+        if !taken.is_empty() {
+            return Err(TakeError::Taken(taken));
+        }
+        let user = state.users.values_mut().find(|user| user.id == *id);
+        let user = user.unwrap();
+        user.unique.extend(changes.unique());
+        user.indexed.extend(changes.indexed());
+        Ok(Box::new(Taken))
+    }
+}
+
+#[derive(Debug)]
+struct Taken;
+
+#[async_trait::async_trait]
+impl Claim for Taken {
+    async fn settled(self: Box<Self>) {}
 }
 
 #[derive(Debug)]
@@ -393,6 +444,8 @@ pub(crate) struct Wanted {
     pub(crate) rates: BTreeMap<Rate, RateRule>,
     pub(crate) hosting_regions: Option<Map<String, Value>>,
     pub(crate) apps: Vec<Map<String, Value>>,
+    pub(crate) deletion: AccountDeletion,
+    pub(crate) passwords: PasswordPolicy,
 }
 
 pub(crate) fn settings(wanted: &Wanted) -> Settings {
@@ -423,6 +476,7 @@ pub(crate) fn settings(wanted: &Wanted) -> Settings {
         admin_key: Some(Secret::new(ADMIN)),
         default_auth_url: Some("http://127.0.0.1:3000/access/access.html".to_owned()),
         trusted_auth_urls: vec!["https://pages.test/consent".to_owned()],
+        deletion: wanted.deletion,
     }
 }
 
@@ -492,6 +546,7 @@ impl Core {
             KernelSettings {
                 trusted_apps: TrustedApps::parse("*@https://*.backloop.dev*").unwrap(),
                 read_token_key: ReadTokenKey::fixed(Secret::new("files-secret")),
+                passwords: wanted.passwords.clone(),
                 ..KernelSettings::default()
             },
         )
@@ -503,6 +558,7 @@ impl Core {
             single: wanted.single,
         });
         fake.kernel.set(kernel.clone()).unwrap();
+        kernel.connect(&(Arc::clone(&fake) as Arc<dyn Registry>));
         let facts = SiteFacts {
             domain: wanted.domain.map(str::to_owned),
             core: fake.this_id().to_owned(),

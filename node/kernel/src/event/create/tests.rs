@@ -265,29 +265,36 @@ fn creating_is_needed_in_every_stream_and_asked_after_existence() {
 }
 
 #[test]
-fn an_event_in_an_account_stream_sets_the_field() {
+fn an_event_in_an_account_stream_ends_with_the_field_to_set() {
     let mut home = planted();
     let me = home.person();
-    let set = json!({ "streamIds": [":_system:language"], "type": "any/type", "content": "fr" });
-    let made = home.create_event(&me, &set).unwrap();
-    assert_eq!(made["content"], "fr");
-    assert_eq!(
-        made["type"], "language/iso-639-1",
-        "the type is the stream's"
-    );
-    let read = home
-        .read(
-            &me,
-            crate::Method::EventsGetOne,
-            &json!({ "id": ":_system:language" }),
-        )
-        .unwrap();
-    assert_eq!(read["event"]["content"], "fr");
-    let email = json!({ "streamIds": [":system:email"], "type": "a/b", "content": "x@y.z" });
-    assert_eq!(
-        refused(home.create_event(&me, &email)).0,
-        ErrorId::InvalidOperation
-    );
+    let language =
+        json!({ "streamIds": [":_system:language"], "type": "any/type", "content": "fr" });
+    let email = json!({ "streamIds": [":system:email"], "type": "a/b", "content": "X@y.z" });
+    for (event, expected) in [
+        (
+            language,
+            FieldChanges {
+                language: Some("fr".to_owned()),
+                ..FieldChanges::default()
+            },
+        ),
+        (
+            email,
+            FieldChanges {
+                email: homecore_types::Email::parse("x@y.z").ok(),
+                ..FieldChanges::default()
+            },
+        ),
+    ] {
+        let error = home.create_event(&me, &event).unwrap_err();
+        match error.cause().downcast_ref::<CreateError>() {
+            Some(CreateError::AccountFieldOfPlatform { changes, .. }) => {
+                assert_eq!(*changes, expected);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

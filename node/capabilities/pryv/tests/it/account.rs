@@ -1,0 +1,225 @@
+//! The account over HTTP: its fields, its password, its end.
+
+use homecore_capability_pryv::AccountDeletion;
+use homecore_kernel::account::passwords::PasswordPolicy;
+use serde_json::{Value, json};
+
+use super::support::{ADMIN, Core, ORIGIN, PASSWORD, THERE, Wanted, error, registration};
+
+const ACCOUNT: &str = "/samplebeta1/account";
+const USER: &str = "/users/samplebeta1";
+
+async fn login(core: &Core, password: &str) -> u16 {
+    let body = json!({ "username": "samplebeta1", "password": password, "appId": "sample-app" });
+    let request = http::Request::post("/samplebeta1/auth/login")
+        .header("content-type", "application/json")
+        .header("origin", ORIGIN);
+    core.ask(request, body.to_string()).await.status
+}
+
+fn deletable(by_admin: bool, by_person: bool) -> Core {
+    Core::of(Wanted {
+        deletion: AccountDeletion {
+            by_admin,
+            by_person,
+        },
+        ..Wanted::default()
+    })
+}
+
+#[tokio::test]
+async fn an_account_is_shown_and_changed() {
+    let core = Core::new();
+    let token = core.register("samplebeta1").await;
+    let shown = core.get_as(&token, ACCOUNT).await;
+    assert_eq!(shown.status, 200, "{}", shown.text);
+    let account = shown.json()["account"].clone();
+    assert_eq!(account["email"], "samplebeta1@example.com");
+    assert!(account["storageUsed"]["dbDocuments"].as_u64().unwrap() > 0);
+    assert_eq!(account["storageUsed"]["attachedFiles"], 0);
+
+    let change = json!({ "email": "new@example.com", "language": "fr" });
+    let changed = core.send_as(&token, "PUT", ACCOUNT, Some(&change)).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    assert_eq!(changed.json()["account"]["email"], "new@example.com");
+    let admin = core.get_as(ADMIN, "/reg/admin/users/samplebeta1").await;
+    assert_eq!(admin.json()["language"], "fr");
+    let free = core.get("/reg/samplebeta1@example.com/check_email").await;
+    assert_eq!(free.status, 200);
+    let held = core.get("/reg/new@example.com/check_email").await;
+    assert_eq!(held.status, 409);
+}
+
+#[tokio::test]
+async fn another_users_address_is_not_taken() {
+    let core = Core::new();
+    let token = core.register("samplebeta1").await;
+    core.register("samplebeta2").await;
+    let change = json!({ "email": "samplebeta2@example.com" });
+    let refused = core.send_as(&token, "PUT", ACCOUNT, Some(&change)).await;
+    assert_eq!(refused.error(), error(409, "item-already-exists"));
+    assert_eq!(refused.json()["error"]["data"], change);
+    core.fake
+        .down
+        .store(true, std::sync::atomic::Ordering::SeqCst);
+    let free = json!({ "email": "free@example.com" });
+    let refused = core.send_as(&token, "PUT", ACCOUNT, Some(&free)).await;
+    assert_eq!(refused.error(), error(503, "api-unavailable"));
+    assert!(refused.header("retry-after").is_some());
+}
+
+#[tokio::test]
+async fn accounts_need_a_token() {
+    let core = Core::new();
+    core.register("samplebeta1").await;
+    for (method, path, body) in [
+        ("GET", ACCOUNT, None),
+        ("PUT", ACCOUNT, Some(json!({}))),
+        (
+            "POST",
+            "/samplebeta1/account/change-password",
+            Some(json!({})),
+        ),
+    ] {
+        let request = http::Request::builder().method(method).uri(path);
+        let body: Option<Value> = body;
+        let text = body.as_ref().map(Value::to_string).unwrap_or_default();
+        let missing = core
+            .ask(request.header("content-type", "application/json"), text)
+            .await;
+        assert_eq!(
+            missing.error(),
+            error(401, "invalid-access-token"),
+            "{method} {path}"
+        );
+        let wrong = core.send_as("nope", method, path, body.as_ref()).await;
+        assert_eq!(
+            wrong.error(),
+            error(403, "invalid-access-token"),
+            "{method} {path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_changed_and_sessions_live_on() {
+    let core = Core::new();
+    let token = core.register("samplebeta1").await;
+    let path = "/samplebeta1/account/change-password";
+    let wrong = json!({ "oldPassword": "nope-nope", "newPassword": "sample-pass-2" });
+    let refused = core.post_as(&token, path, &wrong).await;
+    assert_eq!(refused.error(), error(400, "invalid-operation"));
+    let change = json!({ "oldPassword": PASSWORD, "newPassword": "sample-pass-2" });
+    let changed = core.post_as(&token, path, &change).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    let body = changed.json();
+    assert_eq!(
+        body.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["meta"]
+    );
+    assert_eq!(login(&core, PASSWORD).await, 401);
+    assert_eq!(login(&core, "sample-pass-2").await, 200);
+    assert_eq!(core.get_as(&token, ACCOUNT).await.status, 200);
+}
+
+#[tokio::test]
+async fn registrations_follow_the_password_policy() {
+    let core = Core::of(Wanted {
+        passwords: PasswordPolicy {
+            chars_min: 20,
+            ..PasswordPolicy::default()
+        },
+        ..Wanted::default()
+    });
+    let refused = core.post("/users", &registration("samplebeta1")).await;
+    assert_eq!(refused.error(), error(400, "invalid-parameters-format"));
+    assert!(refused.json()["error"]["data"][0].is_string());
+}
+
+#[tokio::test]
+async fn an_administrator_deletes_an_account() {
+    let core = Core::new();
+    let token = core.register("samplebeta1").await;
+    // Without the key, and with a token where the person may not: as if there were nothing.
+    for given in ["nope", token.as_str()] {
+        let refused = core.send_as(given, "DELETE", USER, None).await;
+        assert_eq!(refused.error(), error(404, "unknown-resource"), "{given}");
+    }
+    let deleted = core.send_as(ADMIN, "DELETE", USER, None).await;
+    assert_eq!(deleted.status, 200, "{}", deleted.text);
+    assert_eq!(
+        deleted.json()["userDeletion"],
+        json!({ "username": "samplebeta1" })
+    );
+    assert!(deleted.header("pryv-access-id").is_none());
+    assert_eq!(
+        core.get_as(&token, ACCOUNT).await.error(),
+        error(404, "unknown-resource")
+    );
+    let again = core.send_as(ADMIN, "DELETE", USER, None).await;
+    assert_eq!(again.error(), error(404, "unknown-resource"));
+    // The names are free, and lead to nothing of before.
+    let other = core.register("samplebeta1").await;
+    assert_eq!(
+        core.get_as(&token, ACCOUNT).await.error(),
+        error(403, "invalid-access-token")
+    );
+    assert_eq!(core.get_as(&other, ACCOUNT).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_person_deletes_the_own_account() {
+    let core = deletable(false, true);
+    let mine = core.register("samplebeta1").await;
+    let others = core.register("samplebeta2").await;
+    for (given, status, id) in [
+        (ADMIN, 403, "invalid-access-token"),
+        (others.as_str(), 403, "invalid-access-token"),
+    ] {
+        let refused = core.send_as(given, "DELETE", USER, None).await;
+        assert_eq!(refused.error(), error(status, id));
+    }
+    let missing = core
+        .ask(http::Request::delete(USER), axum::body::Body::empty())
+        .await;
+    assert_eq!(missing.error(), error(401, "invalid-access-token"));
+    let unknown = core
+        .send_as(&mine, "DELETE", "/users/nobody-here", None)
+        .await;
+    assert_eq!(unknown.error(), error(404, "unknown-resource"));
+    let deleted = core.send_as(&mine, "DELETE", USER, None).await;
+    assert_eq!(deleted.status, 200, "{}", deleted.text);
+    assert!(deleted.header("pryv-access-id").is_some());
+    assert_eq!(
+        core.get_as(&others, "/samplebeta2/account").await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_deletion_at_the_wrong_core_or_cut_off_can_be_made_again() {
+    let core = deletable(true, true);
+    core.fake.add_elsewhere("samplebeta3");
+    let elsewhere = core
+        .send_as(ADMIN, "DELETE", "/users/samplebeta3", None)
+        .await;
+    assert_eq!(elsewhere.status, 421);
+    assert_eq!(elsewhere.json()["error"]["coreUrl"], THERE);
+
+    let token = core.register("samplebeta1").await;
+    core.fake
+        .down
+        .store(true, std::sync::atomic::Ordering::SeqCst);
+    let cut = core.send_as(ADMIN, "DELETE", USER, None).await;
+    assert_eq!(cut.error(), error(503, "api-unavailable"));
+    assert_eq!(
+        core.get_as(&token, ACCOUNT).await.error(),
+        error(404, "unknown-resource")
+    );
+    core.fake
+        .down
+        .store(false, std::sync::atomic::Ordering::SeqCst);
+    let taken = core.post("/users", &registration("samplebeta1")).await;
+    assert_eq!(taken.error(), error(409, "item-already-exists"));
+    assert_eq!(core.send_as(ADMIN, "DELETE", USER, None).await.status, 200);
+}

@@ -1,0 +1,251 @@
+//! `account.get` and `account.update` (spec/pryv-api §9.2): what an account shows, and its fields
+//! that the platform keeps, too.
+
+use homecore_store::{Base, Transaction};
+use homecore_types::{Email, ErrorId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+use super::Account;
+use crate::error::{InvalidParameters, Refusal};
+use crate::fields::{Fields, Null};
+use crate::kernel::Usage;
+use crate::ports::{FieldChanges, TakeError};
+use crate::reply::Reply;
+use crate::violation::Violation;
+
+/// Addresses of an account, the present one included.
+const EMAILS_MAX: usize = 5;
+/// Longest language code.
+const LANGUAGE_CHARS_MAX: usize = 5;
+/// Longest address.
+const EMAIL_CHARS_MAX: usize = 300;
+
+/// How an address came to an account (`verificationMethod`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// Given when the user registered.
+    #[default]
+    Registration,
+    /// Set later, without proof.
+    Legacy,
+}
+
+impl Origin {
+    const fn wire(self) -> &'static str {
+        match self {
+            Self::Registration => "registration",
+            Self::Legacy => "legacy",
+        }
+    }
+}
+
+/// An address that an account had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// Itself.
+    pub value: Email,
+    /// How it came.
+    pub origin: Origin,
+}
+
+/// Why an account was not shown or changed.
+#[derive(Debug, Error)]
+pub enum ChangeError {
+    /// Only the person may.
+    #[error("You cannot access this resource using the given access token.")]
+    PersonOnly,
+    /// See [`InvalidParameters`].
+    #[error(transparent)]
+    Parameters(#[from] InvalidParameters),
+    /// See [`TakeError`].
+    #[error(transparent)]
+    Take(#[from] TakeError),
+    /// This core does not serve accounts yet, or no more.
+    #[error("accounts cannot be changed now, please try again")]
+    NoRegistry,
+    /// The change ended early; what it did is settled later.
+    #[error("the change ended early, please try again")]
+    Interrupted,
+}
+
+impl Refusal for ChangeError {
+    fn id(&self) -> ErrorId {
+        match self {
+            Self::PersonOnly => ErrorId::Forbidden,
+            Self::Parameters(invalid) => invalid.id(),
+            Self::Take(TakeError::Taken(_)) => ErrorId::ItemAlreadyExists,
+            Self::Take(TakeError::Unavailable(_)) | Self::NoRegistry | Self::Interrupted => {
+                ErrorId::ApiUnavailable
+            }
+        }
+    }
+
+    fn data(&self) -> Option<Value> {
+        match self {
+            Self::Parameters(invalid) => invalid.data(),
+            Self::Take(TakeError::Taken(fields)) => Some(json!(fields)),
+            Self::PersonOnly
+            | Self::Take(TakeError::Unavailable(_))
+            | Self::NoRegistry
+            | Self::Interrupted => None,
+        }
+    }
+
+    fn client_message(&self) -> String {
+        match self {
+            Self::Take(TakeError::Taken(fields)) => {
+                let shown: Vec<String> = fields
+                    .iter()
+                    .map(|(field, value)| format!("{field} \"{value}\""))
+                    .collect();
+                format!("An user with {} already exists", shown.join(", "))
+            }
+            Self::Take(TakeError::Unavailable(_)) => {
+                "The platform cannot answer now, please try again".to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Take(TakeError::Unavailable(unavailable)) => Some(unavailable.retry_after),
+            Self::NoRegistry | Self::Interrupted => Some(std::time::Duration::from_secs(1)),
+            Self::PersonOnly | Self::Parameters(_) | Self::Take(TakeError::Taken(_)) => None,
+        }
+    }
+}
+
+/// A language code of a form that can be stored.
+#[must_use]
+pub fn language(text: &str) -> Option<String> {
+    let good = (1..=LANGUAGE_CHARS_MAX).contains(&text.chars().count())
+        && !text.contains(char::is_control);
+    good.then(|| text.to_owned())
+}
+
+/// An address of a form that can be stored.
+#[must_use]
+pub fn email(text: &str) -> Option<Email> {
+    let short = text.chars().count() <= EMAIL_CHARS_MAX;
+    short.then(|| Email::normalise(text).ok()).flatten()
+}
+
+/// Reads the parameters of `account.update`: `{update: {email?, language?}}`.
+///
+/// # Errors
+/// All violations.
+pub fn parse(params: &Value) -> Result<FieldChanges, InvalidParameters> {
+    let outer = Fields::strict(params, &["update"], &["update"])?;
+    let Some(update) = outer.raw("update") else {
+        outer.finish()?;
+        return Ok(FieldChanges::default());
+    };
+    let mut fields = Fields::strict_at("#/update", update, &[], &["email", "language"])?;
+    let mut checked = FieldChanges::default();
+    if let Some(text) = fields.text("email", Null::Refused) {
+        checked.email = email(text);
+        if checked.email.is_none() {
+            fields.violated(wrong("email", "Email address format not recognized"));
+        }
+    }
+    if let Some(text) = fields.text("language", Null::Refused) {
+        checked.language = language(text);
+        if checked.language.is_none() {
+            let message = "Language should have between 1 and 5 characters";
+            fields.violated(wrong("language", message));
+        }
+    }
+    outer.finish()?;
+    fields.finish()?;
+    Ok(checked)
+}
+
+fn wrong(field: &'static str, message: &str) -> Violation {
+    let code = match field {
+        "email" => "email-invalid",
+        _ => "language-invalid",
+    };
+    Violation::of_field(code, message, &format!("#/update/{field}"), field)
+}
+
+impl Account {
+    /// Sets fields. The former address is remembered; one that comes back is no longer former.
+    pub fn set(&mut self, changes: &FieldChanges) {
+        if let Some(language) = &changes.language {
+            self.language.clone_from(language);
+        }
+        let Some(email) = changes.email.as_ref().filter(|email| **email != self.email) else {
+            return;
+        };
+        let known = self
+            .former_emails
+            .iter()
+            .position(|former| former.value == *email);
+        let origin = match known {
+            Some(at) => self.former_emails.remove(at).origin,
+            None => Origin::Legacy,
+        };
+        let former = Address {
+            value: std::mem::replace(&mut self.email, email.clone()),
+            origin: std::mem::replace(&mut self.email_origin, origin),
+        };
+        self.former_emails.insert(0, former);
+        self.former_emails.truncate(EMAILS_MAX - 1);
+    }
+
+    /// Whether the fields are so already.
+    #[must_use]
+    pub fn has(&self, changes: &FieldChanges) -> bool {
+        changes
+            .email
+            .as_ref()
+            .is_none_or(|email| *email == self.email)
+            && changes
+                .language
+                .as_ref()
+                .is_none_or(|code| *code == self.language)
+    }
+
+    /// The answer of `account.get`.
+    #[must_use]
+    pub fn shown(&self, usage: Usage) -> Reply {
+        let address = |value: &Email, origin: Origin, primary: bool| {
+            json!({
+                "value": value, "primary": primary, "status": "verified", "verifiedAt": null,
+                "verificationMethod": origin.wire(),
+            })
+        };
+        let former = self.former_emails.iter();
+        let emails: Vec<Value> = std::iter::once(address(&self.email, self.email_origin, true))
+            .chain(former.map(|former| address(&former.value, former.origin, false)))
+            .collect();
+        let account = json!({
+            "username": self.username, "email": self.email, "language": self.language,
+            "storageUsed": {
+                "dbDocuments": usage.db_documents_bytes, "attachedFiles": usage.attached_files_bytes,
+            },
+            "emails": emails,
+        });
+        Reply::from_map(Map::from_iter([("account".to_owned(), account)]))
+    }
+}
+
+/// Writes fields into the account, if they differ; the account as it is then.
+///
+/// # Errors
+/// If there is no account, or of the store.
+pub fn write(
+    tx: &mut Transaction<'_>,
+    changes: &FieldChanges,
+) -> Result<Account, super::AccountError> {
+    let mut account = super::load(tx.view())?;
+    if !account.has(changes) {
+        account.set(changes);
+        super::store(tx, &account, Base::Any)?;
+    }
+    Ok(account)
+}

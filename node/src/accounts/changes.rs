@@ -1,0 +1,129 @@
+//! Steps of accounts that exist: changing fields that the platform has, too, and deleting. Each is
+//! marked before it begins and can be gone on with after a crash (adr/0008).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use homecore_kernel::ports::{Claim, FieldChanges, Registry, TakeError, Unavailable};
+use homecore_raft::WriteError;
+use homecore_raft::command::{Command, Rejection};
+use homecore_raft::records::User;
+use homecore_types::{Email, ErrorId, UserId};
+use tokio::sync::OwnedMutexGuard;
+
+use super::marks::{Mark, Marks};
+use super::{Accounts, unavailable};
+use crate::cluster::CommandError;
+
+/// A change whose outcome at the platform is unknown may still arrive there for this long.
+const LATE_CHANGE: Duration = Duration::from_secs(60);
+
+impl Accounts {
+    /// Deletes an account: its data first, its names last, so that whatever comes in between leaves a
+    /// name that leads nowhere and a mark to go on from, never one that leads to somebody else's data.
+    pub(crate) async fn delete(&self, user: &UserId) -> Result<(), Unavailable> {
+        let _turn = self.turn(user).await;
+        self.marks.set(user, Mark::Deletion).await?;
+        tracing::info!(%user, "an account is being deleted");
+        self.delete_marked(user).await
+    }
+
+    pub(super) async fn delete_marked(&self, user: &UserId) -> Result<(), Unavailable> {
+        let removed = self.kernel.remove_account(user).await;
+        removed.map_err(|error| unavailable(error.to_string()))?;
+        let delete = Command::DeleteUser { user: user.clone() };
+        match self.cluster.done(delete, "DeleteUser").await {
+            Ok(()) | Err(CommandError::Rejected(Rejection::UnknownUser { .. })) => {
+                self.marks.remove(user).await;
+                Ok(())
+            }
+            Err(error) => Err(unavailable(crate::telemetry::chain(&error))),
+        }
+    }
+
+    /// Brings an account's fields up to the platform's. A change whose outcome is unknown may still
+    /// arrive at the platform for a while: until then it is looked at again.
+    pub(super) async fn settle_change(
+        &self,
+        record: &User,
+        age: Duration,
+    ) -> Result<(), Unavailable> {
+        self.adopt(record).await?;
+        if age > LATE_CHANGE {
+            self.marks.remove(&record.id).await;
+        }
+        Ok(())
+    }
+
+    async fn adopt(&self, record: &User) -> Result<(), Unavailable> {
+        let email = record.unique.get("email").map(String::as_str);
+        let changes = FieldChanges {
+            email: email.and_then(|email| Email::normalise(email).ok()),
+            language: record.indexed.get("language").cloned(),
+        };
+        match self.kernel.adopt_fields(&record.id, changes).await {
+            Ok(()) => Ok(()),
+            // Nothing of the user is here (any more).
+            Err(error) if error.id() == ErrorId::UnknownResource => Ok(()),
+            Err(error) => Err(unavailable(error.to_string())),
+        }
+    }
+}
+
+#[async_trait]
+impl Registry for Accounts {
+    async fn take(
+        &self,
+        user: &UserId,
+        changes: &FieldChanges,
+    ) -> Result<Box<dyn Claim>, TakeError> {
+        let turn = self.turn(user).await;
+        // Left by a change that is not settled: it stays whatever becomes of this one.
+        let marked = self.marks.find(user).await?.is_some();
+        if !marked {
+            self.marks.set(user, Mark::Change).await?;
+        }
+        let update = Command::UpdateUser {
+            user: user.clone(),
+            unique: changes.unique(),
+            indexed: changes.indexed(),
+        };
+        let error = match self.cluster.done(update, "UpdateUser").await {
+            Ok(()) => {
+                return Ok(Box::new(Taken {
+                    user: user.clone(),
+                    marks: self.marks.clone(),
+                    marked,
+                    _turn: turn,
+                }));
+            }
+            Err(error) => error,
+        };
+        let unknown = matches!(error, CommandError::Write(WriteError::Unknown { .. }));
+        if !marked && !unknown {
+            self.marks.remove(user).await;
+        }
+        Err(match error {
+            CommandError::Rejected(Rejection::Conflict { fields }) => TakeError::Taken(fields),
+            other => unavailable(crate::telemetry::chain(&other)).into(),
+        })
+    }
+}
+
+/// Fields that the platform has, while the account is written.
+#[derive(Debug)]
+struct Taken {
+    user: UserId,
+    marks: Marks,
+    marked: bool,
+    _turn: OwnedMutexGuard<()>,
+}
+
+#[async_trait]
+impl Claim for Taken {
+    async fn settled(self: Box<Self>) {
+        if !self.marked {
+            self.marks.remove(&self.user).await;
+        }
+    }
+}
