@@ -17,12 +17,9 @@ async fn login(core: &Core, password: &str) -> u16 {
     core.ask(request, body.to_string()).await.status
 }
 
-fn deletable(by_admin: bool, by_person: bool) -> Core {
+fn deletable(deletion: AccountDeletion) -> Core {
     Core::of(Wanted {
-        deletion: AccountDeletion {
-            by_admin,
-            by_person,
-        },
+        deletion,
         ..Wanted::default()
     })
 }
@@ -169,7 +166,10 @@ async fn an_administrator_deletes_an_account() {
 
 #[tokio::test]
 async fn a_person_deletes_the_own_account() {
-    let core = deletable(false, true);
+    let core = deletable(AccountDeletion {
+        by_admin: false,
+        by_person: true,
+    });
     let mine = core.register("samplebeta1").await;
     let others = core.register("samplebeta2").await;
     for (given, status, id) in [
@@ -198,7 +198,10 @@ async fn a_person_deletes_the_own_account() {
 
 #[tokio::test]
 async fn a_deletion_at_the_wrong_core_or_cut_off_can_be_made_again() {
-    let core = deletable(true, true);
+    let core = deletable(AccountDeletion {
+        by_admin: true,
+        by_person: true,
+    });
     core.fake.add_elsewhere("samplebeta3");
     let elsewhere = core
         .send_as(ADMIN, "DELETE", "/users/samplebeta3", None)

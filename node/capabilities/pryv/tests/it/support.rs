@@ -1,5 +1,7 @@
 //! A platform that is a map, and a client without a socket.
 
+mod registry;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -18,9 +20,9 @@ use homecore_kernel::account::NewAccount;
 use homecore_kernel::account::passwords::PasswordPolicy;
 use homecore_kernel::attachment::token::ReadTokenKey;
 use homecore_kernel::ports::{
-    AccessRequestError, AccessRequestState, Claim, CoreInfo, Directory, FieldChanges, Home,
-    InvitationInfo, Platform, Records, RecordsError, RegisterError, Registered, Registration,
-    Registry, TakeError, Unavailable, UserInfo,
+    AccessRequestError, AccessRequestState, CoreInfo, Directory, Home, InvitationInfo, Platform,
+    Records, RecordsError, RegisterError, Registered, Registration, Registry, Unavailable,
+    UserInfo,
 };
 use homecore_kernel::trust::TrustedApps;
 use homecore_kernel::{Kernel, Settings as KernelSettings};
@@ -383,41 +385,6 @@ impl Platform for Fake {
             .map(|_| ())
             .ok_or_else(|| RecordsError::Unknown(label.to_owned()))
     }
-}
-
-#[async_trait::async_trait]
-impl Registry for Fake {
-    async fn take(&self, id: &UserId, changes: &FieldChanges) -> Result<Box<dyn Claim>, TakeError> {
-        self.up()?;
-        let mut state = self.state.lock().unwrap();
-        let holds = |user: &UserInfo, (field, value): (&String, &String)| {
-            user.unique.get(field).is_some_and(|held| held == value)
-        };
-        let taken: BTreeMap<String, String> = changes
-            .unique()
-            .into_iter()
-            .filter(|(field, value)| {
-                let others = state.users.values().filter(|user| user.id != *id);
-                others.into_iter().any(|user| holds(user, (field, value)))
-            })
-            .collect();
-        if !taken.is_empty() {
-            return Err(TakeError::Taken(taken));
-        }
-        let user = state.users.values_mut().find(|user| user.id == *id);
-        let user = user.unwrap();
-        user.unique.extend(changes.unique());
-        user.indexed.extend(changes.indexed());
-        Ok(Box::new(Taken))
-    }
-}
-
-#[derive(Debug)]
-struct Taken;
-
-#[async_trait::async_trait]
-impl Claim for Taken {
-    async fn settled(self: Box<Self>) {}
 }
 
 #[derive(Debug)]
