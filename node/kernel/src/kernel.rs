@@ -205,8 +205,9 @@ impl Kernel {
         let account = self
             .read(&owner.id, |view, _| account::load(view))
             .await??;
-        account::login::verify(&self.inner.hasher, &account, params.password.clone()).await?;
-        let hasher = &self.inner.hasher;
+        let (hasher, policy) = (&self.inner.hasher, &self.inner.settings.passwords);
+        let password = params.password.clone();
+        account::login::verify(hasher, policy, &account, password, self.now()).await?;
         let rehash = account::rehash::prepare(hasher, &account, params.password.clone()).await;
         let context = self.context();
         let covered = self.inner.settings.audit.covers(LOGIN);

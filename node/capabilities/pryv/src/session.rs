@@ -12,7 +12,7 @@ use homecore_http::{ApiError, Rate, Unread};
 use homecore_kernel::audit::Source;
 use http::header::{ORIGIN, REFERER};
 use http::{HeaderMap, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::caller::{Caller, owner};
 use crate::state::State;
@@ -45,11 +45,15 @@ pub(crate) async fn login(
         user.username.as_str(),
         &logged_in.token,
     );
-    let body = json!({
-        "token": logged_in.token.expose(),
-        "apiEndpoint": endpoint,
-        "preferredLanguage": logged_in.preferred_language,
-    });
+    let mut body = Map::from_iter([
+        ("token".to_owned(), json!(logged_in.token.expose())),
+        ("apiEndpoint".to_owned(), json!(endpoint)),
+        (
+            "preferredLanguage".to_owned(),
+            json!(logged_in.preferred_language),
+        ),
+    ]);
+    body.extend(logged_in.password.to_json());
     state.context.reply(StatusCode::OK, &body)
 }
 

@@ -1,9 +1,10 @@
 //! `getAccessInfo`: what an access is told about itself (spec/pryv-api §2.4).
 
-use homecore_store::{StoreError, View};
-use serde_json::{Value, json};
+use homecore_store::View;
+use serde_json::{Map, Value};
 
 use super::tracking::uses_of;
+use crate::account::{self, AccountError};
 use crate::actor::Actor;
 use crate::kernel::Context;
 use crate::number::seconds;
@@ -14,7 +15,11 @@ use crate::reply::Reply;
 ///
 /// # Errors
 /// Of the store.
-pub fn access_info(view: &dyn View, context: &Context, actor: &Actor) -> Result<Reply, StoreError> {
+pub fn access_info(
+    view: &dyn View,
+    context: &Context,
+    actor: &Actor,
+) -> Result<Reply, AccountError> {
     let access = &actor.access;
     let mut info = access.stored.to_wire(&access.id);
     info.shift_remove("integrity");
@@ -31,9 +36,14 @@ pub fn access_info(view: &dyn View, context: &Context, actor: &Actor) -> Result<
         let all = all.iter().map(Permission::to_json).collect();
         info.insert("permissions".to_owned(), Value::Array(all));
     }
-    info.insert(
-        "user".to_owned(),
-        json!({ "username": actor.owner.username.as_str() }),
-    );
+    let mut user = Map::from_iter([(
+        "username".to_owned(),
+        Value::from(actor.owner.username.as_str()),
+    )]);
+    let policy = &context.settings.passwords;
+    if access.is_personal() && policy.is_timed() {
+        user.extend(policy.times(&account::load(view)?).to_json());
+    }
+    info.insert("user".to_owned(), Value::Object(user));
     Ok(Reply::from_map(info))
 }

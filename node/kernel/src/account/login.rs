@@ -5,10 +5,11 @@
 //! once it has ended.
 
 use homecore_store::{StoreError, Transaction};
-use homecore_types::{ErrorId, Secret, entropy};
-use serde_json::{Map, Value};
+use homecore_types::{ErrorId, Millis, Secret, entropy};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
+use super::passwords::{PasswordPolicy, PasswordTimes};
 use super::{Account, AccountError};
 use crate::access::{self, AccessType, Former, StoredAccess, lookup};
 use crate::actor::Owner;
@@ -39,6 +40,8 @@ pub struct LoggedIn {
     pub access_id: String,
     /// ISO language code.
     pub preferred_language: String,
+    /// Of the password, as far as the operator limits it.
+    pub password: PasswordTimes,
 }
 
 /// Why nobody was logged in.
@@ -59,6 +62,12 @@ pub enum LoginError {
     /// Wrong password.
     #[error("The given username/password pair is invalid.")]
     WrongPassword,
+    /// The password is right and too old.
+    #[error("The password has expired.")]
+    ExpiredPassword {
+        /// When it ended.
+        expired: Millis,
+    },
     /// See [`HashError`].
     #[error(transparent)]
     Hash(#[from] HashError),
@@ -75,7 +84,9 @@ impl Refusal for LoginError {
         match self {
             Self::Incomplete | Self::OtherUser => ErrorId::InvalidOperation,
             Self::Parameters(invalid) => invalid.id(),
-            Self::UntrustedApp | Self::WrongPassword => ErrorId::InvalidCredentials,
+            Self::UntrustedApp | Self::WrongPassword | Self::ExpiredPassword { .. } => {
+                ErrorId::InvalidCredentials
+            }
             Self::Hash(error) => error.id(),
             Self::Account(error) => error.id(),
             Self::Store(error) => error.id(),
@@ -85,6 +96,9 @@ impl Refusal for LoginError {
     fn data(&self) -> Option<Value> {
         match self {
             Self::Parameters(invalid) => invalid.data(),
+            Self::ExpiredPassword { expired } => {
+                Some(json!({ "expiredTime": expired.as_seconds() }))
+            }
             Self::Incomplete
             | Self::OtherUser
             | Self::UntrustedApp
@@ -165,22 +179,24 @@ impl LoginParams {
     }
 }
 
-/// Checks the password.
+/// Checks the password. Only who knows it is told that it has expired.
 ///
 /// # Errors
-/// If it is wrong, or could not be checked now.
+/// If it is wrong, expired, or could not be checked now.
 pub async fn verify(
     hasher: &Hasher,
+    policy: &PasswordPolicy,
     account: &Account,
     password: Secret,
+    now: Millis,
 ) -> Result<(), LoginError> {
-    if hasher
-        .verify(password, Some(account.password_hash.clone()))
-        .await?
-    {
-        Ok(())
-    } else {
-        Err(LoginError::WrongPassword)
+    let hash = Some(account.password_hash.clone());
+    if !hasher.verify(password, hash).await? {
+        return Err(LoginError::WrongPassword);
+    }
+    match policy.times(account).expires {
+        Some(expired) if expired <= now => Err(LoginError::ExpiredPassword { expired }),
+        _ => Ok(()),
     }
 }
 
@@ -195,10 +211,12 @@ pub fn open(
 ) -> Result<LoggedIn, LoginError> {
     let account = super::load(tx.view())?;
     let opened = open_session(tx, context, app_id)?;
+    let password = context.settings.passwords.times(&account);
     Ok(LoggedIn {
         token: Secret::new(opened.token),
         access_id: opened.access_id,
         preferred_language: account.language,
+        password,
     })
 }
 

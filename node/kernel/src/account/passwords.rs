@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use homecore_store::{Base, Transaction};
 use homecore_types::{ErrorId, Millis, Secret};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::{Account, AccountError};
@@ -42,6 +42,20 @@ pub struct PasswordTimes {
     pub expires: Option<Millis>,
     /// `passwordCanBeChanged`.
     pub can_be_changed: Option<Millis>,
+}
+
+impl PasswordTimes {
+    /// As answers show them: only those that there are.
+    #[must_use]
+    pub fn to_json(self) -> Map<String, Value> {
+        [
+            ("passwordExpires", self.expires),
+            ("passwordCanBeChanged", self.can_be_changed),
+        ]
+        .into_iter()
+        .filter_map(|(name, at)| Some((name.to_owned(), json!(at?.as_seconds()))))
+        .collect()
+    }
 }
 
 /// Why a password was not set.
@@ -164,6 +178,12 @@ impl PasswordPolicy {
             return Err(PasswordError::TooSimple { rule });
         }
         Ok(())
+    }
+
+    /// Whether a password ends, or has to wait.
+    #[must_use]
+    pub const fn is_timed(&self) -> bool {
+        self.age_max.is_some() || self.age_min.is_some()
     }
 
     /// When an account's password ends and may be changed.

@@ -1,20 +1,26 @@
 //! The account over HTTP: its fields, its password, its end.
 
+use std::time::Duration;
+
 use homecore_capability_pryv::AccountDeletion;
 use homecore_kernel::account::passwords::PasswordPolicy;
 use serde_json::{Value, json};
 
-use super::support::{ADMIN, Core, ORIGIN, PASSWORD, THERE, Wanted, error, registration};
+use super::support::{ADMIN, Answer, Core, ORIGIN, PASSWORD, THERE, Wanted, error, registration};
 
 const ACCOUNT: &str = "/samplebeta1/account";
 const USER: &str = "/users/samplebeta1";
 
 async fn login(core: &Core, password: &str) -> u16 {
+    log_in(core, password).await.status
+}
+
+async fn log_in(core: &Core, password: &str) -> Answer {
     let body = json!({ "username": "samplebeta1", "password": password, "appId": "sample-app" });
     let request = http::Request::post("/samplebeta1/auth/login")
         .header("content-type", "application/json")
         .header("origin", ORIGIN);
-    core.ask(request, body.to_string()).await.status
+    core.ask(request, body.to_string()).await
 }
 
 fn deletable(deletion: AccountDeletion) -> Core {
@@ -117,6 +123,35 @@ async fn a_password_is_changed_and_sessions_live_on() {
     assert_eq!(login(&core, PASSWORD).await, 401);
     assert_eq!(login(&core, "sample-pass-2").await, 200);
     assert_eq!(core.get_as(&token, ACCOUNT).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_expired_password_is_refused_at_log_in() {
+    let aged = |age_max| {
+        Core::of(Wanted {
+            passwords: PasswordPolicy {
+                age_max: Some(age_max),
+                ..PasswordPolicy::default()
+            },
+            ..Wanted::default()
+        })
+    };
+    let core = aged(Duration::from_secs(24 * 3_600));
+    let token = core.register("samplebeta1").await;
+    let logged_in = log_in(&core, PASSWORD).await;
+    assert_eq!(logged_in.status, 200, "{}", logged_in.text);
+    let expires = logged_in.json()["passwordExpires"].clone();
+    assert!(expires.is_number());
+    assert!(logged_in.json().get("passwordCanBeChanged").is_none());
+    let info = core.get_as(&token, "/samplebeta1/access-info").await;
+    let user = json!({ "username": "samplebeta1", "passwordExpires": expires });
+    assert_eq!(info.json()["user"], user);
+
+    let core = aged(Duration::ZERO);
+    core.register("samplebeta1").await;
+    let refused = log_in(&core, PASSWORD).await;
+    assert_eq!(refused.error(), error(401, "invalid-credentials"));
+    assert!(refused.json()["error"]["data"]["expiredTime"].is_number());
 }
 
 #[tokio::test]

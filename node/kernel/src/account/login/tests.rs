@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use homecore_types::Clock;
 use serde_json::json;
 
 use super::*;
 use crate::audit::Source;
 use crate::kernel::Kernel;
+use crate::method::Method;
 use crate::session::touch_interval;
-use crate::testing::{kernel, new_account, owner};
+use crate::testing::{kernel, kernel_with, new_account, owner};
 use crate::{Actor, Credential, Error};
 
 const ORIGIN: &str = "https://l.backloop.dev";
@@ -242,4 +244,64 @@ async fn an_access_is_told_about_itself() {
             "user": { "username": "samplebeta1" }
         })
     );
+}
+
+#[tokio::test]
+async fn an_expired_password_opens_nothing() {
+    let day = Duration::from_secs(24 * 3_600);
+    let (kernel, clock) = kernel_with(|settings| {
+        settings.passwords.age_max = Some(day * 3);
+        settings.passwords.age_min = Some(day);
+    });
+    let token = kernel
+        .create_account(&owner().id, new_account())
+        .await
+        .unwrap();
+    let login = async |password: &str| {
+        let mut params = good();
+        params["password"] = json!(password);
+        kernel
+            .login(&owner(), &params, ORIGIN, Source::default())
+            .await
+    };
+    let set = clock.now();
+    let logged_in = login("sample-pass-1").await.unwrap();
+    let times = json!({
+        "passwordExpires": (set + day * 3).as_seconds(),
+        "passwordCanBeChanged": (set + day).as_seconds(),
+    });
+    assert_eq!(Value::Object(logged_in.password.to_json()), times);
+    let me = enter(&kernel, token.expose()).await.unwrap();
+    let info: Value =
+        serde_json::from_slice(kernel.access_info(&me).await.unwrap().as_bytes()).unwrap();
+    assert_eq!(
+        info["user"],
+        json!({
+            "username": "samplebeta1",
+            "passwordExpires": times["passwordExpires"],
+            "passwordCanBeChanged": times["passwordCanBeChanged"],
+        })
+    );
+
+    clock.advance(day * 3 - Duration::from_millis(1));
+    assert!(login("sample-pass-1").await.is_ok());
+    clock.advance(Duration::from_millis(1));
+    let refused = login("sample-pass-1").await.unwrap_err();
+    assert_eq!(refused.id(), ErrorId::InvalidCredentials);
+    assert_eq!(
+        refused.data(),
+        Some(&json!({ "expiredTime": times["passwordExpires"] }))
+    );
+    // Nothing tells who does not know the password that it has expired.
+    let wrong = login("sample-pass-2").await.unwrap_err();
+    assert_eq!(wrong.id(), ErrorId::InvalidCredentials);
+    assert_eq!(wrong.data(), None);
+    // A session that lives can still set another one.
+    let me = enter(&kernel, token.expose()).await.unwrap();
+    let change = json!({ "oldPassword": "sample-pass-1", "newPassword": "sample-pass-2" });
+    kernel
+        .call(&me, Method::AccountChangePassword, change)
+        .await
+        .unwrap();
+    assert!(login("sample-pass-2").await.is_ok());
 }
