@@ -26,7 +26,7 @@ use crate::event::read;
 use crate::event::types::{Catalogue, EventTypes};
 use crate::method::{self, Method};
 use crate::password::Hasher;
-use crate::ports::Registry;
+use crate::ports::{PasswordTries, Registry};
 use crate::reply::Reply;
 use crate::session;
 use crate::settings::Settings;
@@ -57,6 +57,7 @@ struct Inner {
     pending: Pending,
     types: EventTypes,
     registry: OnceLock<Weak<dyn Registry>>,
+    password_tries: OnceLock<Arc<dyn PasswordTries>>,
 }
 
 /// What a method's logic needs beside the user's data. Goes along to the store's threads.
@@ -111,6 +112,7 @@ impl Kernel {
                 pending: Pending::default(),
                 types: EventTypes::shipped().map_err(std::io::Error::other)?,
                 registry: OnceLock::new(),
+                password_tries: OnceLock::new(),
             }),
         })
     }
@@ -543,6 +545,15 @@ impl Kernel {
         if self.inner.registry.set(registry).is_err() {
             tracing::error!("the kernel has its registry already");
         }
+    }
+
+    /// Limits how often passwords are tried, over whichever way the calls come. The first one stays.
+    pub fn limit_password_tries(&self, tries: Arc<dyn PasswordTries>) {
+        let _: &Arc<dyn PasswordTries> = self.inner.password_tries.get_or_init(|| tries);
+    }
+
+    pub(crate) fn password_tries(&self) -> Option<&dyn PasswordTries> {
+        self.inner.password_tries.get().map(Arc::as_ref)
     }
 
     pub(crate) fn pending(&self) -> &Pending {

@@ -166,6 +166,15 @@ pub trait Claim: Send + Sync + std::fmt::Debug {
     async fn settled(self: Box<Self>);
 }
 
+/// How often anybody may say a user's password where the answer tells whether it is right.
+pub trait PasswordTries: Send + Sync + std::fmt::Debug + 'static {
+    /// Counts one more.
+    ///
+    /// # Errors
+    /// How long to wait, if there were too many.
+    fn take(&self, username: &Username) -> Result<(), Duration>;
+}
+
 /// A core as listings show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoreInfo {

@@ -1,18 +1,34 @@
 //! `account`, its password, and its end (spec/pryv-api §2.5, §9.2, §9.3).
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::extract::{self, Path, Request};
 use axum::response::Response;
 use homecore_http::owner::resolve;
-use homecore_http::rate::RateKey;
+use homecore_http::rate::{RateKey, RateLimits};
 use homecore_http::{ApiError, JsonBody, Rate};
 use homecore_kernel::Method;
-use homecore_types::ErrorId;
+use homecore_kernel::ports::PasswordTries;
+use homecore_types::{ErrorId, Username};
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::caller::{Caller, identify_as, name_access};
 use crate::items::given;
 use crate::state::State;
+
+/// Passwords that are tried over the API: no more of them than log-ins of the same user.
+#[derive(Debug)]
+pub(crate) struct Tries(pub(crate) Arc<RateLimits>);
+
+impl PasswordTries for Tries {
+    fn take(&self, username: &Username) -> Result<(), Duration> {
+        let user = RateKey::User(username.as_str().into());
+        let taken = self.0.take(Rate::LoginByUser, user);
+        taken.map_err(|error| error.retry_after.unwrap_or_default())
+    }
+}
 
 /// `GET /{username}/account`.
 pub(crate) async fn get(
@@ -44,9 +60,6 @@ pub(crate) async fn change_password(
     Caller(actor): Caller,
     body: JsonBody,
 ) -> Result<Response, ApiError> {
-    // It tells whether a password is right, as a log-in does.
-    let user = RateKey::User(actor.owner.username.as_str().into());
-    state.context.rates.take(Rate::LoginByUser, user)?;
     let method = Method::AccountChangePassword;
     let reply = state.kernel.call(&actor, method, given(body)).await?;
     state.context.reply_text(StatusCode::OK, reply.as_bytes())

@@ -89,6 +89,8 @@ impl Capability for Pryv {
     }
 
     fn user_routes(&self, context: &Arc<Context>) -> Router {
+        let tries = account::Tries(Arc::clone(&context.rates));
+        self.kernel.limit_password_tries(Arc::new(tries));
         routes::user(self.state(context))
     }
 }

@@ -67,6 +67,12 @@ pub enum PasswordError {
     /// See [`InvalidParameters`].
     #[error(transparent)]
     Parameters(#[from] InvalidParameters),
+    /// Too many were tried.
+    #[error("Too many passwords were tried; slow down")]
+    TooMany {
+        /// How long to wait.
+        wait: Duration,
+    },
     /// The present password is another one.
     #[error("The given password does not match.")]
     WrongOld,
@@ -104,6 +110,7 @@ impl Refusal for PasswordError {
         match self {
             Self::PersonOnly => ErrorId::Forbidden,
             Self::Parameters(invalid) => invalid.id(),
+            Self::TooMany { .. } => ErrorId::TooManyRequests,
             Self::TooSimple { .. } => ErrorId::InvalidParametersFormat,
             Self::WrongOld | Self::TooYoung { .. } | Self::Used { .. } => ErrorId::InvalidOperation,
             Self::Hash(error) => error.id(),
@@ -120,6 +127,7 @@ impl Refusal for PasswordError {
                 Some(json!({ "passwordCanBeChanged": can_be_changed.as_seconds() }))
             }
             Self::PersonOnly
+            | Self::TooMany { .. }
             | Self::WrongOld
             | Self::Used { .. }
             | Self::Hash(_)
@@ -139,6 +147,7 @@ impl Refusal for PasswordError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::TooMany { wait } => Some(*wait),
             Self::Hash(error) => error.retry_after(),
             Self::Store(error) => error.retry_after(),
             _ => None,

@@ -213,6 +213,11 @@ impl Kernel {
             return Err(PasswordError::PersonOnly);
         }
         let asked = ChangePassword::parse(params)?;
+        // It tells whether a password is right, as a log-in does.
+        if let Some(tries) = self.password_tries() {
+            let taken = tries.take(&actor.owner.username);
+            taken.map_err(|wait| PasswordError::TooMany { wait })?;
+        }
         let account = self
             .read(&actor.owner.id, |view, _| super::load(view))
             .await??;

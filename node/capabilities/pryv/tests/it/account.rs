@@ -1,8 +1,11 @@
 //! The account over HTTP: its fields, its password, its end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use homecore_capability_pryv::AccountDeletion;
+use homecore_http::Rate;
+use homecore_http::rate::RateRule;
 use homecore_kernel::account::passwords::PasswordPolicy;
 use serde_json::{Value, json};
 
@@ -123,6 +126,35 @@ async fn a_password_is_changed_and_sessions_live_on() {
     assert_eq!(login(&core, PASSWORD).await, 401);
     assert_eq!(login(&core, "sample-pass-2").await, 200);
     assert_eq!(core.get_as(&token, ACCOUNT).await.status, 200);
+}
+
+#[tokio::test]
+async fn passwords_are_guessed_as_slowly_in_a_batch_as_one_by_one() {
+    let rule = RateRule {
+        burst: 3,
+        per_second: 0.001,
+    };
+    let core = Core::of(Wanted {
+        rates: BTreeMap::from([(Rate::LoginByUser, rule)]),
+        ..Wanted::default()
+    });
+    let token = core.register("samplebeta1").await;
+    let guess = json!({ "oldPassword": "nope-nope", "newPassword": "sample-pass-2" });
+    let call = json!({ "method": "account.changePassword", "params": guess });
+    let calls = json!([call, call, call, call, { "method": "account.get", "params": {} }]);
+    let answer = core.post_as(&token, "/samplebeta1/", &calls).await;
+    let results = answer.json()["results"].clone();
+    for (i, id) in ["invalid-operation"; 3].iter().enumerate() {
+        assert_eq!(results[i]["error"]["id"], *id);
+    }
+    assert_eq!(results[3]["error"]["id"], "too-many-requests");
+    assert!(results[4]["account"].is_object());
+    // The same limit for the route and for log-ins.
+    let path = "/samplebeta1/account/change-password";
+    let refused = core.post_as(&token, path, &guess).await;
+    assert_eq!(refused.error(), error(429, "too-many-requests"));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(login(&core, PASSWORD).await, 429);
 }
 
 #[tokio::test]
