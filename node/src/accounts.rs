@@ -24,7 +24,7 @@ use homecore_raft::command::{Command, Rejection};
 use homecore_store::StoreError;
 use homecore_types::{Email, ErrorId, Secret, UserId, Username};
 use thiserror::Error;
-use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use tokio::sync::{Mutex as Turn, Notify, OwnedMutexGuard};
 
 use crate::cluster::{Cluster, CommandError};
 use crate::rpc::files::DataDir;
@@ -79,6 +79,8 @@ pub(crate) struct Accounts {
     importing: Mutex<BTreeSet<UserId>>,
     /// Changes of one account come one after the other.
     turns: Vec<Arc<Turn<()>>>,
+    /// Something was left to be gone on with.
+    left: Notify,
 }
 
 /// "Try again", with why.
@@ -98,12 +100,18 @@ impl Accounts {
             marks: Marks::new(data.pending()),
             importing: Mutex::default(),
             turns: (0..TURNS).map(|_| Arc::default()).collect(),
+            left: Notify::new(),
         }
     }
 
     /// Where users' data is.
     pub(crate) fn kernel(&self) -> &Kernel {
         &self.kernel
+    }
+
+    /// Waits until a step could not be finished that is better gone on with at once.
+    pub(crate) async fn left(&self) {
+        self.left.notified().await;
     }
 
     /// Waits until nothing else changes this account.

@@ -25,7 +25,11 @@ impl Accounts {
         let _turn = self.turn(user).await;
         self.marks.set(user, Mark::Deletion).await?;
         tracing::info!(%user, "an account is being deleted");
-        self.delete_marked(user).await
+        let deleted = self.delete_marked(user).await;
+        if deleted.is_err() {
+            self.left.notify_one();
+        }
+        deleted
     }
 
     pub(super) async fn delete_marked(&self, user: &UserId) -> Result<(), Unavailable> {
@@ -102,6 +106,9 @@ impl Registry for Accounts {
         let unknown = matches!(error, CommandError::Write(WriteError::Unknown { .. }));
         if !marked && !unknown {
             self.marks.remove(user).await;
+        }
+        if unknown {
+            self.left.notify_one();
         }
         Err(match error {
             CommandError::Rejected(Rejection::Conflict { fields }) => TakeError::Taken(fields),

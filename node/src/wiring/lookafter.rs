@@ -212,8 +212,11 @@ async fn settle(accounts: Arc<Accounts>, stop: CancellationToken) {
             Ok(()) => SETTLE_INTERVAL,
             Err(unavailable) => unavailable.retry_after,
         };
-        if !wait(&stop, pause).await {
-            return;
+        tokio::select! {
+            going_on = wait(&stop, pause) => if !going_on {
+                return;
+            },
+            () = accounts.left() => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 //! joining and leaving, files of cores that die, and a core whose machine loses power.
 #![expect(clippy::indexing_slicing, reason = "a missing index is a failed test")]
 
+mod accounts;
 mod archive;
 mod files;
 mod integrity;

@@ -1,0 +1,189 @@
+//! Cores die in the middle of deleting an account and of changing its address: afterwards it is all
+//! done or nothing, and an address belongs to one person.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use homecore_harness::{Cluster, ClusterOptions, Http, Reply, wait_until};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::people::{Person, register, registration};
+use crate::{PATIENCE, rounds};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_is_whole_whoever_dies() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(3)).await?;
+    let http = Http::new()?;
+    for round in 0..rounds(6) {
+        let name = format!("leaving{round}");
+        let before = folders(&cluster)?;
+        let person = Person::new(&http, &cluster.core(round % 3)?.url(), &name).await?;
+        person.write(&http, 1).await?.expect(201)?;
+        let folders: Vec<PathBuf> = folders(&cluster)?.difference(&before).cloned().collect();
+        ensure!(!folders.is_empty(), "no folder of {name} was found");
+
+        let url = format!("{}users/{name}", person.home);
+        let key = cluster.admin_key().expose().to_owned();
+        let asked = (Method::DELETE, url, key, None);
+        let answer = interrupt(&mut cluster, &http, &person, round, asked).await?;
+        let acknowledged = answer.is_some_and(|reply| reply.status == 200);
+        let gone = wait_until(PATIENCE, "all or nothing", async || {
+            let held = held(&cluster, &http, &name).await?;
+            let mut left = 0;
+            for folder in &folders {
+                left += usize::from(folder.try_exists()?);
+            }
+            match held {
+                0 if left == 0 => Ok(Some(true)),
+                3 if left == folders.len() && is_unmarked(&cluster)? => {
+                    let numbers = person.numbers(&http).await?;
+                    ensure!(numbers == [1], "{numbers:?} is left of {name}");
+                    Ok(Some(false))
+                }
+                _ => anyhow::bail!("{held} cores know {name}, {left} folders are left"),
+            }
+        })
+        .await
+        .with_context(|| format!("round {round}"))?;
+        ensure!(gone || !acknowledged, "round {round}: {name} is back");
+        // Whoever comes next has nothing of who went.
+        let taken = register(&http, &cluster.core(0)?.url(), &name).await?;
+        if gone {
+            let next = Person::registered(&name, &taken.expect(201)?)?;
+            next.make_stream(&http).await?;
+            ensure!(next.numbers(&http).await?.is_empty(), "round {round}");
+        } else {
+            taken.expect(409)?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_has_one_owner_whoever_dies() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(3)).await?;
+    let http = Http::new()?;
+    for round in 0..rounds(6) {
+        let name = format!("moving{round}");
+        let former = format!("{name}@example.com");
+        let new = format!("moved{round}@example.com");
+        let person = Person::new(&http, &cluster.core(round % 3)?.url(), &name).await?;
+
+        let change = Some(json!({ "email": new }));
+        let (url, token) = (person.url("account"), person.token.clone());
+        let asked = (Method::PUT, url, token, change);
+        let answer = interrupt(&mut cluster, &http, &person, round, asked).await?;
+        let acknowledged = answer.is_some_and(|reply| reply.status == 200);
+        let mine = wait_until(PATIENCE, "one address", async || {
+            let url = person.url("account");
+            let shown = http.get(&url, Some(&person.token)).await?.expect(200)?;
+            let mine = shown["account"]["email"].as_str().context("no address")?;
+            let other = if mine == new { &former } else { &new };
+            for core in cluster.cores() {
+                for (email, status) in [(mine, 409), (other.as_str(), 200)] {
+                    let url = format!("{}reg/{email}/check_email", core.url());
+                    http.get(&url, None).await?.expect(status)?;
+                }
+            }
+            Ok(Some(mine.to_owned()))
+        })
+        .await
+        .with_context(|| format!("round {round}"))?;
+        ensure!(
+            mine == new || !acknowledged,
+            "round {round}: {mine} is back"
+        );
+        // The one that is held cannot be taken, the other can.
+        let other = if mine == new { &former } else { &new };
+        for (email, status) in [(mine.as_str(), 409), (other.as_str(), 201)] {
+            let body = registration(&format!("heir{round}"), email);
+            let url = format!("{}users", cluster.core(0)?.url());
+            http.post(&url, None, &body).await?.expect(status)?;
+        }
+    }
+    Ok(())
+}
+
+type Asked = (Method, String, String, Option<Value>);
+
+/// Asks something of a person's home core and kills a core meanwhile: the home and the leader by
+/// turns, a little later each time. The answer, if there was one; all cores are up again.
+async fn interrupt(
+    cluster: &mut Cluster,
+    http: &Http,
+    person: &Person,
+    round: usize,
+    (method, url, token, body): Asked,
+) -> anyhow::Result<Option<Reply>> {
+    let home = cluster.cores().iter().position(|c| c.url() == person.home);
+    let victim = match round % 2 {
+        0 => home.context("a home that is no core")?,
+        _ => cluster.leader(0).await?,
+    };
+    let asking = http.clone();
+    let answer = tokio::spawn(async move {
+        let asked = asking.request(method, &url, Some(&token), body.as_ref());
+        asked.await
+    });
+    let moment = u64::try_from(round / 2 * 3 % 40)?;
+    tokio::time::sleep(Duration::from_millis(1 + moment)).await;
+    cluster.core_mut(victim)?.kill()?;
+    let answer = answer.await?.ok();
+    cluster.core_mut(victim)?.restart(PATIENCE).await?;
+    cluster.wait_settled(PATIENCE).await?;
+    Ok(answer)
+}
+
+/// How many cores say that somebody has this name.
+async fn held(cluster: &Cluster, http: &Http, name: &str) -> anyhow::Result<usize> {
+    let mut held = 0;
+    for core in cluster.cores() {
+        let url = format!("{}reg/cores?username={name}", core.url());
+        let reply = http.get(&url, None).await?;
+        ensure!(
+            [200, 404].contains(&reply.status.as_u16()),
+            "{}",
+            reply.text()
+        );
+        held += usize::from(reply.status == 200);
+    }
+    Ok(held)
+}
+
+/// Whether no core remembers a step that is under way.
+fn is_unmarked(cluster: &Cluster) -> anyhow::Result<bool> {
+    for core in cluster.cores() {
+        if std::fs::read_dir(core.data().join("pending"))?
+            .next()
+            .is_some()
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The folders of all users on all cores.
+fn folders(cluster: &Cluster) -> anyhow::Result<BTreeSet<PathBuf>> {
+    let mut found = BTreeSet::new();
+    for core in cluster.cores() {
+        collect(&core.data().join("users"), &mut found)?;
+    }
+    Ok(found)
+}
+
+/// The innermost directories with files below one.
+fn collect(directory: &Path, found: &mut BTreeSet<PathBuf>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), found)?;
+        } else {
+            found.insert(directory.to_owned());
+        }
+    }
+    Ok(())
+}
