@@ -23,7 +23,7 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
 /// When others stand for election, at the earliest and at the latest: the lease of the dead leader,
 /// which is the longest election timeout, and then a timeout (`homecore_raft::Timings`).
-const ELECTION: (Duration, Duration) = (Duration::from_millis(1500), Duration::from_millis(2000));
+const ELECTION: (Duration, Duration) = (Duration::from_millis(850), Duration::from_millis(1100));
 
 pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
     let mut cluster = Cluster::start(ClusterOptions::cores(CORES)).await?;
