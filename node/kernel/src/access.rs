@@ -11,6 +11,7 @@ use crate::integrity;
 use crate::number::seconds;
 use crate::permission::{Permission, Rights, with_injected};
 
+pub(crate) mod cache;
 pub mod check_app;
 pub mod create;
 pub mod delete;

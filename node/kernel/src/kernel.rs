@@ -11,6 +11,7 @@ use homecore_types::{Clock, Entropy, Millis, Secret, UserId};
 use serde_json::Value;
 
 use crate::access;
+use crate::access::cache::{AccessCache, Known};
 use crate::access::tracking::Tracker;
 use crate::account::login::{LoggedIn, LoginParams};
 use crate::account::{self, NewAccount};
@@ -51,9 +52,10 @@ struct Inner {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     hasher: Hasher,
-    settings: Settings,
+    settings: Arc<Settings>,
     trees: Arc<TreeCache>,
     tracker: Arc<Tracker>,
+    accesses: AccessCache,
     pending: Pending,
     types: EventTypes,
     registry: OnceLock<Weak<dyn Registry>>,
@@ -68,7 +70,7 @@ pub struct Context {
     /// Chance.
     pub entropy: Arc<dyn Entropy>,
     /// What the operator decided.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// The bytes of attached files.
     pub blobs: BlobStore,
     pub(crate) trees: Arc<TreeCache>,
@@ -106,9 +108,10 @@ impl Kernel {
                 clock,
                 entropy,
                 hasher,
-                settings,
+                settings: Arc::new(settings),
                 trees,
                 tracker: Arc::default(),
+                accesses: AccessCache::default(),
                 pending: Pending::default(),
                 types: EventTypes::shipped().map_err(std::io::Error::other)?,
                 registry: OnceLock::new(),
@@ -275,24 +278,40 @@ impl Kernel {
     /// `invalid-access-token` or `forbidden`, as that table says; or of the store.
     pub async fn authenticate(&self, owner: &Owner, given: Credential) -> Result<Actor, Error> {
         let token = given.token;
+        let max_age = self.inner.settings.session_max_age;
+        let (caller, source) = (given.caller, given.source);
+        let actor = |access| Actor {
+            owner: owner.clone(),
+            access,
+            caller,
+            source,
+        };
+        // Taken before anything is read: a commit in between makes what was read void.
+        let stamp = self.inner.users.stamp(&owner.id);
+        let accesses = &self.inner.accesses;
+        if let Some(access) = accesses.find(&owner.id, &token, stamp, self.now(), max_age) {
+            return Ok(actor(access));
+        }
+        let looked_up = token.clone();
         let found = self
             .read(&owner.id, move |view, context| {
-                access::token::find(view, context, &token)
+                access::token::find(view, context, &looked_up)
             })
             .await??;
+        let access = Arc::new(found.access);
+        let known = Known {
+            access: Arc::clone(&access),
+            session: found.session,
+        };
+        accesses.keep(&owner.id, &token, stamp, known);
         if found.touch {
-            let (context, access_id) = (self.context(), found.access.id.clone());
+            let (context, access_id) = (self.context(), access.id.clone());
             self.write(&owner.id, move |writer| {
                 writer.attempt(|tx| session::touch(tx, &context, &access_id))
             })
             .await??;
         }
-        Ok(Actor {
-            owner: owner.clone(),
-            access: Arc::new(found.access),
-            caller: given.caller,
-            source: given.source,
-        })
+        Ok(actor(access))
     }
 
     /// `getAccessInfo`.
@@ -564,7 +583,7 @@ impl Kernel {
         Context {
             clock: Arc::clone(&self.inner.clock),
             entropy: Arc::clone(&self.inner.entropy),
-            settings: self.inner.settings.clone(),
+            settings: Arc::clone(&self.inner.settings),
             blobs: self.inner.blobs.clone(),
             trees: Arc::clone(&self.inner.trees),
             tracker: Arc::clone(&self.inner.tracker),

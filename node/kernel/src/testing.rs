@@ -92,7 +92,7 @@ impl Home {
         let context = Context {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(TestEntropy::default()),
-            settings: settings(),
+            settings: Arc::new(settings()),
             blobs: blobs(&(Arc::clone(&clock) as Arc<dyn Clock>)),
             trees: Arc::new(TreeCache::default()),
             tracker: Arc::default(),

@@ -37,6 +37,7 @@ mod readers;
 mod recovery;
 mod shard;
 mod shared;
+mod stamps;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -278,6 +279,13 @@ impl Users {
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.inner.shared.changes.subscribe()
+    }
+
+    /// A number that is another one after anything of the user was changed, or the user removed:
+    /// what was read of committed states after this was asked for holds as long as it stays the same.
+    #[must_use]
+    pub fn stamp(&self, user: &UserId) -> u64 {
+        self.inner.shared.stamps.of(user)
     }
 
     /// What the store is doing.

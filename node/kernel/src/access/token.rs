@@ -8,7 +8,7 @@ use super::{Access, StoredAccess};
 use crate::error::Refusal;
 use crate::indexes::{ACCESS_BY_TOKEN, exactly, token_key};
 use crate::kernel::Context;
-use crate::session;
+use crate::session::{self, Session};
 
 /// Longest token that is looked up.
 const TOKEN_BYTES_MAX: usize = 512;
@@ -52,6 +52,8 @@ impl Refusal for TokenError {
 pub struct Found {
     /// Itself.
     pub access: Access,
+    /// The session of a personal access.
+    pub session: Option<Session>,
     /// Its session is to be written down as used.
     pub touch: bool,
 }
@@ -84,7 +86,7 @@ pub fn in_force(
         return Err(TokenError::Expired);
     }
     let access = Access::new(id, stored);
-    let mut touch = false;
+    let (mut touch, mut found) = (false, None);
     if access.is_personal() {
         let max_age = context.settings.session_max_age;
         let session = session::load(view, &access.id)?.ok_or(TokenError::SessionEnded)?;
@@ -92,8 +94,13 @@ pub fn in_force(
             return Err(TokenError::SessionEnded);
         }
         touch = session.wants_touch(now, max_age);
+        found = Some(session);
     }
-    Ok(Found { access, touch })
+    Ok(Found {
+        access,
+        session: found,
+        touch,
+    })
 }
 
 /// The live access with a token, whatever else may be wrong with it.

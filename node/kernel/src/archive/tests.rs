@@ -399,8 +399,8 @@ fn lived(ops: &[Op], mode: DeletionMode) -> Home {
     account.password_hash = HASH.to_owned();
     home.attempt(|tx| crate::account::store(tx, &account, homecore_store::Base::Any))
         .unwrap();
-    home.context.settings.keep_history = true;
-    home.context.settings.deletion_mode = mode;
+    std::sync::Arc::make_mut(&mut home.context.settings).keep_history = true;
+    std::sync::Arc::make_mut(&mut home.context.settings).deletion_mode = mode;
     home.stream("health", None);
     home.stream("weight", Some("health"));
     let person = home.person();

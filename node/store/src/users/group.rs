@@ -105,6 +105,8 @@ impl Party {
                 recovery::recover_user(shared, &self.user)
             }
         };
+        // Visible from here on, or in doubt.
+        shared.stamps.change(&self.user);
         match committed {
             Ok(database) => {
                 let change = Change {

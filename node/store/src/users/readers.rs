@@ -112,6 +112,7 @@ impl Readers {
 
     /// Closes a user's handles, and keeps those that are in use from being used again.
     pub(super) fn forget(&self, user: &UserId) {
+        self.shared.stamps.change(user);
         let mut kept = self.kept();
         kept.epoch += 1;
         let closing = kept.handles.take(user);

@@ -11,6 +11,7 @@ use super::checkpoint::{self, Checkpoints};
 use super::outstanding::{Outstanding, Ticket};
 use super::readers::{self, Readers};
 use super::shard::{self, Request, ShardSender};
+use super::stamps::Stamps;
 use super::{Change, Options, Stats};
 use crate::engine::Engine;
 use crate::error::StoreError;
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) changes: broadcast::Sender<Change>,
     pub(super) outstanding: Arc<Outstanding>,
     pub(super) counters: Counters,
+    pub(super) stamps: Stamps,
     /// Users whose database lacks what the journal holds. Nothing is read or written of them
     /// before it is there; until then the ticket keeps it in the journal.
     behind: Mutex<BTreeMap<UserId, Ticket>>,
@@ -61,6 +63,7 @@ impl Shared {
             changes: broadcast::Sender::new(CHANGES_BUFFERED),
             outstanding: Arc::default(),
             counters: Counters::default(),
+            stamps: Stamps::default(),
             behind: Mutex::default(),
             unfinished: Mutex::default(),
             poisoned: Mutex::default(),

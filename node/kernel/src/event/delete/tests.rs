@@ -12,8 +12,8 @@ const ID: &str = "ckfixture000000000000001";
 /// An event with two former versions.
 fn planted(mode: DeletionMode) -> Home {
     let mut home = Home::new();
-    home.context.settings.keep_history = true;
-    home.context.settings.deletion_mode = mode;
+    std::sync::Arc::make_mut(&mut home.context.settings).keep_history = true;
+    std::sync::Arc::make_mut(&mut home.context.settings).deletion_mode = mode;
     home.stream("weight", None);
     home.stream("heart", None);
     let me = home.person();

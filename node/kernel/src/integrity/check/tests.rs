@@ -66,7 +66,7 @@ fn what_was_changed_is_found() {
 #[test]
 fn former_versions_are_checked_too() {
     let mut home = Home::new();
-    home.context.settings.keep_history = true;
+    std::sync::Arc::make_mut(&mut home.context.settings).keep_history = true;
     home.stream("weight", None);
     let me = home.person();
     let new = json!({ "id": ID, "streamIds": ["weight"], "type": "mass/kg", "content": 0 });

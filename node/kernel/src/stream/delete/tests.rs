@@ -126,7 +126,7 @@ fn with_events_somebody_must_say_what_becomes_of_them() {
 #[test]
 fn events_that_are_nowhere_else_are_deleted() {
     let mut home = planted();
-    home.context.settings.keep_history = true;
+    Arc::make_mut(&mut home.context.settings).keep_history = true;
     let me = home.person();
     put_event(&mut home, 1, &["a1"]);
     put_event(&mut home, 2, &["a11", "a1"]);
@@ -204,7 +204,7 @@ fn a_root_has_no_parent_to_merge_with() {
 #[test]
 fn many_events_take_many_steps_and_each_is_sound() {
     let mut home = planted();
-    home.context.settings.deletion_mode = DeletionMode::KeepAuthors;
+    Arc::make_mut(&mut home.context.settings).deletion_mode = DeletionMode::KeepAuthors;
     let me = home.person();
     for n in 0..40 {
         put_event(

@@ -138,7 +138,7 @@ fn each_rule_refuses() {
         .unwrap();
     home.update_stream(&me, "a1", &json!({ "name": "b", "parentId": "a" }))
         .unwrap();
-    home.context.settings.ignore_protected_fields = true;
+    std::sync::Arc::make_mut(&mut home.context.settings).ignore_protected_fields = true;
     let left_out = home.update_stream(&me, "a", &json!({ "id": "x", "created": 1 }));
     assert_eq!(left_out.unwrap()["stream"]["id"], "a");
 }
