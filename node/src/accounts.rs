@@ -211,8 +211,9 @@ impl Accounts {
     }
 
     /// Settles what a crash left between a folder and its commit, and between the two sides of other
-    /// steps. Called until nothing is left.
-    pub(crate) async fn settle(&self) -> Result<(), Unavailable> {
+    /// steps. Whether nothing is left; otherwise it is to be called again soon.
+    pub(crate) async fn settle(&self) -> Result<bool, Unavailable> {
+        let mut settled = true;
         for user in self.marks.list().await? {
             let _turn = self.turn(&user).await;
             // It may have been settled, or become another one, while this waited.
@@ -225,7 +226,7 @@ impl Accounts {
             match platform.find_user_by_id(&user).await.map_err(failed)? {
                 Some(record) if record.reservation.is_none() => match mark {
                     Mark::Creation | Mark::Import(_) => self.marks.remove(&user).await,
-                    Mark::Change => self.settle_change(&record, age).await?,
+                    Mark::Change => settled &= self.settle_change(&record, age).await?,
                     Mark::Deletion => self.delete_marked(&user).await?,
                 },
                 // Still held: its creation may be going on right now, or it will expire. An import,
@@ -238,7 +239,7 @@ impl Accounts {
                 }
             }
         }
-        Ok(())
+        Ok(settled)
     }
 
     /// Removes a folder that no commit can make a user of, and its mark.

@@ -46,17 +46,19 @@ impl Accounts {
     }
 
     /// Brings an account's fields up to the platform's. A change whose outcome is unknown may still
-    /// arrive at the platform for a while: until then it is looked at again.
+    /// arrive at the platform for a while: until then it is to be looked at again. Whether it is
+    /// settled.
     pub(super) async fn settle_change(
         &self,
         record: &User,
         age: Duration,
-    ) -> Result<(), Unavailable> {
+    ) -> Result<bool, Unavailable> {
         self.adopt(record).await?;
-        if age > LATE_CHANGE {
+        let settled = age > LATE_CHANGE;
+        if settled {
             self.marks.remove(&record.id).await;
         }
-        Ok(())
+        Ok(settled)
     }
 
     async fn adopt(&self, record: &User) -> Result<(), Unavailable> {

@@ -209,7 +209,9 @@ async fn leave(cluster: &Cluster, stop: &CancellationToken) {
 async fn settle(accounts: Arc<Accounts>, stop: CancellationToken) {
     loop {
         let pause = match accounts.settle().await {
-            Ok(()) => SETTLE_INTERVAL,
+            Ok(true) => SETTLE_INTERVAL,
+            // What was late may arrive at any moment.
+            Ok(false) => RETRY,
             Err(unavailable) => unavailable.retry_after,
         };
         tokio::select! {
