@@ -213,7 +213,7 @@ impl Accounts {
     /// Settles what a crash left between a folder and its commit, and between the two sides of other
     /// steps. Whether nothing is left; otherwise it is to be called again soon.
     pub(crate) async fn settle(&self) -> Result<bool, Unavailable> {
-        let mut settled = true;
+        let (mut settled, mut failure) = (true, None);
         for user in self.marks.list().await? {
             let _turn = self.turn(&user).await;
             // It may have been settled, or become another one, while this waited.
@@ -224,11 +224,24 @@ impl Accounts {
             let failed = |error: homecore_raft::ReadError| unavailable(error.to_string());
             platform.current().await.map_err(failed)?;
             match platform.find_user_by_id(&user).await.map_err(failed)? {
-                Some(record) if record.reservation.is_none() => match mark {
-                    Mark::Creation | Mark::Import(_) => self.marks.remove(&user).await,
-                    Mark::Change => settled &= self.settle_change(&record, age).await?,
-                    Mark::Deletion => self.delete_marked(&user).await?,
-                },
+                Some(record) if record.reservation.is_none() => {
+                    let gone_on = match mark {
+                        Mark::Creation | Mark::Import(_) => {
+                            self.marks.remove(&user).await;
+                            Ok(true)
+                        }
+                        Mark::Change => self.settle_change(&record, age).await,
+                        Mark::Deletion => self.delete_marked(&user).await.map(|()| true),
+                    };
+                    match gone_on {
+                        Ok(done) => settled &= done,
+                        // One user's disk or data must not hold the others up.
+                        Err(unavailable) => {
+                            tracing::warn!(%user, reason = unavailable.reason, "an account is not settled yet");
+                            failure = Some(unavailable);
+                        }
+                    }
+                }
                 // Still held: its creation may be going on right now, or it will expire. An import,
                 // which may hold it for long, is known to go on or not.
                 Some(record) => self.settle_import(&user, mark, record.reservation).await,
@@ -239,7 +252,7 @@ impl Accounts {
                 }
             }
         }
-        Ok(settled)
+        failure.map_or(Ok(settled), Err)
     }
 
     /// Removes a folder that no commit can make a user of, and its mark.

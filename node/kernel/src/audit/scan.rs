@@ -3,9 +3,10 @@
 //! Pages are ordered by their last time and reach back a bounded span, so the next entry is certain
 //! once the page after it cannot hold an earlier one (a later one, when reading backwards).
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-use homecore_store::{StoreError, View};
+use homecore_store::{Seq, StoreError, View};
 
 use super::page::{self, PAGE_SPAN_MS};
 use crate::event::filter::Filter;
@@ -40,7 +41,23 @@ pub struct AuditScan {
     reached: Option<f64>,
     exhausted: bool,
     /// Entries found and not handed on, the next one last.
-    waiting: Vec<(f64, StoredEvent)>,
+    waiting: Vec<Waiting>,
+}
+
+/// An entry that was found.
+#[derive(Debug)]
+struct Waiting {
+    /// In seconds.
+    time: f64,
+    /// The change that wrote its page, and its place there: the order within one moment.
+    written: (Seq, usize),
+    event: StoredEvent,
+}
+
+impl Waiting {
+    fn by_age(a: &Self, b: &Self) -> Ordering {
+        (a.time.total_cmp(&b.time)).then_with(|| a.written.cmp(&b.written))
+    }
 }
 
 impl AuditScan {
@@ -79,7 +96,7 @@ impl AuditScan {
     pub fn peek(&mut self, view: &dyn View, filter: &Filter) -> Result<Next, StoreError> {
         for _ in 0..PAGES_AT_ONCE / FETCH {
             match self.waiting.last() {
-                Some((time, _)) if self.is_certain(*time) => return Ok(Next::At(*time)),
+                Some(next) if self.is_certain(next.time) => return Ok(Next::At(next.time)),
                 None if self.exhausted => return Ok(Next::Ended),
                 _ => self.fetch(view, filter)?,
             }
@@ -89,16 +106,17 @@ impl AuditScan {
 
     /// The entry that [`Self::peek`] told of.
     pub fn take(&mut self) -> Option<StoredEvent> {
-        self.waiting.pop().map(|(_, event)| event)
+        self.waiting.pop().map(|next| next.event)
     }
 
-    /// Whether no page that was not read yet can hold an entry that comes before one of this time.
+    /// Whether no page that was not read yet can hold an entry that comes before one of this time, or
+    /// of the same moment.
     fn is_certain(&self, time: f64) -> bool {
         let span = std::time::Duration::from_millis(PAGE_SPAN_MS.unsigned_abs()).as_secs_f64();
         self.exhausted
             || self.reached.is_some_and(|reached| {
                 if self.descending {
-                    time >= reached
+                    time > reached
                 } else {
                     time <= reached - span
                 }
@@ -122,17 +140,18 @@ impl AuditScan {
             for (place, entry) in entries.iter().enumerate() {
                 if filter.accepts(&entry.head()) {
                     let event = entry.to_event(&page::event_id(&document.id, place));
-                    self.waiting.push((entry.at.as_seconds(), event));
+                    self.waiting.push(Waiting {
+                        time: entry.at.as_seconds(),
+                        written: (document.seq, place),
+                        event,
+                    });
                 }
             }
             self.after = Some((key, document.id));
         }
-        let descending = self.descending;
-        // Stable, so that entries of one moment stay in the order in which they were written.
-        if descending {
-            self.waiting.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-        } else {
-            self.waiting.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        self.waiting.sort_by(Waiting::by_age);
+        if !self.descending {
+            self.waiting.reverse();
         }
         Ok(())
     }

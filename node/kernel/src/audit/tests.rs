@@ -290,6 +290,32 @@ fn an_access_reads_its_own_log_and_no_other() {
     assert!(read(&forbidden, json!([":_audit:access-cmine"])).is_err());
 }
 
+#[test]
+fn entries_of_one_moment_come_in_the_order_in_which_they_were_written() {
+    let mut home = Home::new();
+    // More pages than are read at once.
+    let made: Vec<String> = (0..40).map(|n| format!("m.{}", letters(n))).collect();
+    for pair in made.chunks(2) {
+        let page = pair.iter().map(|action| entry("cmine", action, 5));
+        put(&mut home, &[page.collect()]);
+    }
+    for ascending in [true, false] {
+        let params = json!({ "streams": [":_audit:"], "sortAscending": ascending, "limit": 100 });
+        let found = home.read(&home.person(), Method::EventsGet, &params);
+        let found = found.unwrap();
+        let mut found = actions(found["events"].as_array().unwrap());
+        if !ascending {
+            found.reverse();
+        }
+        assert_eq!(found, made, "ascending: {ascending}");
+    }
+}
+
+fn letters(number: u8) -> String {
+    let letter = |n: u8| char::from(b'a' + n);
+    [letter(number / 26), letter(number % 26)].iter().collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
