@@ -36,6 +36,8 @@ pub struct Facts {
     pub voters: BTreeSet<u64>,
     /// Its learners.
     pub learners: BTreeSet<u64>,
+    /// Those of the learners that answer and were not told yet which configuration that is.
+    pub untold: BTreeSet<u64>,
     /// A voter silent for longer may be replaced.
     pub dead_after: Duration,
 }
@@ -62,6 +64,7 @@ pub enum Change {
 ///     cores: [(1, ready), (2, ready), (3, ready)].into(),
 ///     voters: [1].into(),
 ///     learners: [2, 3].into(),
+///     untold: [].into(),
 ///     dead_after: Duration::from_secs(60),
 /// };
 /// assert_eq!(plan(&facts), Some(Change::SetVoters([1, 2, 3].into())));
@@ -80,10 +83,12 @@ pub fn plan(facts: &Facts) -> Option<Change> {
     if !voters.is_empty() && voters != facts.voters {
         return Some(Change::SetVoters(voters));
     }
+    // One that may have had a vote is told first that it has none any more: it gets no more of the log
+    // once it is let go, and would not know that it may stop.
     let gone = facts
         .learners
         .iter()
-        .find(|node| !facts.cores.contains_key(node));
+        .find(|node| !facts.cores.contains_key(node) && !facts.untold.contains(node));
     gone.map(|node| Change::RemoveLearner(*node))
 }
 

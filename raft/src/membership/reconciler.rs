@@ -14,12 +14,14 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::command::Command;
-use crate::handle::{Handle, Inner, LIVE_WITHIN, peers};
+use crate::handle::{Handle, Inner, LIVE_WITHIN, PeerLiveness, peers};
 use crate::membership::{Change, Facts, Standing, plan};
 use crate::types::{Member, Metrics};
 
 /// How long one step may take before the situation is looked at anew.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a removed core that answers may take to be told that it has no vote any more.
+const TELL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Entries that a learner may lack and still become a voter.
 const LAG_MAX: u64 = 100;
 /// How often deadlines are looked at.
@@ -48,6 +50,7 @@ pub(crate) async fn run(inner: Weak<Inner>, stop: CancellationToken, every: Dura
                 term,
                 since: now,
                 swept: now,
+                configured: (None, now),
             }),
         };
         tokio::select! {
@@ -62,6 +65,8 @@ struct Leading {
     term: u64,
     since: Instant,
     swept: Instant,
+    /// The log index of the configuration, and when it was certain for the first time.
+    configured: (Option<u64>, Instant),
 }
 
 async fn step(handle: &Handle, metrics: &Metrics, leading: &mut Leading) {
@@ -70,8 +75,12 @@ async fn step(handle: &Handle, metrics: &Metrics, leading: &mut Leading) {
     let certain = metrics
         .last_applied
         .is_some_and(|id| id.leader_id.term == leading.term);
-    if !certain || applied < membership.log_id().map(|id| id.index) {
+    let configured = membership.log_id().map(|id| id.index);
+    if !certain || applied < configured {
         return;
+    }
+    if leading.configured.0 != configured {
+        leading.configured = (configured, Instant::now());
     }
     if membership.get_joint_config().len() > 1 {
         tracing::info!("a change of voters is finished");
@@ -114,7 +123,18 @@ fn facts(handle: &Handle, metrics: &Metrics, leading: &Leading) -> Facts {
             ready: heard && close,
         }
     };
+    let (configured, certain_since) = leading.configured;
+    let certain_for = now.saturating_duration_since(certain_since);
+    // What it answered before the configuration was certain did not tell it so.
+    let untold = |node: &u64| {
+        let peer = seen.iter().find(|peer| peer.node.0 == *node);
+        let told = |peer: &PeerLiveness| {
+            peer.matched >= configured && peer.silent.is_some_and(|silent| silent < certain_for)
+        };
+        certain_for < TELL_TIMEOUT && standing(*node).heard && !peer.is_some_and(told)
+    };
     let directory = handle.directory();
+    let membership = metrics.membership_config.membership();
     Facts {
         leader: metrics.id,
         cores: directory
@@ -122,11 +142,8 @@ fn facts(handle: &Handle, metrics: &Metrics, leading: &Leading) -> Facts {
             .map(|core| (core.node.0, standing(core.node.0)))
             .collect(),
         voters: metrics.membership_config.voter_ids().collect(),
-        learners: metrics
-            .membership_config
-            .membership()
-            .learner_ids()
-            .collect(),
+        learners: membership.learner_ids().collect(),
+        untold: membership.learner_ids().filter(untold).collect(),
         dead_after: handle.inner().dead_after(),
     }
 }

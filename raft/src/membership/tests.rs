@@ -32,6 +32,7 @@ fn facts(cores: &[(u64, Standing)], voters: &[u64], learners: &[u64]) -> Facts {
         cores: cores.iter().copied().collect(),
         voters: voters.iter().copied().collect(),
         learners: learners.iter().copied().collect(),
+        untold: BTreeSet::new(),
         dead_after: DEAD_AFTER,
     }
 }
@@ -150,6 +151,17 @@ fn removing() {
 }
 
 #[test]
+fn a_removed_core_is_told_before_it_is_let_go() {
+    let mut facts = facts(&[(1, READY)], &[1], &[2, 3]);
+    facts.untold = [2, 3].into();
+    assert_eq!(plan(&facts), None);
+    facts.untold = [2].into();
+    assert_eq!(plan(&facts), Some(Change::RemoveLearner(3)));
+    facts.untold.clear();
+    assert_eq!(plan(&facts), Some(Change::RemoveLearner(2)));
+}
+
+#[test]
 fn a_silent_core_is_not_what_a_change_waits_for() {
     let r = READY;
     // Leader 1 is removed; 2 died a moment ago, 3 lives. A change to {2} would never be agreed on.
@@ -210,6 +222,7 @@ fn situation() -> impl Strategy<Value = Facts> {
                 cores,
                 voters: voters.iter().copied().collect(),
                 learners: learners.iter().copied().collect(),
+                untold: BTreeSet::new(),
                 dead_after: DEAD_AFTER,
             }
         })

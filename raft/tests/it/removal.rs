@@ -1,6 +1,8 @@
 //! Voters that are removed while they run, as they must until the others have agreed to do without
 //! them, and cores that died meanwhile.
 
+use std::time::{Duration, Instant};
+
 use homecore_raft::Role;
 use homecore_types::NodeId;
 
@@ -137,4 +139,33 @@ async fn the_leader_of_three_leaves() {
     );
     cluster.settle().await;
     cluster.assert_equal().await;
+}
+
+/// The longest time for which a core counts as one that answers is three seconds: in a round that took
+/// longer it is let go untold, as one that is dead is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voter_that_hears_of_its_removal_late_is_told_before_it_is_let_go() {
+    for _ in 0..10 {
+        let mut cluster = Cluster::of(3, Settings::default()).await;
+        let leader = cluster.leader().await;
+        let gone = cluster.followers().await.remove(0);
+        let gone_node = node(&cluster, &gone);
+        let began = Instant::now();
+        cluster.isolate(&gone);
+        cluster.remove(&gone, &leader).await;
+        eventually("the others do without its vote", async || {
+            let status = cluster.handle(&leader).status();
+            !status.changing && !status.voters.contains(&gone_node)
+        })
+        .await;
+        // Nothing to wait for: time in which it would be let go, if nobody minded that it does not know.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(cluster.handle(&gone).in_consensus(gone_node));
+        cluster.mend();
+        if began.elapsed() < Duration::from_secs(2) {
+            leaves(&mut cluster, &gone).await;
+            return;
+        }
+    }
+    panic!("this machine is too slow to tell");
 }
