@@ -74,6 +74,8 @@ impl Options {
             election_timeout_min: millis(self.timings.election_min),
             election_timeout_max: millis(self.timings.election_max),
             enable_pre_vote: Some(true),
+            // Others may hold what a leader that crashed had not on its own disk: adr/0003.
+            enable_leader_restore: Some(false),
             install_snapshot_timeout: millis(SNAPSHOT_TRANSFER_TIMEOUT),
             snapshot_policy: SnapshotPolicy::LogsSinceLast(every),
             // A follower that was away for a while catches up from the log.

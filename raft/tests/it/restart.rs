@@ -185,3 +185,27 @@ async fn dropping_every_handle_frees_the_folder() {
     again.current().await.unwrap();
     assert_eq!(text_of(&again, "label").as_deref(), Some("kept"));
 }
+
+/// What a leader had sent to others and not yet on its own disk is gone when it comes back: in the same
+/// term it would give the same log index to something else, and nobody could tell the two apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_crashed_leads_again_only_in_another_term() {
+    for size in [1, 3] {
+        let mut cluster = Cluster::of(size, Settings::default()).await;
+        for round in 0..3 {
+            let leader = cluster.leader().await;
+            let before = cluster.handle(&leader).status().term;
+            cluster.stop(&leader, false).await;
+            // At once: the others have not missed it yet.
+            cluster.start(&leader).await.unwrap();
+            let label = format!("label-{round}");
+            cluster
+                .handle(&leader)
+                .write(dns(&label, "kept"))
+                .await
+                .unwrap();
+            let after = cluster.handle(&leader).status().term;
+            assert!(after > before, "{size} cores: {after} follows {before}");
+        }
+    }
+}
