@@ -63,6 +63,7 @@ pub(crate) fn kernel_settings(
             exclude: MethodSet::new(config.audit.exclude.iter().cloned()),
         },
         passwords: config.auth.passwords.clone(),
+        shared_secrets: config.shared_secrets,
     })
 }
 

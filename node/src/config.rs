@@ -19,6 +19,7 @@ use homecore_capability_pryv::AccountDeletion;
 use homecore_kernel::account::passwords::{self, PasswordPolicy};
 use homecore_kernel::audit::MethodPattern;
 use homecore_kernel::settings::DeletionMode;
+use homecore_kernel::shared_secret::{self, SharedSecretSettings};
 use homecore_raft::records::CoreAddresses;
 use homecore_types::{CoreId, Secret};
 
@@ -50,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) versioning: VersioningConfig,
     pub(crate) audit: AuditConfig,
     pub(crate) access_tracking: AccessTrackingConfig,
+    pub(crate) shared_secrets: SharedSecretSettings,
     /// How changes are taken.
     pub(crate) updates: UpdatesConfig,
     /// Platform-wide sections as JSON texts: seeds of the platform store.
@@ -216,6 +218,7 @@ fn read(table: toml::Table) -> Result<Config, Vec<Problem>> {
         versioning: read_versioning(&mut root),
         audit: read_audit(&mut root),
         access_tracking: read_access_tracking(&mut root),
+        shared_secrets: read_shared_secrets(&mut root),
         updates: read_updates(&mut root),
         platform: read_platform(&mut root),
         log: read_log(&mut root),
@@ -491,6 +494,22 @@ fn read_access_tracking(root: &mut reader::Reader) -> AccessTrackingConfig {
     let mut section = root.section("access_tracking");
     AccessTrackingConfig {
         active: section.boolean("active").unwrap_or(true),
+    }
+}
+
+fn read_shared_secrets(root: &mut reader::Reader) -> SharedSecretSettings {
+    let mut section = root.section("shared_secrets");
+    let default = SharedSecretSettings::default();
+    let size = section.number("max_size_bytes", 1, shared_secret::SIZE_BYTES_LIMIT);
+    let ttl = section.number("max_ttl_seconds", 1, u32::MAX);
+    SharedSecretSettings {
+        active: section.boolean("active").unwrap_or(default.active),
+        size_bytes_max: size
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(default.size_bytes_max),
+        ttl_max: ttl.map_or(default.ttl_max, |seconds| {
+            Duration::from_secs(seconds.into())
+        }),
     }
 }
 

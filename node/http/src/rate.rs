@@ -34,6 +34,8 @@ pub enum Rate {
     AccessRequest,
     /// Polls and answers of access requests from one address.
     AccessPoll,
+    /// Keys of shared secrets that are presented from one address.
+    SharedSecret,
 }
 
 /// How often something may happen.
@@ -121,6 +123,7 @@ impl RateLimits {
             (Rate::Lookup, rule(2_000, 100.0)),
             (Rate::AccessRequest, rule(50, 0.2)),
             (Rate::AccessPoll, rule(2_000, 200.0)),
+            (Rate::SharedSecret, rule(100, 1.0)),
         ])
     }
 

@@ -21,6 +21,8 @@ pub use entry::{Entry, Source};
 pub const VALID_PASSWORD: &str = "valid-password";
 /// The pseudo access of a caller that proved nothing.
 pub const INVALID: &str = "invalid";
+/// The pseudo access of a caller that needs none.
+pub const PUBLIC: &str = "public";
 /// The pseudo access of the operator.
 pub const ADMIN: &str = "admin";
 

@@ -34,6 +34,8 @@ pub const ACCESS_DELETED: Index = Index(12);
 pub const ACCESS_DELETED_BY_CREATOR: Index = Index(13);
 /// Pages of the audit log: `text(stream) · f64(last time)`; the empty stream stands for all.
 pub const AUDIT_BY_STREAM: Index = Index(20);
+/// Shared secrets that wait, by when their time is over: `f64(expires)`.
+pub const SECRET_BY_END: Index = Index(21);
 
 /// Whether an event is in the trash: the first part of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,6 +150,12 @@ pub fn name_entry(kind: &str, name: &str) -> Entry {
 #[must_use]
 pub fn audit_entry(stream: &str, last: f64) -> Entry {
     entry(AUDIT_BY_STREAM, timed(audit_prefix(stream), last))
+}
+
+/// The entry of a shared secret that waits.
+#[must_use]
+pub fn secret_entry(expires: f64) -> Entry {
+    entry(SECRET_BY_END, timed(Vec::new(), expires))
 }
 
 /// The start of keys of [`AUDIT_BY_STREAM`]. Long names share keys.

@@ -31,6 +31,7 @@ pub mod registration;
 pub mod reply;
 pub mod session;
 pub mod settings;
+pub mod shared_secret;
 mod slug;
 pub mod stream;
 #[cfg(test)]

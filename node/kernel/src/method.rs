@@ -15,6 +15,7 @@ use crate::event;
 use crate::kernel::Context;
 use crate::profile::{self, Which};
 use crate::reply::Reply;
+use crate::shared_secret;
 use crate::stream;
 use crate::stream::cache::Trees;
 
@@ -119,6 +120,10 @@ methods! {
     AccountUpdate = "account.update", true, [];
     /// Changes the password.
     AccountChangePassword = "account.changePassword", true, [];
+    /// Leaves a secret with the account.
+    SharedSecretsCreate = "sharedSecrets.create", true, [];
+    /// How it stands with a shared secret; writes down that its time is over.
+    SharedSecretsGetOne = "sharedSecrets.getOne", true, [];
 }
 
 /// A method id that nobody knows.
@@ -179,7 +184,9 @@ pub(crate) fn read(
         | Method::EventsDeleteAttachment
         | Method::AccountGet
         | Method::AccountUpdate
-        | Method::AccountChangePassword => Err(NotARead {
+        | Method::AccountChangePassword
+        | Method::SharedSecretsCreate
+        | Method::SharedSecretsGetOne => Err(NotARead {
             method: method.id(),
         }
         .into()),
@@ -262,6 +269,11 @@ pub(crate) fn write(
         Method::ProfileUpdate => Ok(writer.attempt(|tx| profile::update_named(tx, actor, params))?),
         Method::ProfileUpdateApp => {
             Ok(writer.attempt(|tx| profile::update_app(tx, actor, params))?)
+        }
+        Method::SharedSecretsCreate => Ok(writer
+            .attempt(|tx| shared_secret::create(tx, context, trees, actor, params))?),
+        Method::SharedSecretsGetOne => {
+            Ok(writer.attempt(|tx| shared_secret::get_one(tx, context, actor, params))?)
         }
         Method::GetAccessInfo
         | Method::StreamsGet

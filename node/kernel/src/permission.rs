@@ -253,7 +253,7 @@ impl Entries {
     /// The entry on everything in a store: its own one (`:store:*`), else that on `*`.
     fn star_of(&self, store: Store<'_>) -> Option<Level> {
         let own = match store {
-            Store::Local | Store::Account => None,
+            Store::Local | Store::Account | Store::SharedSecrets => None,
             Store::Audit => self.by_stream.get(&format!("{AUDIT_ROOT}*")),
             Store::Other(name) => self.by_stream.get(&format!(":{name}:*")),
         };

@@ -8,6 +8,7 @@ use homecore_types::limits;
 use crate::account::passwords::PasswordPolicy;
 use crate::attachment::token::ReadTokenKey;
 use crate::audit::AuditSettings;
+use crate::shared_secret::SharedSecretSettings;
 use crate::trust::TrustedApps;
 
 /// Settings of the kernel, checked when the configuration is read.
@@ -32,6 +33,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// Which passwords may be chosen, and for how long (`auth.password*`).
     pub passwords: PasswordPolicy,
+    /// What secrets may be left with an account (`sharedSecrets.*`).
+    pub shared_secrets: SharedSecretSettings,
 }
 
 /// What stays of an event that is deleted for good, beside its id and the time.
@@ -90,6 +93,7 @@ impl Default for Settings {
             read_token_key: ReadTokenKey::new(|| None),
             audit: AuditSettings::default(),
             passwords: PasswordPolicy::default(),
+            shared_secrets: SharedSecretSettings::default(),
         }
     }
 }

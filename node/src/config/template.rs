@@ -288,6 +288,14 @@ fn changes(out: &mut String) {
         "# When each access was last used, and how often for what, is written down (lastUsed, calls).",
     );
     line(out, "# active = true");
+    line(out, "\n[shared_secrets]");
+    line(
+        out,
+        "# Secrets that are left with an account and handed over once, to whoever has the key.",
+    );
+    line(out, "# active = true");
+    line(out, "# max_size_bytes = 4096");
+    line(out, "# max_ttl_seconds = 2592000");
     line(out, "\n[updates]");
     line(
         out,

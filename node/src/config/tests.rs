@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use homecore_kernel::settings::DeletionMode;
+use homecore_kernel::shared_secret::SharedSecretSettings;
 
 use super::layers::{LoadError, merge};
 use super::{Answers, Config, render};
@@ -64,6 +66,20 @@ fn the_audit_log_is_on_and_its_filters_are_ids_of_methods() {
     assert_eq!(config.audit.exclude.len(), 1);
     let text = format!("{MINIMAL}[audit]\ninclude = [\"events/get\"]\n");
     assert_eq!(keys(load(&text, &[], &[])), ["audit.include"]);
+}
+
+#[test]
+fn shared_secrets_have_bounds() {
+    let secrets = load(MINIMAL, &[], &[]).unwrap().shared_secrets;
+    assert_eq!(secrets, SharedSecretSettings::default());
+    let text = format!("{MINIMAL}[shared_secrets]\nactive = false\nmax_ttl_seconds = 60\n");
+    let secrets = load(&text, &[], &[]).unwrap().shared_secrets;
+    assert!(!secrets.active && secrets.ttl_max == Duration::from_secs(60));
+    let text = format!("{MINIMAL}[shared_secrets]\nmax_size_bytes = 1000000\n");
+    assert_eq!(
+        keys(load(&text, &[], &[])),
+        ["shared_secrets.max_size_bytes"]
+    );
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub enum Kind {
     Audit = 8,
     /// How an access was used.
     AccessUses = 9,
+    /// A secret that waits to be handed over.
+    SharedSecret = 10,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
         Self::Webhook,
         Self::Audit,
         Self::AccessUses,
+        Self::SharedSecret,
     ];
 }
 

@@ -30,6 +30,10 @@ pub const ACCESSES_PER_CREATOR_MAX: usize = 10_000;
 pub const PERMISSIONS_PER_ACCESS_MAX: usize = 1_000;
 /// Bytes of one access as it is stored.
 pub const ACCESS_BYTES_MAX: usize = 256 * 1024;
+/// Shared secrets of one user that wait at once.
+pub const SHARED_SECRETS_PENDING_MAX: usize = 256;
+/// The same of one access.
+pub const SHARED_SECRETS_PER_ACCESS_MAX: usize = 64;
 
 /// Bytes of one profile.
 pub const PROFILE_BYTES_MAX: usize = 1024 * 1024;

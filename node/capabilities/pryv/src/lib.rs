@@ -22,6 +22,7 @@ mod reserved;
 mod routes;
 mod session;
 pub mod settings;
+mod shared_secrets;
 mod state;
 mod streams;
 

@@ -7,7 +7,7 @@ use axum::routing::{any, delete, get, post, put};
 use crate::state::State;
 use crate::{
     access_request, accesses, account, admin, apps, attachments, batch, caller, greeting, items,
-    lookup, profile, records, registration, session, streams,
+    lookup, profile, records, registration, session, shared_secrets, streams,
 };
 
 /// First path segments at the root.
@@ -109,7 +109,8 @@ pub(crate) fn user(state: State) -> Router {
         .route("/events/stop", post(lookup::gone))
         // Files have other ways to say who asks.
         .route("/events/{id}/{file}", get(attachments::get))
-        .route("/events/{id}/{file}/{*name}", get(attachments::get_named));
+        .route("/events/{id}/{file}/{*name}", get(attachments::get_named))
+        .route("/shared-secrets/retrieve", post(shared_secrets::retrieve));
     let guarded = Router::new()
         .route("/", post(batch::call_batch))
         .route("/auth/logout", post(session::logout))
@@ -146,6 +147,8 @@ pub(crate) fn user(state: State) -> Router {
         )
         .route("/events/{id}/{file}", delete(attachments::delete))
         .merge(accesses_routes())
+        .route("/shared-secrets", post(shared_secrets::create))
+        .route("/shared-secrets/status", post(shared_secrets::status))
         .route_layer(from_fn_with_state(state.clone(), caller::authenticate));
     open.merge(guarded).with_state(state)
 }

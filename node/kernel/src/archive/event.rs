@@ -11,9 +11,11 @@ use super::{ID_BYTES_MAX, Note, STREAM_ID_BYTES_MAX, Taken, Unusable, id_of, unu
 use crate::event::stored::Head;
 use crate::integrity;
 use crate::number::float;
+use crate::shared_secret;
 
 const NO_HASH: &str = "it had no hash and was given one";
 const OTHER_HASH: &str = "its content is not what its hash says; both are kept as they are";
+const SECRET_LEFT: &str = "a shared secret is not taken over; it counts as discarded";
 
 /// What a record of an event is.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +94,12 @@ pub fn read(record: Map<String, Value>) -> Result<Taken<EventRecord>, Unusable> 
     let id = id_of(&map)?;
     to_wire_form(&mut map);
     check_hash(&mut map, &mut notes);
+    if shared_secret::after_import(&mut map) {
+        notes.push(Note {
+            field: "content",
+            text: SECRET_LEFT,
+        });
+    }
     if head_id.is_some() {
         let modified = ["modified", "deleted", "created"]
             .iter()

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::error::Refusal;
 use crate::kernel::Context;
+use crate::shared_secret;
 use crate::violation::Violation;
 
 /// Type and content do not go together.
@@ -15,6 +16,12 @@ pub enum TypeError {
     /// A series of something unknown.
     #[error("Event type \"{kind}\" is not a known series type")]
     UnknownSeries {
+        /// As given.
+        kind: String,
+    },
+    /// Only homecore writes events of this type.
+    #[error("Events of type \"{kind}\" are not written by clients")]
+    Reserved {
         /// As given.
         kind: String,
     },
@@ -27,6 +34,7 @@ impl Refusal for TypeError {
     fn id(&self) -> ErrorId {
         match self {
             Self::UnknownSeries { .. } => ErrorId::InvalidEventType,
+            Self::Reserved { .. } => ErrorId::Forbidden,
             Self::Content(_) => ErrorId::InvalidParametersFormat,
         }
     }
@@ -34,6 +42,7 @@ impl Refusal for TypeError {
     fn data(&self) -> Option<Value> {
         match self {
             Self::UnknownSeries { kind } => Some(json!({ "type": kind })),
+            Self::Reserved { .. } => Some(json!({ "id": "shared-secret-forbidden" })),
             Self::Content(violations) => Some(Violation::list(violations)),
         }
     }
@@ -48,6 +57,11 @@ pub fn of_type(context: &Context, kind: &str, content: Option<&Value>) -> Result
     if is_series(kind) {
         // Series are kept by a capability of their own; the kernel knows no series type.
         return Err(TypeError::UnknownSeries {
+            kind: kind.to_owned(),
+        });
+    }
+    if shared_secret::is_item_type(kind) {
+        return Err(TypeError::Reserved {
             kind: kind.to_owned(),
         });
     }

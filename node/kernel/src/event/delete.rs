@@ -19,6 +19,7 @@ use crate::kernel::Context;
 use crate::permission::Level;
 use crate::reply::Reply;
 use crate::settings::DeletionMode;
+use crate::shared_secret;
 use crate::stream::cache::Trees;
 use crate::stream::system::account_stream;
 
@@ -138,9 +139,13 @@ pub fn delete(
     if !streams_of(&event).any(may_delete) {
         return Err(DeleteError::Forbidden);
     }
+    let author = actor.author();
+    if let Some(item) = shared_secret::discard_deleted(tx, context, &document, &event, &author)? {
+        return Ok(Deleted::Trashed(item));
+    }
     if event.get("trashed") != Some(&Value::Bool(true)) {
         event.insert("trashed".to_owned(), Value::Bool(true));
-        touched(&mut event, tx.at(), &actor.author());
+        touched(&mut event, tx.at(), &author);
         return Ok(Deleted::Trashed(update::store(
             tx, context, &document, event,
         )?));

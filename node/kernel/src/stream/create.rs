@@ -232,7 +232,7 @@ fn check_place(
     for place in [id, parent].into_iter().flatten() {
         match Store::of(place) {
             Store::Local if !is_reserved_local(place) => {}
-            Store::Local | Store::Account | Store::Audit => {
+            Store::Local | Store::Account | Store::Audit | Store::SharedSecrets => {
                 return Err(StreamsCreateError::ReservedPlace {
                     id: place.to_owned(),
                 });

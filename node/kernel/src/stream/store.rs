@@ -28,6 +28,8 @@ pub enum Store<'a> {
     Account,
     /// The audit log.
     Audit,
+    /// What is known of shared secrets. Local to clients, but nothing on `*` covers it.
+    SharedSecrets,
     /// A store that this version does not have.
     Other(&'a str),
 }
@@ -40,6 +42,7 @@ impl<'a> Store<'a> {
             None => Self::Local,
             Some("_system" | "system") => Self::Account,
             Some("_audit") => Self::Audit,
+            Some("_shared-secrets") => Self::SharedSecrets,
             Some(name) if RESERVED_LOCAL.contains(&name) => Self::Local,
             Some(name) => Self::Other(name),
         }
@@ -50,7 +53,7 @@ impl<'a> Store<'a> {
     pub const fn takes_part_in_star(self) -> bool {
         match self {
             Self::Local | Self::Other(_) => true,
-            Self::Account | Self::Audit => false,
+            Self::Account | Self::Audit | Self::SharedSecrets => false,
         }
     }
 }
@@ -87,6 +90,7 @@ mod tests {
             (":_audit:access-x", Store::Audit),
             (":_emails:", Store::Local),
             (":_cmc:inbox", Store::Local),
+            (":_shared-secrets:x", Store::SharedSecrets),
             (":dummy:x", Store::Other("dummy")),
         ] {
             assert_eq!(Store::of(id), store, "{id}");

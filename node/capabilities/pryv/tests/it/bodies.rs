@@ -22,6 +22,10 @@ const OPEN: &[(&str, Option<Rate>)] = &[
     ("/reg/access/invitationtoken/check", Some(Rate::Lookup)),
     ("/samplebeta1/auth/login", Some(Rate::LoginByClient)),
     ("/samplebeta1/auth/login", Some(Rate::LoginByUser)),
+    (
+        "/samplebeta1/shared-secrets/retrieve",
+        Some(Rate::SharedSecret),
+    ),
     ("/reg/records", None),
     ("/system/admin/invitations", None),
 ];

@@ -19,6 +19,7 @@ mod profile;
 mod registration;
 mod robustness;
 mod routing;
+mod shared_secrets;
 mod streams;
 mod support;
 mod users;

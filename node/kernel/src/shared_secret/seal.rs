@@ -1,0 +1,200 @@
+//! The key of a shared secret, and what is kept under it.
+//!
+//! A key is `<id>.<random>`. Of the random half only the SHA-256 is stored, and the secret is sealed
+//! under a key made from it: whoever has the disk has nothing. Where the client made the key itself
+//! the core does not know it before it is presented; such a secret is stored as it is.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::{constant_time, digest, hmac};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use homecore_store::StoreError;
+use homecore_types::{Entropy, Secret};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Bytes of the random half of a key.
+const RANDOM_BYTES: usize = 32;
+/// Characters of a random half that a client made.
+const RANDOM_CHARS: std::ops::RangeInclusive<usize> = 32..=128;
+/// Longest id in a key.
+const ID_CHARS_MAX: usize = 64;
+/// What a sealing key is for.
+const LABEL: &str = "homecore shared secret 1";
+
+/// A key as it was presented.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    /// Of which secret.
+    pub(super) id: String,
+    /// The half that proves something.
+    pub(super) random: Secret,
+}
+
+/// What is handed over, and against what.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Held {
+    /// Any JSON.
+    pub(super) secret: Value,
+    /// The SHA-256 of the proof that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) proof: Option<String>,
+}
+
+/// The document of a secret that waits.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// The access that made it.
+    pub(super) access: String,
+    /// Until when it waits, in seconds.
+    pub(super) expires: f64,
+    #[serde(flatten)]
+    body: Body,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Body {
+    /// Base64 of nonce, ciphertext and tag.
+    Sealed(String),
+    /// As it is.
+    Open(Held),
+}
+
+impl Key {
+    /// Reads a key; none if it can be no key.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (id, random) = text.split_once('.')?;
+        let is_id = (1..=ID_CHARS_MAX).contains(&id.len())
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let is_random = RANDOM_CHARS.contains(&random.len())
+            && random
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        (is_id && is_random).then(|| Self {
+            id: id.to_owned(),
+            random: Secret::new(random),
+        })
+    }
+
+    /// A new one.
+    pub(super) fn draw(id: &str, entropy: &dyn Entropy) -> Self {
+        let mut random = [0_u8; RANDOM_BYTES];
+        entropy.fill(&mut random);
+        Self {
+            id: id.to_owned(),
+            random: Secret::new(URL_SAFE_NO_PAD.encode(random)),
+        }
+    }
+
+    /// What is stored of it.
+    pub(super) fn hash(&self) -> String {
+        hash(self.random.expose())
+    }
+
+    /// As it is told to its maker.
+    pub(super) fn to_text(&self) -> String {
+        format!("{}.{}", self.id, self.random.expose())
+    }
+
+    /// The cipher. A key seals once, so it never meets a nonce twice.
+    fn cipher(&self) -> Result<LessSafeKey, StoreError> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.random.expose().as_bytes());
+        let derived = hmac::sign(&key, format!("{LABEL}:{}", self.id).as_bytes());
+        let key = UnboundKey::new(&AES_256_GCM, derived.as_ref());
+        Ok(LessSafeKey::new(key.map_err(|_same| unsealable(&self.id))?))
+    }
+}
+
+/// The SHA-256 of a text in hex.
+pub(super) fn hash(text: &str) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    let nibbles = hash
+        .as_ref()
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 0xF]);
+    nibbles
+        .filter_map(|nibble| DIGITS.get(usize::from(nibble)))
+        .map(|digit| char::from(*digit))
+        .collect()
+}
+
+/// Whether two hashes are the same, in constant time.
+pub(super) fn is_same(a: &str, b: &str) -> bool {
+    constant_time::verify_slices_are_equal(a.as_bytes(), b.as_bytes()).is_ok()
+}
+
+impl Kept {
+    /// What is kept for a key, or without one where the client has it.
+    ///
+    /// # Errors
+    /// If it cannot be sealed.
+    pub(super) fn new(
+        access: &str,
+        expires: f64,
+        held: Held,
+        key: Option<&Key>,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, StoreError> {
+        let body = match key {
+            None => Body::Open(held),
+            Some(key) => {
+                let mut nonce = [0_u8; NONCE_LEN];
+                entropy.fill(&mut nonce);
+                let mut sealed = serde_json::to_vec(&held)
+                    .map_err(|error| StoreError::engine("encoding a shared secret", error))?;
+                let sealing = Nonce::assume_unique_for_key(nonce);
+                key.cipher()?
+                    .seal_in_place_append_tag(sealing, Aad::empty(), &mut sealed)
+                    .map_err(|_same| unsealable(&key.id))?;
+                Body::Sealed(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
+            }
+        };
+        Ok(Self {
+            access: access.to_owned(),
+            expires,
+            body,
+        })
+    }
+
+    /// What a key opens.
+    ///
+    /// # Errors
+    /// If what is stored is damaged: the key was checked before.
+    pub(super) fn open(self, key: &Key) -> Result<Held, StoreError> {
+        let sealed = match self.body {
+            Body::Open(held) => return Ok(held),
+            Body::Sealed(sealed) => sealed,
+        };
+        let damaged = || unsealable(&key.id);
+        let bytes = URL_SAFE_NO_PAD
+            .decode(sealed)
+            .map_err(|_base64| damaged())?;
+        let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_same| damaged())?;
+        let mut sealed = sealed.to_vec();
+        let cipher = key.cipher()?;
+        let opened = cipher.open_in_place(nonce, Aad::empty(), &mut sealed);
+        let plain = opened.map_err(|_same| damaged())?;
+        serde_json::from_slice(plain).map_err(|_json| damaged())
+    }
+
+    pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {
+        serde_json::to_vec(self)
+            .map_err(|error| StoreError::engine("encoding a shared secret", error))
+    }
+
+    pub(super) fn decode(id: &str, body: &[u8]) -> Result<Self, StoreError> {
+        serde_json::from_slice(body).map_err(|_json| unsealable(id))
+    }
+}
+
+/// Nothing of what is stored may come into a message.
+fn unsealable(id: &str) -> StoreError {
+    StoreError::Corrupted {
+        what: format!("shared secret {id}"),
+    }
+}
