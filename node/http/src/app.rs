@@ -21,7 +21,8 @@ use futures_util::FutureExt;
 use homecore_types::ErrorId;
 use http::header::{CONTENT_LENGTH, HOST};
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use serde_json::Map;
 use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -33,6 +34,8 @@ use crate::context::{API_VERSION, ClientAddress, Context};
 use crate::cors::Cors;
 use crate::error::ApiError;
 use crate::health::{self, Health};
+use crate::openapi::Routes;
+use crate::openapi::document::{self, Document, Placed};
 use crate::site::{Rewrite, first_segment, rewrite};
 use crate::upload::time_allowed;
 use crate::{form, owner};
@@ -77,8 +80,9 @@ impl App {
         capabilities: &[Arc<dyn Capability>],
         health: Arc<dyn Health>,
     ) -> Result<Self, AppError> {
-        let mut owners: Vec<(&'static str, &'static str)> = Vec::new();
-        let (mut root_routes, mut user_routes) = (Router::new(), Router::new());
+        let mut owners: Vec<(&'static str, &'static str)> = vec![(document::ROOT, "the router")];
+        let (mut root_routes, mut user_routes) = (Routes::new(), Routes::new());
+        let mut schemas = Map::new();
         for capability in capabilities {
             for segment in capability.roots() {
                 if let Some((_, first)) = owners.iter().find(|(taken, _)| taken == segment) {
@@ -92,7 +96,9 @@ impl App {
             }
             root_routes = root_routes.merge(capability.root_routes(&context));
             user_routes = user_routes.merge(capability.user_routes(&context));
+            schemas.extend(capability.schemas());
         }
+        let (root_routes, user_routes) = described(root_routes, user_routes, schemas);
         let closed = |router: Router| {
             router
                 .fallback(|| async { ApiError::unknown_route() })
@@ -295,6 +301,29 @@ impl App {
             .map(ClientAddress)
             .unwrap_or_default()
     }
+}
+
+/// All routes, and one more that shows what they are.
+fn described(
+    root: Routes,
+    user: Routes,
+    schemas: Map<String, serde_json::Value>,
+) -> (Router, Router) {
+    let (root, at_root) = root.into_parts();
+    let (user, below_user) = user.into_parts();
+    let own = health::operations().chain([document::own_operation()]);
+    let placed = |operation, below_user| Placed {
+        operation,
+        below_user,
+    };
+    let at_root = own.chain(at_root).map(|operation| placed(operation, false));
+    let below_user = below_user.into_iter().map(|o| placed(o, true));
+    let operations: Vec<Placed> = at_root.chain(below_user).collect();
+    let document = Document::of(&operations, schemas);
+    let show = Routes::new().route(document::own_operation(), move |headers: HeaderMap| {
+        std::future::ready(document.answer(&headers))
+    });
+    (root.merge(show.into_parts().0), user)
 }
 
 /// Replaces the path of a request and keeps its query.

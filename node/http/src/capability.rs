@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use axum::Router;
+use serde_json::{Map, Value};
 
 use crate::context::Context;
+use crate::openapi::Routes;
 
 /// A set of routes. The binary holds the list; adding a protocol is one line there.
 pub trait Capability: Send + Sync + fmt::Debug + 'static {
@@ -17,9 +18,14 @@ pub trait Capability: Send + Sync + fmt::Debug + 'static {
     fn roots(&self) -> &'static [&'static str];
 
     /// Routes at the root, with their first segment: `/reg/service/info`.
-    fn root_routes(&self, context: &Arc<Context>) -> Router;
+    fn root_routes(&self, context: &Arc<Context>) -> Routes;
 
     /// Routes below a user, without the user: `/events`. `/` is the user's own root. Each request
     /// has a [`crate::UserContext`] in its extensions, of a user who lives on this core.
-    fn user_routes(&self, context: &Arc<Context>) -> Router;
+    fn user_routes(&self, context: &Arc<Context>) -> Routes;
+
+    /// The schemas that descriptions of its routes name.
+    fn schemas(&self) -> Map<String, Value> {
+        Map::new()
+    }
 }

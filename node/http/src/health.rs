@@ -8,11 +8,13 @@ use std::fmt;
 
 use axum::body::Body;
 use axum::response::Response;
+use homecore_types::ErrorId;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, StatusCode};
 use serde::Serialize;
 
 use crate::context::{Context, plain_reply};
+use crate::openapi::{Content, Operation, Verb};
 
 /// Whether a core may take traffic.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -37,6 +39,44 @@ struct Alive {
     status: &'static str,
 }
 
+/// What can be asked.
+#[derive(Clone, Copy, Debug)]
+enum Probe {
+    Alive,
+    Ready,
+    Metrics,
+}
+
+const PROBES: &[(&str, Probe)] = &[
+    ("/healthz", Probe::Alive),
+    ("/livez", Probe::Alive),
+    ("/readyz", Probe::Ready),
+    ("/metrics", Probe::Metrics),
+];
+
+/// What is answered here, for the document: without slot and time limit, and so without their refusals.
+pub(crate) fn operations() -> impl Iterator<Item = Operation> {
+    PROBES.iter().map(|(path, probe)| {
+        let id = match *path {
+            "/livez" => "health.live",
+            "/readyz" => "health.ready",
+            "/metrics" => "health.metrics",
+            _ => "health.get",
+        };
+        match *probe {
+            Probe::Alive => Operation::new(Verb::Get, path, id, "Whether the process lives")
+                .answers(200, Content::Named("Status")),
+            Probe::Ready => Operation::new(Verb::Get, path, id, "Whether the core takes traffic")
+                .answers(200, Content::Named("Readiness"))
+                .answers(503, Content::Named("Readiness")),
+            Probe::Metrics => Operation::new(Verb::Get, path, id, "Metrics for Prometheus")
+                .answers(200, Content::Text)
+                .refuses(&[ErrorId::UnknownResource]),
+        }
+        .plain()
+    })
+}
+
 /// The answer to a health request, if it is one.
 pub(crate) fn answer(
     context: &Context,
@@ -46,9 +86,11 @@ pub(crate) fn answer(
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return None;
     }
-    let reply = match request.uri().path() {
-        "/healthz" | "/livez" => plain_reply(StatusCode::OK, &Alive { status: "ok" }),
-        "/readyz" => {
+    let path = request.uri().path();
+    let (_, probe) = PROBES.iter().find(|(known, _)| *known == path)?;
+    let reply = match probe {
+        Probe::Alive => plain_reply(StatusCode::OK, &Alive { status: "ok" }),
+        Probe::Ready => {
             let readiness = health.readiness();
             let status = if readiness.ready {
                 StatusCode::OK
@@ -57,7 +99,7 @@ pub(crate) fn answer(
             };
             plain_reply(status, &readiness)
         }
-        "/metrics" => {
+        Probe::Metrics => {
             let mut text = health.metrics()?;
             context.metrics.render(&mut text);
             let mut response = Response::new(Body::from(text));
@@ -67,7 +109,6 @@ pub(crate) fn answer(
             );
             Ok(response)
         }
-        _ => return None,
     };
     Some(reply.unwrap_or_else(|error| error.render(context)))
 }

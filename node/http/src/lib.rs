@@ -20,6 +20,7 @@ pub mod form;
 pub mod health;
 pub mod metrics;
 pub mod multipart;
+pub mod openapi;
 pub mod owner;
 pub mod query;
 pub mod range;

@@ -63,6 +63,7 @@ const UNPREFIXED: &[&str] = &[
     "socket.io",
     "socket.io2",
     "favicon.ico",
+    crate::openapi::document::ROOT,
 ];
 /// Labels that all mean the registration routes.
 const REGISTRATION: &[&str] = &["reg", "access", "mfa"];

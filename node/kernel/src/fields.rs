@@ -54,6 +54,8 @@ impl<'a> Fields<'a> {
     ) -> Result<Self, InvalidParameters> {
         let mut fields = Self::open(path, value, required)?;
         fields.known = known;
+        #[cfg(test)]
+        watch::knows(path, known);
         for name in fields.map.keys() {
             if !known.contains(&name.as_str()) {
                 fields.violations.push(Violation::additional(path, name));
@@ -77,6 +79,8 @@ impl<'a> Fields<'a> {
                 &["object"],
             )]));
         };
+        #[cfg(test)]
+        watch::opens(path, required);
         let mut fields = Self {
             map,
             path: path.to_owned(),
@@ -112,6 +116,8 @@ impl<'a> Fields<'a> {
             self.known.is_empty() || self.known.contains(&name),
             "{name} is not known"
         );
+        #[cfg(test)]
+        watch::reads(&self.path, name);
         self.map.get(name)
     }
 
@@ -234,5 +240,54 @@ impl<'a> Fields<'a> {
         } else {
             Err(InvalidParameters(self.violations))
         }
+    }
+}
+
+/// What parsers read, for the tests that compare it with their descriptions.
+#[cfg(test)]
+pub(crate) mod watch {
+    use std::cell::RefCell;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// What was asked of one object of parameters.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub(crate) struct Seen {
+        pub(crate) required: BTreeSet<String>,
+        /// The names that may be there, where others may not.
+        pub(crate) known: Option<BTreeSet<String>>,
+        pub(crate) read: BTreeSet<String>,
+    }
+
+    thread_local! {
+        static SEEN: RefCell<BTreeMap<String, Seen>> = const { RefCell::new(BTreeMap::new()) };
+    }
+
+    fn note(path: &str, what: impl FnOnce(&mut Seen)) {
+        SEEN.with_borrow_mut(|seen| what(seen.entry(path.to_owned()).or_default()));
+    }
+
+    fn owned(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    pub(super) fn opens(path: &str, required: &[&str]) {
+        note(path, |seen| seen.required = owned(required));
+    }
+
+    pub(super) fn knows(path: &str, known: &[&str]) {
+        note(path, |seen| seen.known = Some(owned(known)));
+    }
+
+    pub(super) fn reads(path: &str, name: &str) {
+        note(path, |seen| {
+            seen.read.insert(name.to_owned());
+        });
+    }
+
+    /// Runs something on this thread: what was asked of which object.
+    pub(crate) fn watched<T>(work: impl FnOnce() -> T) -> (T, BTreeMap<String, Seen>) {
+        SEEN.take();
+        let done = work();
+        (done, SEEN.take())
     }
 }

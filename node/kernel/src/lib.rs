@@ -14,6 +14,7 @@ pub mod archive;
 pub mod attachment;
 pub mod audit;
 pub mod batch;
+pub mod describe;
 pub mod error;
 pub mod event;
 mod fields;

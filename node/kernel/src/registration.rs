@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use crate::ports::Registration;
 use crate::violation::Violation;
 
-const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 6..=100;
-const APP_CHARS: std::ops::RangeInclusive<usize> = 6..=99;
-const LANGUAGE_CHARS: std::ops::RangeInclusive<usize> = 1..=5;
-const REFERER_CHARS: std::ops::RangeInclusive<usize> = 1..=99;
+pub(crate) const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 6..=100;
+pub(crate) const APP_CHARS: std::ops::RangeInclusive<usize> = 6..=99;
+pub(crate) const LANGUAGE_CHARS: std::ops::RangeInclusive<usize> = 1..=5;
+pub(crate) const REFERER_CHARS: std::ops::RangeInclusive<usize> = 1..=99;
 const DEFAULT_LANGUAGE: &str = "en";
 
 const USERNAME_INVALID: &str = "Username should have between 5 and 60 characters and contain \

@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use homecore_http::context::{ClientAddress, plain_reply};
 use homecore_http::{ApiError, JsonBody, Rate, Unread};
+use homecore_kernel::describe::{Field, Record, Type};
 use homecore_kernel::permission::Level;
 use homecore_kernel::ports::{AccessRequestError, AccessRequestState};
 use homecore_types::{ErrorId, Secret};
@@ -62,6 +63,51 @@ const PENDING_FIELDS: &[&str] = &[
     "expireAfter",
     "referer",
 ];
+
+/// What [`create`] takes.
+pub(crate) const REQUEST: Record = Record::open(&[
+    Field::new("requestingAppId", Type::SOME_TEXT).required(),
+    Field::new("requestedPermissions", Type::Records(ENTRIES)).required(),
+    Field::new("languageCode", Type::TEXT).nullable(),
+    Field::new("returnURL", Type::Json),
+    Field::new("oauthState", Type::TEXT).nullable(),
+    Field::new("clientData", Type::Object).nullable(),
+    Field::new("authUrl", Type::TEXT).nullable(),
+    Field::new("deviceName", Type::TEXT).nullable(),
+    Field::new("expireAfter", Type::Span).nullable(),
+    Field::new("referer", Type::TEXT).nullable(),
+]);
+/// See [`ensure_permission`].
+const ENTRIES: &[&Record] = &[
+    &Record::open(&[
+        Field::new("streamId", Type::SOME_TEXT).required(),
+        Field::new(
+            "level",
+            Type::Choice(&["read", "create-only", "contribute", "manage"]),
+        )
+        .required(),
+        Field::new("defaultName", Type::SOME_TEXT).nullable(),
+        Field::new("name", Type::SOME_TEXT).nullable(),
+    ]),
+    &Record::open(&[
+        Field::new("feature", Type::SOME_TEXT).required(),
+        Field::new("setting", Type::Choice(&["forbidden", "allowed"])).required(),
+    ]),
+];
+/// What [`resolve`] takes.
+pub(crate) const ANSWER: Record = Record::open(&[
+    Field::new(
+        "status",
+        Type::Choice(&["ACCEPTED", "REFUSED", "ERROR", "REDIRECTED"]),
+    )
+    .required(),
+    Field::new("username", Type::TEXT).nullable(),
+    Field::new("token", Type::TEXT).nullable(),
+    Field::new("apiEndpoint", Type::TEXT).nullable(),
+    Field::new("reasonId", Type::TEXT).nullable(),
+    Field::new("message", Type::TEXT).nullable(),
+    Field::new("redirectUrl", Type::TEXT).nullable(),
+]);
 
 /// `POST /reg/access`.
 pub(crate) async fn create(

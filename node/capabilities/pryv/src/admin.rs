@@ -12,6 +12,7 @@ use homecore_http::error::shorten;
 use homecore_http::query::number;
 use homecore_http::stream::{Cut, ListWriter, streamed};
 use homecore_http::{API_VERSION, ApiError, JsonBody, Query};
+use homecore_kernel::describe::{Field, Record, Type};
 use homecore_kernel::ports::{CoreInfo, InvitationInfo, Platform, UserInfo};
 use homecore_types::{CoreId, ErrorId, Username};
 use http::StatusCode;
@@ -24,6 +25,12 @@ use crate::state::State;
 const PAGE: usize = 1_000;
 /// Invitations made at once.
 const INVITATIONS_MAX: u64 = 1_000;
+
+/// What [`create_invitations`] takes.
+pub(crate) const INVITATIONS: Record = Record::open(&[
+    Field::new("count", Type::Count),
+    Field::new("message", Type::TEXT).nullable(),
+]);
 
 /// Proof that the request carries the administrator's key.
 #[derive(Clone, Copy, Debug)]

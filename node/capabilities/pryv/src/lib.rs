@@ -28,16 +28,20 @@ mod streams;
 
 use std::sync::Arc;
 
-use axum::Router;
+use homecore_http::openapi::Routes;
 use homecore_http::{Capability, Context};
 use homecore_kernel::Kernel;
 use homecore_kernel::ports::Platform;
 use homecore_types::Entropy;
+use serde_json::{Map, Value};
 
 pub use settings::{AccountDeletion, Addressing, FixedSettings, Service, Settings, SettingsSource};
 
 /// What this implementation says of itself in service info, unless the operator says otherwise.
 pub(crate) const FEATURES: &[(&str, bool)] = &[("noHF", true), ("contentQueries", true)];
+
+/// The items of answers as JSON Schema.
+const SCHEMAS: &str = include_str!("schemas.json");
 
 /// The Pryv API as a [`Capability`].
 #[derive(Clone, Debug)]
@@ -85,13 +89,18 @@ impl Capability for Pryv {
         routes::ROOTS
     }
 
-    fn root_routes(&self, context: &Arc<Context>) -> Router {
+    fn root_routes(&self, context: &Arc<Context>) -> Routes {
         routes::root(self.state(context))
     }
 
-    fn user_routes(&self, context: &Arc<Context>) -> Router {
+    fn user_routes(&self, context: &Arc<Context>) -> Routes {
         let tries = account::Tries(Arc::clone(&context.rates));
         self.kernel.limit_password_tries(Arc::new(tries));
         routes::user(self.state(context))
+    }
+
+    fn schemas(&self) -> Map<String, Value> {
+        // The tests of the document fail if this cannot be read.
+        serde_json::from_str(SCHEMAS).unwrap_or_default()
     }
 }

@@ -5,6 +5,7 @@ use axum::response::Response;
 use homecore_http::context::plain_reply;
 use homecore_http::error::shorten;
 use homecore_http::{ApiError, Unread};
+use homecore_kernel::describe::{Field, Record, Type};
 use homecore_kernel::ports::{Records, RecordsError};
 use homecore_types::ErrorId;
 use homecore_types::id::is_label;
@@ -20,6 +21,12 @@ const RECORDS_MAX: usize = 50;
 const TEXT_MAX: usize = 2_000;
 /// Bytes of a name.
 const NAME_MAX: usize = 200;
+
+/// What [`put`] takes.
+pub(crate) const RECORDS: Record = Record::open(&[
+    Field::new("subdomain", Type::SOME_TEXT).required(),
+    Field::new("records", Type::Object).required(),
+]);
 
 /// `POST /reg/records` with `{subdomain, records}`.
 pub(crate) async fn put(

@@ -1,154 +1,301 @@
-//! Which path leads where. Registration routes stand at `/reg/…`; some have an older place too.
+//! Which path leads where, and what it is: each route is declared with its description, from which
+//! `/openapi.json` is written. Those at the root are in [`root`].
 
-use axum::Router;
+mod root;
+
 use axum::middleware::from_fn_with_state;
-use axum::routing::{any, delete, get, post, put};
+use homecore_http::openapi::{Auth, Body, Content, Operation, Routes, Verb};
+use homecore_kernel::Method;
+use homecore_kernel::describe::{LOGIN, Member, RETRIEVE, RETRIEVE_REFUSES};
+use homecore_types::ErrorId;
 
 use crate::state::State;
 use crate::{
-    access_request, accesses, account, admin, apps, attachments, batch, caller, greeting, items,
-    lookup, profile, records, registration, session, shared_secrets, streams,
+    accesses, account, attachments, batch, caller, greeting, items, lookup, profile, session,
+    shared_secrets, streams,
 };
 
-/// First path segments at the root.
-pub(crate) const ROOTS: &[&str] = &["", "reg", "users", "apps", "access", "service", "system"];
-
-/// Routes at the root.
-pub(crate) fn root(state: State) -> Router {
-    Router::new()
-        .route("/", get(greeting::greet))
-        .route("/service/info", get(greeting::service_info))
-        .route("/reg/service/info", get(greeting::service_info))
-        .merge(registration_routes())
-        .merge(access_routes())
-        .merge(admin_routes())
-        .with_state(state)
-}
-
-fn registration_routes() -> Router<State> {
-    Router::new()
-        .route("/users", post(registration::register))
-        .route("/users/{name}", delete(account::delete))
-        .route("/reg/users", post(registration::register))
-        .route("/reg/user", post(registration::register))
-        .route("/reg/{name}/check_username", get(lookup::check_username))
-        .route("/reg/{name}/check_email", get(lookup::check_email))
-        .route("/reg/username/check", post(lookup::gone))
-        .route("/reg/email/check", post(lookup::gone))
-        .route("/reg/cores", get(lookup::cores))
-        .route("/reg/hostings", get(lookup::hostings))
-        .route("/reg/{name}/username", get(lookup::email_username))
-        .route("/reg/{name}/uid", get(lookup::email_uid))
-        .route(
-            "/reg/{name}/server",
-            get(lookup::server_redirect).post(lookup::server),
-        )
-        .route("/apps", get(apps::list))
-        .route("/apps/{id}", get(apps::one))
-        .route("/reg/apps", get(apps::list))
-        .route("/reg/apps/{id}", get(apps::one))
-}
-
-fn accesses_routes() -> Router<State> {
-    Router::new()
-        .route("/accesses", get(accesses::get).post(accesses::create))
-        .route(
-            "/accesses/{id}",
-            get(accesses::get_one)
-                .put(accesses::update)
-                .delete(accesses::delete),
-        )
-        .route("/accesses/check-app", post(accesses::check_app))
-}
-
-fn access_routes() -> Router<State> {
-    Router::new()
-        .route(
-            "/access/invitationtoken/check",
-            post(apps::check_invitation),
-        )
-        .route(
-            "/reg/access/invitationtoken/check",
-            post(apps::check_invitation),
-        )
-        .route("/reg/access", post(access_request::create))
-        .route(
-            "/reg/access/{key}",
-            get(access_request::poll).post(access_request::resolve),
-        )
-}
-
-fn admin_routes() -> Router<State> {
-    Router::new()
-        .route("/reg/records", post(records::put))
-        .route("/reg/records/{subdomain}", delete(records::delete))
-        .route("/reg/admin/users/{name}", get(admin::user))
-        .route("/reg/admin/servers", get(admin::servers))
-        .route("/reg/admin/servers/{name}/users", get(admin::server_users))
-        .route(
-            "/reg/admin/servers/{name}/rename/{to}",
-            any(admin::rename_server),
-        )
-        .route("/reg/admin/invitations", get(admin::invitations))
-        .route("/reg/admin/invitations/post", get(admin::post_invitations))
-        .route("/system/admin/users", get(admin::users))
-        .route("/system/admin/cores", get(admin::cores))
-        .route("/system/admin/invitations", post(admin::create_invitations))
-        .route("/system/status", get(admin::status))
-}
+pub(crate) use root::{ROOTS, root};
 
 /// Routes below a user.
-pub(crate) fn user(state: State) -> Router {
-    let open = Router::new()
-        .route("/", get(greeting::greet))
-        .route("/service/info", get(greeting::service_info))
-        .route("/service/infos", get(greeting::service_info))
-        .route("/auth/login", post(session::login))
-        .route("/auth/who-am-i", get(lookup::gone))
-        .route("/events/start", post(lookup::gone))
-        .route("/events/stop", post(lookup::gone))
-        // Files have other ways to say who asks.
-        .route("/events/{id}/{file}", get(attachments::get))
-        .route("/events/{id}/{file}/{*name}", get(attachments::get_named))
-        .route("/shared-secrets/retrieve", post(shared_secrets::retrieve));
-    let guarded = Router::new()
-        .route("/", post(batch::call_batch))
-        .route("/auth/logout", post(session::logout))
-        .route("/account", get(account::get).put(account::update))
-        .route("/account/change-password", post(account::change_password))
-        .route("/access-info", get(session::access_info))
+pub(crate) fn user(state: State) -> Routes {
+    let guarded = Routes::new()
+        .route(call_batch(), batch::call_batch)
         .route(
-            "/streams",
-            get(items::streams_get).post(items::streams_create),
+            Operation::new(
+                Verb::Post,
+                "/auth/logout",
+                "auth.logout",
+                "Ends the session",
+            )
+            .auth(Auth::Token)
+            .says([]),
+            session::logout,
         )
         .route(
-            "/streams/{id}",
-            put(streams::update).delete(streams::delete),
+            Operation::of(Verb::Get, "/access-info", Method::GetAccessInfo),
+            session::access_info,
         )
-        .route(
-            "/profile/public",
-            get(profile::get_public).put(profile::update_public),
-        )
-        .route(
-            "/profile/private",
-            get(profile::get_private).put(profile::update_private),
-        )
-        .route(
-            "/profile/app",
-            get(profile::get_app).put(profile::update_app),
-        )
-        .route("/events", get(items::events_get).post(items::events_create))
-        .route(
-            "/events/{id}",
-            get(items::events_get_one)
-                .put(items::events_update)
-                .delete(items::events_delete)
-                .post(attachments::add),
-        )
-        .route("/events/{id}/{file}", delete(attachments::delete))
-        .merge(accesses_routes())
-        .route("/shared-secrets", post(shared_secrets::create))
-        .route("/shared-secrets/status", post(shared_secrets::status))
+        .merge(account_routes())
+        .merge(profile_routes())
+        .merge(stream_routes())
+        .merge(event_routes())
+        .merge(access_routes())
+        .merge(shared_secret_routes())
         .route_layer(from_fn_with_state(state.clone(), caller::authenticate));
-    open.merge(guarded).with_state(state)
+    open_routes().merge(guarded).with_state(state)
+}
+
+/// Routes that need no token, or look for it themselves.
+fn open_routes() -> Routes<State> {
+    let info = |path, id| {
+        Operation::new(Verb::Get, path, id, "What the platform says of itself")
+            .answers(200, Content::Named("ServiceInfo"))
+    };
+    let gone = |verb, path, id| root::gone(verb, path, id);
+    // Files have other ways to say who asks.
+    let file = |path, id| {
+        Operation::new(Verb::Get, path, id, "The bytes of a file, or some of them")
+            .auth(Auth::File)
+            .answers(200, Content::File)
+            .answers(206, Content::File)
+            .answers(304, Content::Nothing)
+            .answers(416, Content::Nothing)
+    };
+    Routes::new()
+        .route(root::greeting("user.root"), greeting::greet)
+        .route(
+            info("/service/info", "user.serviceInfo"),
+            greeting::service_info,
+        )
+        .route(
+            info("/service/infos", "user.serviceInfos"),
+            greeting::service_info,
+        )
+        .route(login(), session::login)
+        .route(
+            gone(Verb::Get, "/auth/who-am-i", "gone.whoAmI"),
+            lookup::gone,
+        )
+        .route(
+            gone(Verb::Post, "/events/start", "gone.eventsStart"),
+            lookup::gone,
+        )
+        .route(
+            gone(Verb::Post, "/events/stop", "gone.eventsStop"),
+            lookup::gone,
+        )
+        .route(
+            file("/events/{id}/{fileId}", "events.getAttachment"),
+            attachments::get,
+        )
+        .route(
+            file("/events/{id}/{fileId}/{*name}", "events.getAttachmentNamed"),
+            attachments::get_named,
+        )
+        .route(
+            Operation::new(
+                Verb::Post,
+                "/shared-secrets/retrieve",
+                "sharedSecrets.retrieve",
+                "Hands a shared secret over, once",
+            )
+            .takes(Body::Record(&RETRIEVE))
+            .says([Member::one("secret", "Any")])
+            .refuses(RETRIEVE_REFUSES),
+            shared_secrets::retrieve,
+        )
+}
+
+fn shared_secret_routes() -> Routes<State> {
+    Routes::new()
+        .route(
+            Operation::of(Verb::Post, "/shared-secrets", Method::SharedSecretsCreate).creates(),
+            shared_secrets::create,
+        )
+        .route(
+            Operation::of(
+                Verb::Post,
+                "/shared-secrets/status",
+                Method::SharedSecretsGetOne,
+            ),
+            shared_secrets::status,
+        )
+}
+
+fn login() -> Operation {
+    Operation::new(
+        Verb::Post,
+        "/auth/login",
+        "auth.login",
+        "Opens a session of an app",
+    )
+    .takes(Body::Record(&LOGIN))
+    .says([
+        Member::one("token", "Text"),
+        Member::one("apiEndpoint", "Text"),
+        Member::one("preferredLanguage", "Text"),
+        Member::one("passwordExpires", "Seconds").sometimes(),
+        Member::one("passwordCanBeChanged", "Seconds").sometimes(),
+    ])
+    .refuses(&[
+        ErrorId::InvalidParametersFormat,
+        ErrorId::InvalidOperation,
+        ErrorId::InvalidCredentials,
+        ErrorId::TooManyRequests,
+    ])
+}
+
+fn call_batch() -> Operation {
+    Operation::new(
+        Verb::Post,
+        "/",
+        "callBatch",
+        "Many calls in one request, each with a result in its place",
+    )
+    .auth(Auth::Token)
+    .takes(Body::Schema("Calls"))
+    .says([Member::many("results", "Result")])
+    .refuses(&[ErrorId::InvalidParametersFormat, ErrorId::TooManyResults])
+}
+
+fn account_routes() -> Routes<State> {
+    Routes::new()
+        .route(
+            Operation::of(Verb::Get, "/account", Method::AccountGet),
+            account::get,
+        )
+        .route(
+            Operation::of(Verb::Put, "/account", Method::AccountUpdate),
+            account::update,
+        )
+        .route(
+            Operation::of(
+                Verb::Post,
+                "/account/change-password",
+                Method::AccountChangePassword,
+            ),
+            account::change_password,
+        )
+}
+
+fn profile_routes() -> Routes<State> {
+    Routes::new()
+        .route(
+            Operation::of(Verb::Get, "/profile/public", Method::ProfileGetPublic),
+            profile::get_public,
+        )
+        .route(
+            Operation::of(Verb::Put, "/profile/public", Method::ProfileUpdate)
+                .id("profile.updatePublic"),
+            profile::update_public,
+        )
+        .route(
+            Operation::of(Verb::Get, "/profile/private", Method::ProfileGet).fixes("id"),
+            profile::get_private,
+        )
+        .route(
+            Operation::of(Verb::Put, "/profile/private", Method::ProfileUpdate),
+            profile::update_private,
+        )
+        .route(
+            Operation::of(Verb::Get, "/profile/app", Method::ProfileGetApp),
+            profile::get_app,
+        )
+        .route(
+            Operation::of(Verb::Put, "/profile/app", Method::ProfileUpdateApp),
+            profile::update_app,
+        )
+}
+
+fn stream_routes() -> Routes<State> {
+    Routes::new()
+        .route(
+            Operation::of(Verb::Get, "/streams", Method::StreamsGet),
+            items::streams_get,
+        )
+        .route(
+            Operation::of(Verb::Post, "/streams", Method::StreamsCreate).creates(),
+            items::streams_create,
+        )
+        .route(
+            Operation::of(Verb::Put, "/streams/{id}", Method::StreamsUpdate),
+            streams::update,
+        )
+        .route(
+            Operation::of(Verb::Delete, "/streams/{id}", Method::StreamsDelete),
+            streams::delete,
+        )
+}
+
+fn event_routes() -> Routes<State> {
+    let create = Operation::of(Verb::Post, "/events", Method::EventsCreate).creates();
+    let create = create.takes(Body::RecordOrFiles(
+        Method::EventsCreate.description().takes,
+    ));
+    let add = Operation::new(
+        Verb::Post,
+        "/events/{id}",
+        "events.addAttachments",
+        "Adds files to an event",
+    )
+    .auth(Auth::Token)
+    .takes(Body::Files)
+    .says([Member::one("event", "Event")])
+    .refuses(Method::EventsDeleteAttachment.description().refuses);
+    Routes::new()
+        .route(
+            Operation::of(Verb::Get, "/events", Method::EventsGet),
+            items::events_get,
+        )
+        .route(create, items::events_create)
+        .route(
+            Operation::of(Verb::Get, "/events/{id}", Method::EventsGetOne),
+            items::events_get_one,
+        )
+        .route(
+            Operation::of(Verb::Put, "/events/{id}", Method::EventsUpdate),
+            items::events_update,
+        )
+        .route(
+            Operation::of(Verb::Delete, "/events/{id}", Method::EventsDelete),
+            items::events_delete,
+        )
+        .route(add, attachments::add)
+        .route(
+            Operation::of(
+                Verb::Delete,
+                "/events/{id}/{fileId}",
+                Method::EventsDeleteAttachment,
+            ),
+            attachments::delete,
+        )
+}
+
+fn access_routes() -> Routes<State> {
+    Routes::new()
+        .route(
+            Operation::of(Verb::Get, "/accesses", Method::AccessesGet),
+            accesses::get,
+        )
+        .route(
+            Operation::of(Verb::Post, "/accesses", Method::AccessesCreate).creates(),
+            accesses::create,
+        )
+        .route(
+            Operation::of(Verb::Get, "/accesses/{id}", Method::AccessesGetOne),
+            accesses::get_one,
+        )
+        .route(
+            Operation::of(Verb::Put, "/accesses/{id}", Method::AccessesUpdate),
+            accesses::update,
+        )
+        .route(
+            Operation::of(Verb::Delete, "/accesses/{id}", Method::AccessesDelete),
+            accesses::delete,
+        )
+        .route(
+            Operation::of(Verb::Post, "/accesses/check-app", Method::AccessesCheckApp),
+            accesses::check_app,
+        )
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use axum::routing::{any, get, post};
-use axum::{Extension, Json, Router, extract};
+use axum::{Extension, Json, extract};
 use homecore_http::body::{JsonBody, KnownCaller};
 use homecore_http::context::ClientAddress;
 use homecore_http::credentials::FormToken;
 use homecore_http::multipart::Event;
+use homecore_http::openapi::{Operation, Routes, Verb};
 use homecore_http::owner::Owner;
 use homecore_http::site::FixedSite;
 use homecore_http::upload::Form;
@@ -102,41 +102,54 @@ impl Capability for Echo {
         &["", "reg", "wait", "panic"]
     }
 
-    fn root_routes(&self, context: &Arc<Context>) -> Router {
+    fn root_routes(&self, context: &Arc<Context>) -> Routes {
         let (gate, hold) = (Arc::clone(&self.gate), Arc::clone(&self.gate));
-        Router::new()
-            .route("/", get(|| async { Json(json!({ "route": "/" })) }))
-            .route("/reg/echo", any(echo))
-            .route("/reg/{name}/echo", any(echo))
-            .route("/reg/plain", get(|| async { plain() }))
-            .route("/panic", get(panics))
+        Routes::new()
+            .route(op(Verb::Get, "/"), || async {
+                Json(json!({ "route": "/" }))
+            })
+            .merge(echoes("/reg/echo"))
+            .merge(echoes("/reg/{name}/echo"))
+            .route(op(Verb::Get, "/reg/plain"), || async { plain() })
+            .route(op(Verb::Get, "/panic"), panics)
             .route(
-                "/reg/hold",
-                post(move |body: JsonBody| async move {
+                op(Verb::Post, "/reg/hold"),
+                move |body: JsonBody| async move {
                     let items = body.value.as_array().map_or(0, Vec::len);
                     drop(body);
                     hold.acquire().await.unwrap().forget();
                     items.to_string()
-                }),
+                },
             )
-            .route("/reg/form", post(read_form))
-            .route(
-                "/wait",
-                get(move || async move {
-                    gate.acquire().await.unwrap().forget();
-                    "done"
-                }),
-            )
+            .route(op(Verb::Post, "/reg/form"), read_form)
+            .route(op(Verb::Get, "/wait"), move || async move {
+                gate.acquire().await.unwrap().forget();
+                "done"
+            })
             .with_state(Arc::clone(context))
     }
 
-    fn user_routes(&self, context: &Arc<Context>) -> Router {
-        Router::new()
-            .route("/", any(echo))
-            .route("/events", get(echo).post(echo))
-            .route("/events/{id}", post(echo))
+    fn user_routes(&self, context: &Arc<Context>) -> Routes {
+        Routes::new()
+            .merge(echoes("/"))
+            .route(op(Verb::Get, "/events"), echo)
+            .route(op(Verb::Post, "/events"), echo)
+            .route(op(Verb::Post, "/events/{id}"), echo)
             .with_state(Arc::clone(context))
     }
+}
+
+/// The route's path is its id: of the document, tests only look at the list.
+fn op(verb: Verb, path: &'static str) -> Operation {
+    Operation::new(verb, path, path, "For tests")
+}
+
+fn echoes(path: &'static str) -> Routes<Arc<Context>> {
+    [Verb::Get, Verb::Post, Verb::Put, Verb::Delete]
+        .into_iter()
+        .fold(Routes::new(), |routes, verb| {
+            routes.route(op(verb, path), echo)
+        })
 }
 
 /// Says how much of a form was no text, and the text.

@@ -22,7 +22,7 @@ use crate::violation::Violation;
 /// The method id.
 const METHOD: &str = "accesses.create";
 /// Longest token that a client may choose.
-const TOKEN_CHARS_MAX: usize = 255;
+pub(crate) const TOKEN_CHARS_MAX: usize = 255;
 /// Keys of `clientData` that only the server sets.
 pub(super) const SERVER_KEYS: &[&str] = &["dpop", "cmc"];
 

@@ -25,7 +25,7 @@ use crate::stream::tree::Tree;
 use crate::violation::Violation;
 
 /// What an id chosen by a client looks like.
-const ID_PATTERN: &str = "^(c[a-z0-9-]{24}|[a-z][a-z0-9]{23}|:[^:]+:.+)$";
+pub(crate) const ID_PATTERN: &str = "^(c[a-z0-9-]{24}|[a-z][a-z0-9]{23}|:[^:]+:.+)$";
 /// Longest id.
 const ID_BYTES_MAX: usize = 255;
 

@@ -15,6 +15,7 @@ mod attachments;
 mod bodies;
 mod events;
 mod lookups;
+mod openapi;
 mod profile;
 mod registration;
 mod robustness;

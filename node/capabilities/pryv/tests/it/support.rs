@@ -1,5 +1,6 @@
 //! A platform that is a map, and a client without a socket.
 
+pub(crate) mod documented;
 mod registry;
 
 use std::collections::BTreeMap;
@@ -559,15 +560,20 @@ impl Core {
         request: http::request::Builder,
         body: impl Into<Body>,
     ) -> Answer {
-        let response = self.app.handle(request.body(body.into()).unwrap()).await;
+        let (asked, body) = request.body(body.into()).unwrap().into_parts();
+        let request = Request::from_parts(asked.clone(), body);
+        let response = self.app.handle(request).await;
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        Answer {
+        let answer = Answer {
             status: parts.status.as_u16(),
             headers: parts.headers,
             text: String::from_utf8_lossy(&bytes).into_owned(),
             bytes,
-        }
+        };
+        let document = documented::document(&self.app).await;
+        documented::check(document, &asked, answer.status, &answer.text);
+        answer
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -1,0 +1,96 @@
+//! The methods of the account, and what begins one or a session (spec/pryv-api §2.3, §2.5, §9.2,
+//! §10.1).
+
+use homecore_types::ErrorId;
+
+use super::{Answer, Description, Field, Member, Record, Type};
+use crate::account::passwords::CHARS;
+use crate::registration;
+
+const ANSWERS: Answer = Answer::Members(&[Member::one("account", "Account")]);
+
+const PASSWORD: Type = Type::Text {
+    min: *registration::PASSWORD_CHARS.start(),
+    max: Some(*registration::PASSWORD_CHARS.end()),
+};
+const NEW_PASSWORD: Type = Type::Text {
+    min: *CHARS.start(),
+    max: Some(*CHARS.end()),
+};
+const APP_ID: Type = Type::Text {
+    min: *registration::APP_CHARS.start(),
+    max: Some(*registration::APP_CHARS.end()),
+};
+const LANGUAGE: Type = Type::Text {
+    min: *registration::LANGUAGE_CHARS.start(),
+    max: Some(*registration::LANGUAGE_CHARS.end()),
+};
+const REFERER: Type = Type::Text {
+    min: *registration::REFERER_CHARS.start(),
+    max: Some(*registration::REFERER_CHARS.end()),
+};
+const EMAIL: Type = Type::Pattern {
+    pattern: "^[^@\\s]+@[^@\\s]+$",
+    example: "samplebeta1@example.com",
+};
+
+/// What a log-in takes.
+pub const LOGIN: Record = Record::open(&[
+    Field::new("username", Type::SOME_TEXT).required(),
+    Field::new("password", Type::SOME_TEXT).required(),
+    Field::new("appId", Type::SOME_TEXT).required(),
+]);
+
+/// What a registration takes.
+pub const REGISTRATION: Record = Record::open(&[
+    Field::new(
+        "username",
+        Type::Pattern {
+            pattern: "^[a-zA-Z0-9][a-zA-Z0-9-]{3,58}[a-zA-Z0-9]$",
+            example: "samplebeta1",
+        },
+    )
+    .required(),
+    Field::new("password", PASSWORD).required(),
+    Field::new("email", EMAIL).required(),
+    Field::new("appId", APP_ID).required(),
+    Field::new("language", LANGUAGE).nullable(),
+    Field::new("referer", REFERER).nullable(),
+    Field::new("invitationToken", Type::TEXT).nullable(),
+    Field::new("hosting", Type::TEXT).nullable(),
+]);
+
+pub(super) const GET: Description = Description {
+    summary: "What the account shows",
+    takes: Record::NOTHING,
+    answers: ANSWERS,
+    refuses: &[],
+};
+
+pub(super) const UPDATE: Description = Description {
+    summary: "Changes fields of the account",
+    takes: &Record::closed(&[Field::new(
+        "update",
+        Type::Record(&Record::closed(&[
+            Field::new("email", EMAIL),
+            Field::new("language", LANGUAGE),
+        ])),
+    )
+    .required()]),
+    answers: ANSWERS,
+    refuses: &[ErrorId::InvalidParametersFormat, ErrorId::ItemAlreadyExists],
+};
+
+pub(super) const CHANGE_PASSWORD: Description = Description {
+    summary: "Changes the password",
+    takes: &Record::closed(&[
+        Field::new("oldPassword", Type::TEXT).required(),
+        Field::new("newPassword", NEW_PASSWORD).required(),
+    ]),
+    answers: Answer::Members(&[]),
+    refuses: &[
+        ErrorId::InvalidParametersFormat,
+        ErrorId::InvalidOperation,
+        ErrorId::TooManyRequests,
+    ],
+};
