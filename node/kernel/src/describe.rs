@@ -140,11 +140,19 @@ pub struct Field {
     pub required: bool,
     /// Whether null is taken, too.
     pub nullable: bool,
-    /// Whether only the server sets it: here it is ignored, or refused where that is protected.
-    pub read_only: bool,
-    /// Whether its form is checked apart from the others, with answers of its own: the tests look at
-    /// its name only.
-    pub by_own_rules: bool,
+    /// How its form is checked.
+    pub checked: Checked,
+}
+
+/// How the form of a parameter is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// As all are, with an item for each violation.
+    AsAll,
+    /// Not at all: only the server sets it. It is ignored, or refused where that is protected.
+    ReadOnly,
+    /// Apart from the others, with answers of its own; the tests look at its name only.
+    ByOwnRules,
 }
 
 impl Field {
@@ -156,8 +164,7 @@ impl Field {
             of,
             required: false,
             nullable: false,
-            read_only: false,
-            by_own_rules: false,
+            checked: Checked::AsAll,
         }
     }
 
@@ -165,7 +172,7 @@ impl Field {
     #[must_use]
     pub const fn read_only(name: &'static str) -> Self {
         Self {
-            read_only: true,
+            checked: Checked::ReadOnly,
             ..Self::new(name, Type::Json)
         }
     }
@@ -183,7 +190,7 @@ impl Field {
     #[must_use]
     pub const fn by_own_rules(self) -> Self {
         Self {
-            by_own_rules: true,
+            checked: Checked::ByOwnRules,
             ..self
         }
     }

@@ -1,6 +1,6 @@
 //! Parameters and answers as JSON Schema (2020-12, which `OpenAPI` 3.1 uses).
 
-use homecore_kernel::describe::{Field, Member, Record, Type};
+use homecore_kernel::describe::{Checked, Field, Member, Record, Type};
 use serde_json::{Map, Value, json};
 
 /// A reference to a named schema.
@@ -23,7 +23,7 @@ pub(super) fn field(field: &Field) -> Value {
     {
         members.insert("type".to_owned(), json!([one, "null"]));
     }
-    if let (Value::Object(members), true) = (&mut schema, field.read_only) {
+    if let (Value::Object(members), true) = (&mut schema, field.checked == Checked::ReadOnly) {
         members.insert("readOnly".to_owned(), Value::Bool(true));
     }
     schema

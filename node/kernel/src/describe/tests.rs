@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{Field, LOGIN, Record, Type};
+use super::{Checked, Field, LOGIN, Record, Type};
 use crate::error::{Error, InvalidParameters, Refusal};
 use crate::fields::watch::{Seen, watched};
 use crate::method::{Method, QueryType};
@@ -133,7 +133,7 @@ fn records(record: &'static Record) -> Vec<(String, &'static Record)> {
         for field in record.fields {
             let below = format!("{path}/{}", field.name);
             match field.of {
-                _ if field.by_own_rules => {}
+                _ if field.checked == Checked::ByOwnRules => {}
                 Type::Record(record) => walk(&below, record, found),
                 Type::Records(records) => {
                     for (index, record) in records.iter().enumerate() {
@@ -169,7 +169,9 @@ fn complete(record: &'static Record) -> Value {
     let mut params = filled(record);
     for (path, record) in records(record) {
         for field in record.fields {
-            if matches!(field.of, Type::Record(_) | Type::Records(_)) && !field.by_own_rules {
+            if matches!(field.of, Type::Record(_) | Type::Records(_))
+                && field.checked != Checked::ByOwnRules
+            {
                 params = with(&params, &path, field.name, good(field.of));
             }
         }
@@ -209,7 +211,11 @@ fn differences(
     for (path, record) in records(record) {
         let seen = seen.get(&path).cloned().unwrap_or_default();
         found.extend(name_differences(&path, record, &seen));
-        for field in record.fields.iter().filter(|field| !field.by_own_rules) {
+        for field in record
+            .fields
+            .iter()
+            .filter(|field| field.checked != Checked::ByOwnRules)
+        {
             for value in [
                 Value::Null,
                 json!(true),
@@ -260,7 +266,7 @@ fn name_differences(path: &str, record: &Record, seen: &Seen) -> Vec<String> {
     let mut found = Vec::new();
     let described: BTreeSet<String> = record.fields.iter().map(|f| f.name.to_owned()).collect();
     let required = record.fields.iter();
-    let required = required.filter(|field| field.required && !field.by_own_rules);
+    let required = required.filter(|field| field.required && field.checked != Checked::ByOwnRules);
     let required: BTreeSet<String> = required.map(|f| f.name.to_owned()).collect();
     if required != seen.required {
         found.push(format!(
