@@ -12,39 +12,29 @@
  * Prints one JSON object; ends with 1 if anything differed.
  */
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 
 import pryv from 'pryv';
 import { discover, homeConnection, homeService, installFetch } from 'homecore-client';
 
+import { APP, PASSWORD, describe, register, run, serviceAt } from './support.mjs';
+
 /** In milliseconds: the platform keeps whole ones. */
 const RECORDED_AT = 1_600_000_000_000;
 const BATCH = 250;
-const PASSWORD = 'correct-horse-battery';
-const APP = 'homecore-contract';
 
-const input = readInput();
-let result;
-try {
-  result = await main(input);
-} catch (error) {
-  result = { ok: false, error: describe(error) };
-}
-console.log(JSON.stringify(result, null, 2));
-process.exitCode = result.ok ? 0 : 1;
+await run('sdk.mjs', main);
 
 async function main ({ cores, serviceInfo, csv }) {
   const samples = await readRecording(csv);
   const info = await new pryv.Service(serviceInfo).info();
   const runs = [];
-  for (const start of cores) runs.push(await run(cores, start, samples));
+  for (const start of cores) runs.push(await from(cores, start, samples));
   return { ok: true, sdk: pryv.version, platform: info.name, samples: samples.length, runs };
 }
 
-async function run (cores, start, samples) {
-  const username = `sdk${randomBytes(6).toString('hex')}`;
-  const registered = await register(start, username);
+async function from (cores, start, samples) {
+  const { username, registered } = await register(start);
   const endpoint = await discover(start, username);
   for (const core of cores) {
     assert.equal(await discover(core, username), endpoint, `${core} tells another home`);
@@ -58,22 +48,6 @@ async function run (cores, start, samples) {
   const followed = await throughClient(wrong, home, username, samples);
   const direct = await alone(wrong, home, username, samples);
   return { start, username, registered, home, wrong, refused, followed, direct };
-}
-
-/** Registers at a core by the package. */
-async function register (core, username) {
-  const service = serviceAt(core);
-  assert.equal(await service.userExists(username), false);
-  const created = await service.createUser({
-    username,
-    password: PASSWORD,
-    email: `${username}@example.com`,
-    appId: APP,
-    hosting: 'auto'
-  });
-  assert.equal(created.username, username);
-  assert.equal(await service.userExists(username), true);
-  return core;
 }
 
 /** The package alone at a wrong core: it reports the 421 and goes nowhere. */
@@ -195,15 +169,6 @@ function timeOf (sample) {
   return (RECORDED_AT + Math.round(sample.timer)) / 1000;
 }
 
-/** A service by the path of a core. Names below a domain are for DNS, which this script has not. */
-function serviceAt (core) {
-  return new pryv.Service(`${core}reg/service/info`, {
-    api: `${core}{username}/`,
-    register: `${core}reg/`,
-    access: `${core}reg/access/`
-  });
-}
-
 async function readRecording (csv) {
   const [head, ...lines] = (await readFile(csv, 'utf8')).trimEnd().split(/\r?\n/);
   assert.equal(head, 'timer,hr');
@@ -213,20 +178,4 @@ async function readRecording (csv) {
     assert.ok(Number.isFinite(timer) && Number.isFinite(hr), line);
     return { timer, hr };
   });
-}
-
-function readInput () {
-  const text = process.argv[2] ?? process.env.HOMECORE_SDK;
-  if (text === undefined) {
-    console.error('usage: node sdk.mjs \'{"cores":["http://…/",…],"serviceInfo":"http://…/reg/service/info","csv":"recording.csv"}\'');
-    process.exit(2);
-  }
-  const { cores, serviceInfo, csv } = JSON.parse(text);
-  return { cores: cores.map(core => (core.endsWith('/') ? core : `${core}/`)), serviceInfo, csv };
-}
-
-function describe (error) {
-  const answer = error.response?.body === undefined ? '' : ` ${JSON.stringify(error.response.body)}`;
-  const cause = error.cause === undefined ? '' : `, because ${error.cause}`;
-  return `${error.stack ?? error}${cause}${answer}`.slice(0, 8_000);
 }

@@ -9,6 +9,7 @@ mod accesses;
 mod account;
 mod admin;
 mod apps;
+mod assets;
 mod attachments;
 mod batch;
 mod caller;

@@ -1,12 +1,13 @@
-//! JavaScript clients: the official `pryv` package and the `homecore-client` module. The scripts
-//! are in `tests/contract/js` and `node/client/js`; here they are given a cluster and judged.
+//! JavaScript clients: the official `pryv` and `@pryv/monitor` packages and the `homecore-client`
+//! module. The scripts are in `tests/contract/js` and `node/client/js`; here they are given a cluster
+//! and judged.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use homecore_harness::{Demo, DemoOptions, run};
+use homecore_harness::{Cluster, ClusterOptions, Demo, DemoOptions, run};
 use serde_json::{Value, json};
 
 /// Three starts with some twenty thousand event reads and writes each, on a busy machine.
@@ -97,27 +98,42 @@ async fn the_sdk_script_passes_its_own_tests() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn the_official_sdk_works_from_every_core() -> anyhow::Result<()> {
+/// Starts three cores and runs a script of the official SDK on them; what it printed.
+async fn script(name: &str) -> anyhow::Result<(Vec<String>, Value)> {
     let directory = install().await?;
     let demo = Demo::start(DemoOptions::cores(3)).await?;
-    let cores: Vec<&str> = demo.cores().iter().map(|core| core.url.as_str()).collect();
+    let cores: Vec<String> = demo.cores().iter().map(|core| core.url.clone()).collect();
     let input = json!({
         "cores": cores,
         "serviceInfo": format!("{}reg/service/info", demo.core(0)?.url),
         "csv": repository("tests/golden/heart-rate-100hz.csv"),
     });
-    let expected_starts: Vec<Value> = cores.iter().map(|url| Value::from(*url)).collect();
-    let printed = run_in(
-        &directory,
-        "node",
-        &["sdk.mjs", &input.to_string()],
-        SCRIPT_TIMEOUT,
-    )
-    .await;
+    let arguments = [name, &input.to_string()];
+    let printed = run_in(&directory, "node", &arguments, SCRIPT_TIMEOUT).await;
     let printed = printed.with_context(|| demo.log_tail())?;
-    let result: Value = serde_json::from_str(&printed).with_context(|| printed.clone())?;
-    let runs = result["runs"].as_array().with_context(|| printed.clone())?;
+    let result = serde_json::from_str(&printed).with_context(|| printed.clone())?;
+    Ok((cores, result))
+}
+
+#[tokio::test]
+async fn an_app_is_let_in_at_one_core_and_told_at_another() -> anyhow::Result<()> {
+    let (cores, result) = script("consent.mjs").await?;
+    for (i, core) in cores.iter().enumerate() {
+        let run = &result["runs"][i];
+        assert_eq!(run["asks"], **core);
+        assert_ne!(run["polls"], run["asks"]);
+        assert_eq!(run["refused"], "REFUSED");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_official_sdk_works_from_every_core() -> anyhow::Result<()> {
+    let (cores, result) = script("sdk.mjs").await?;
+    let expected_starts: Vec<Value> = cores.into_iter().map(Value::from).collect();
+    let runs = result["runs"]
+        .as_array()
+        .with_context(|| result.to_string())?;
     let starts: Vec<Value> = runs.iter().map(|run| run["start"].clone()).collect();
     assert_eq!(starts, expected_starts);
     for run in runs {
@@ -128,6 +144,23 @@ async fn the_official_sdk_works_from_every_core() -> anyhow::Result<()> {
             assert_eq!(run[part]["readBack"], 1_000, "{part}");
         }
         assert_eq!(run["followed"]["atWrong"], 1, "the home was not remembered");
+    }
+    Ok(())
+}
+
+/// The tests that the packages bring along, at each core in turn, most users being at home at another.
+#[tokio::test]
+async fn the_packages_pass_their_own_tests_at_every_core() -> anyhow::Result<()> {
+    let directory = install().await?;
+    let mut options = ClusterOptions::cores(3);
+    // They want a page to sign in at, which nobody opens.
+    let page = "auth.default_auth_url=https://example.com/access/access.html";
+    options.set.push(page.to_owned());
+    let cluster = Cluster::start(options).await?;
+    for core in cluster.cores() {
+        let info = format!("{}reg/service/info", core.url());
+        let ran = run_in(&directory, "node", &["suite.mjs", &info], SCRIPT_TIMEOUT).await;
+        ran.with_context(|| format!("at {}", core.id()))?;
     }
     Ok(())
 }

@@ -5,10 +5,22 @@ use homecore_kernel::describe::{Field, Member, REGISTRATION, Record, Type};
 use homecore_types::ErrorId;
 
 use crate::state::State;
-use crate::{access_request, account, admin, apps, greeting, lookup, records, registration};
+use crate::{
+    access_request, account, admin, apps, assets, greeting, lookup, records, registration,
+};
 
 /// First path segments at the root.
-pub(crate) const ROOTS: &[&str] = &["", "reg", "users", "apps", "access", "service", "system"];
+pub(crate) const ROOTS: &[&str] = &[
+    "",
+    "reg",
+    "users",
+    "apps",
+    "access",
+    "service",
+    "system",
+    "www",
+    "favicon.ico",
+];
 
 /// Routes at the root.
 pub(crate) fn root(state: State) -> Routes {
@@ -26,6 +38,7 @@ pub(crate) fn root(state: State) -> Routes {
             info("/reg/service/info", "service.infoReg"),
             greeting::service_info,
         )
+        .merge(asset_routes())
         .merge(registration_routes())
         .merge(lookup_routes())
         .merge(app_routes())
@@ -48,6 +61,23 @@ pub(super) fn greeting(id: &'static str) -> Operation {
 /// What there was.
 pub(super) fn gone(verb: Verb, path: &'static str, id: &'static str) -> Operation {
     Operation::new(verb, path, id, "Gone").refuses(&[ErrorId::RemovedMethod])
+}
+
+fn asset_routes() -> Routes<State> {
+    let file = |path, id, summary| {
+        Operation::new(Verb::Get, path, id, summary).answers(200, Content::File)
+    };
+    let summary = "What an app shows of the service";
+    Routes::new()
+        .route(
+            file("/www/assets/{file}", "service.asset", summary)
+                .refuses(&[ErrorId::UnknownResource]),
+            assets::get,
+        )
+        .route(
+            file("/favicon.ico", "service.icon", "The service's icon"),
+            assets::favicon,
+        )
 }
 
 fn registration_routes() -> Routes<State> {

@@ -213,7 +213,6 @@ async fn unknown_routes_and_methods_are_not_found() {
     let token = core.register("samplebeta1").await;
     for (method, path) in [
         ("GET", "/nosuch"),
-        ("GET", "/favicon.ico"),
         ("GET", "/reg"),
         ("GET", "/reg/nosuch"),
         ("PUT", "/reg/hostings"),
@@ -253,5 +252,40 @@ async fn unknown_routes_and_methods_are_not_found() {
             error(410, "removed-method"),
             "{path}"
         );
+    }
+}
+
+/// The SDK's sign-in button does not come up without them.
+#[tokio::test]
+async fn what_an_app_shows_of_the_service_is_there() {
+    let core = Core::new();
+    let index = core.get("/www/assets/index.json").await;
+    assert_eq!(index.status, 200);
+    let button = &index.json()["lib-js"]["buttonSignIn"];
+    for (name, media_type) in [
+        (&index.json()["favicon"]["default"]["url"], "image/x-icon"),
+        (&index.json()["css"]["default"]["url"], "text/css"),
+        (&button["css"], "text/css"),
+        (&button["html"], "text/html"),
+        (&button["messages"], "application/json"),
+    ] {
+        let name = name.as_str().unwrap();
+        let request = Request::builder().uri(format!("/www/assets/{name}"));
+        let origin = request.header("origin", "https://app.example.com");
+        let file = core.ask(origin, String::new()).await;
+        assert_eq!(file.status, 200, "{name}");
+        let sent = file.header("content-type").unwrap();
+        assert!(sent.starts_with(media_type), "{name}: {sent}");
+        assert!(file.header("access-control-allow-origin").is_some());
+    }
+    assert_eq!(core.get("/favicon.ico").await.status, 200);
+    for absent in [
+        "/www/assets/x.css",
+        "/www/assets/",
+        "/www/assets/../index.json",
+        "/www",
+    ] {
+        let answer = core.get(absent).await;
+        assert_eq!(answer.error(), error(404, "unknown-resource"), "{absent}");
     }
 }
