@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use homecore_kernel::Kernel;
 use homecore_kernel::account::NewAccount as KernelAccount;
-use homecore_kernel::ports::Unavailable;
+use homecore_kernel::ports::{Mail, MailContent, Unavailable};
 use homecore_raft::WriteError;
 use homecore_raft::command::{Command, Rejection};
 use homecore_store::StoreError;
@@ -130,6 +130,7 @@ impl Accounts {
         })?;
         self.expect_reserved(&user, &reservation).await?;
         self.marks.set(&user, Mark::Creation).await?;
+        let welcome = welcome(&account);
         let created = self.kernel.create_account(&user, account).await;
         let token = match created {
             Ok(token) => token,
@@ -144,7 +145,18 @@ impl Accounts {
         };
         self.commit(&user, reservation).await?;
         self.marks.remove(&user).await;
+        self.send_welcome(welcome);
         Ok(token)
+    }
+
+    /// Greets a new user, where the operator wants it. Nobody misses it if it cannot be sent.
+    fn send_welcome(&self, welcome: Mail) {
+        let mails = self.kernel.mails().filter(|mails| mails.sends_welcomes());
+        match mails.map(|mails| mails.reserve()) {
+            Some(Ok(envelope)) => envelope.post(welcome),
+            Some(Err(full)) => tracing::warn!(error = %full, "a new user is not welcomed"),
+            None => {}
+        }
     }
 
     /// That the reservation is this core's to fill, and nothing of the user is here yet: what is
@@ -263,6 +275,15 @@ impl Accounts {
                 tracing::warn!(%user, %error, "cannot remove an unfinished account; tried again at the next start");
             }
         }
+    }
+}
+
+fn welcome(account: &KernelAccount) -> Mail {
+    Mail {
+        to: account.email.clone(),
+        username: account.username.clone(),
+        language: account.language.clone(),
+        content: MailContent::Welcome,
     }
 }
 

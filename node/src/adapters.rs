@@ -2,5 +2,6 @@
 
 pub(crate) mod directory;
 pub(crate) mod event_types;
+pub(crate) mod mail;
 pub(crate) mod names;
 pub(crate) mod platform;

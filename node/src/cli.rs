@@ -18,6 +18,7 @@ mod healthcheck;
 mod import;
 mod init;
 mod join;
+mod mail_template;
 mod operate;
 mod serve;
 
@@ -77,6 +78,12 @@ enum Command {
     /// Hand leadership over before this core stops
     #[command(after_help = "Example: homecore drain")]
     Drain(operate::PlainArgs),
+    /// Show and change the words of the mails that people get
+    #[command(
+        subcommand,
+        after_help = "Example: homecore mail-template set reset-password fr --subject 'Mot de passe' --text reset.txt"
+    )]
+    MailTemplate(mail_template::MailTemplateCommand),
     /// Report every problem of a configuration at once
     #[command(after_help = "Example: homecore check-config --config homecore.toml")]
     CheckConfig(check_config::CheckConfigArgs),
@@ -115,6 +122,7 @@ impl Command {
             Self::Status(args) | Self::Drain(args) => args.json,
             Self::Remove(args) => args.plain.json,
             Self::Tokens(command) => command.plain().json,
+            Self::MailTemplate(command) => command.plain().json,
             Self::CheckConfig(args) => args.json,
             Self::CheckIntegrity(args) => args.json,
             Self::Import(args) => args.json,
@@ -175,6 +183,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Remove(args) => operate::remove(args),
         Command::Tokens(command) => operate::tokens(command),
         Command::Drain(args) => operate::drain(&args),
+        Command::MailTemplate(command) => mail_template::run(command),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::CheckIntegrity(args) => check_integrity::run(&args),
         Command::Import(args) => import::run(&args),

@@ -6,6 +6,7 @@
 //! the cluster is founded, and a difference is logged as `[platform-drift]`.
 
 mod layers;
+mod mail;
 mod reader;
 mod template;
 mod values;
@@ -21,9 +22,10 @@ use homecore_kernel::audit::MethodPattern;
 use homecore_kernel::settings::DeletionMode;
 use homecore_kernel::shared_secret::{self, SharedSecretSettings};
 use homecore_raft::records::CoreAddresses;
-use homecore_types::{CoreId, Secret};
+use homecore_types::{CoreId, Secret, limits};
 
 pub(crate) use layers::{LoadError, Sources, default_path, load};
+pub(crate) use mail::{Delivery, MailConfig, Security, SmtpConfig};
 pub(crate) use reader::Problem;
 pub(crate) use template::{Answers, render};
 use values::{
@@ -45,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) dns: DnsConfig,
     /// Logins and administrators.
     pub(crate) auth: AuthConfig,
+    /// Mails to people.
+    pub(crate) mail: MailConfig,
     /// What service info says.
     pub(crate) service: ServiceConfig,
     /// What stays of events that change or go.
@@ -130,6 +134,10 @@ pub(crate) struct AuthConfig {
     pub(crate) default_auth_url: Option<String>,
     pub(crate) trusted_auth_urls: Vec<String>,
     pub(crate) passwords: PasswordPolicy,
+    /// How long a token to reset a password works.
+    pub(crate) reset_max_age: Duration,
+    /// The page where people set a new password.
+    pub(crate) reset_page: Option<String>,
     /// Who may delete an account.
     pub(crate) deletion: AccountDeletion,
 }
@@ -211,9 +219,11 @@ fn read(table: toml::Table) -> Result<Config, Vec<Problem>> {
     let dns = read_dns(&mut root);
     let core = read_core(&mut root, dns.domain.as_deref());
     let cluster = read_cluster(&mut root);
+    let auth = read_auth(&mut root);
     let config = Config {
         http: read_http(&mut root),
-        auth: read_auth(&mut root),
+        mail: mail::read(&mut root, &core.url, auth.reset_page.is_some()),
+        auth,
         service: read_service(&mut root),
         versioning: read_versioning(&mut root),
         audit: read_audit(&mut root),
@@ -416,6 +426,12 @@ fn read_auth(root: &mut reader::Reader) -> AuthConfig {
         default_auth_url: section.parsed("default_auth_url", parse_page),
         trusted_auth_urls: section.list("trusted_auth_urls", parse_page),
         passwords: read_passwords(&mut section),
+        reset_max_age: section
+            .number("password_reset_request_max_age_s", 60, 604_800)
+            .map_or(limits::PASSWORD_RESET_MAX_AGE, |seconds| {
+                Duration::from_secs(u64::from(seconds))
+            }),
+        reset_page: section.parsed("password_reset_page_url", parse_page),
         deletion,
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod enrolment;
 mod exports;
 pub(crate) mod files;
 pub(crate) mod join;
+mod mail_templates;
 pub(crate) mod membership;
 pub(crate) mod peers;
 pub(crate) mod pki;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::adapters::directory::PlatformDirectory;
+use crate::adapters::mail;
 use crate::adapters::names::ZoneKeeper;
 use crate::adapters::platform::PlatformAdapter;
 use crate::capabilities;
@@ -87,6 +88,9 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let accounts = Arc::new(Accounts::new(kernel.clone(), Arc::clone(&cluster), &data));
     let registry: Arc<dyn Registry> = Arc::clone(&accounts) as Arc<dyn Registry>;
     kernel.connect(&registry);
+    if let Some(mails) = mail::start(&tasks, &config, &cluster)? {
+        kernel.connect_mails(mails);
+    }
     serve_cores(&tasks, rpc_listener, &config, &cluster, &accounts)?;
     serve_operator(&tasks, &data, &cluster, &accounts)?;
     if config.dns.active {

@@ -26,6 +26,10 @@ pub enum Rate {
     LoginByClient,
     /// Log-ins as one user.
     LoginByUser,
+    /// Requests for a password reset from one address.
+    ResetByClient,
+    /// Requests for a password reset of one user.
+    ResetByUser,
     /// Registrations from one address.
     Registration,
     /// Questions whether a name or an address is taken, and look-ups of users.
@@ -119,6 +123,8 @@ impl RateLimits {
         BTreeMap::from([
             (Rate::LoginByClient, rule(500, 20.0)),
             (Rate::LoginByUser, rule(60, 1.0)),
+            (Rate::ResetByClient, rule(100, 1.0)),
+            (Rate::ResetByUser, rule(10, 0.05)),
             (Rate::Registration, rule(2_000, 50.0)),
             (Rate::Lookup, rule(2_000, 100.0)),
             (Rate::AccessRequest, rule(50, 0.2)),

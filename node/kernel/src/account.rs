@@ -15,10 +15,12 @@ pub mod change;
 pub mod login;
 pub mod passwords;
 pub mod rehash;
+pub mod reset;
 pub(crate) mod shell;
 pub mod usage;
 
 use change::{Address, Origin};
+use reset::PendingReset;
 
 /// The id of the one document.
 const ACCOUNT_ID: &str = "account";
@@ -78,6 +80,9 @@ pub struct Account {
     /// not to be used again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former_passwords: Vec<String>,
+    /// Tokens with which a new password can be set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resets: Vec<PendingReset>,
     /// ISO language code.
     pub language: String,
     /// The app that registered.
@@ -167,6 +172,7 @@ pub fn create(
         email_origin: Origin::Registration,
         former_emails: Vec::new(),
         former_passwords: Vec::new(),
+        resets: Vec::new(),
         language: new.language.clone(),
         app_id: new.app.clone(),
         invitation_token: new

@@ -23,6 +23,10 @@ pub const VALID_PASSWORD: &str = "valid-password";
 pub const INVALID: &str = "invalid";
 /// The pseudo access of a caller that needs none.
 pub const PUBLIC: &str = "public";
+/// The pseudo access of who asks for a password reset.
+pub const RESET_REQUEST: &str = "password-reset-request";
+/// The pseudo access of who resets a password with a token that came by mail.
+pub const RESET_TOKEN: &str = "password-reset-token";
 /// The pseudo access of the operator.
 pub const ADMIN: &str = "admin";
 

@@ -27,7 +27,7 @@ use crate::event::read;
 use crate::event::types::{Catalogue, EventTypes};
 use crate::method::{self, Method};
 use crate::password::Hasher;
-use crate::ports::{PasswordTries, Registry};
+use crate::ports::{Mails, PasswordTries, Registry};
 use crate::reply::Reply;
 use crate::session;
 use crate::settings::Settings;
@@ -60,6 +60,7 @@ struct Inner {
     types: EventTypes,
     registry: OnceLock<Weak<dyn Registry>>,
     password_tries: OnceLock<Arc<dyn PasswordTries>>,
+    mails: OnceLock<Arc<dyn Mails>>,
 }
 
 /// What a method's logic needs beside the user's data. Goes along to the store's threads.
@@ -116,6 +117,7 @@ impl Kernel {
                 types: EventTypes::shipped().map_err(std::io::Error::other)?,
                 registry: OnceLock::new(),
                 password_tries: OnceLock::new(),
+                mails: OnceLock::new(),
             }),
         })
     }
@@ -573,6 +575,17 @@ impl Kernel {
 
     pub(crate) fn password_tries(&self) -> Option<&dyn PasswordTries> {
         self.inner.password_tries.get().map(Arc::as_ref)
+    }
+
+    /// Through what people are written to. The first one stays; without one nobody is.
+    pub fn connect_mails(&self, mails: Arc<dyn Mails>) {
+        let _: &Arc<dyn Mails> = self.inner.mails.get_or_init(|| mails);
+    }
+
+    /// Through what people are written to, if there is anything.
+    #[must_use]
+    pub fn mails(&self) -> Option<&dyn Mails> {
+        self.inner.mails.get().map(Arc::as_ref)
     }
 
     pub(crate) fn pending(&self) -> &Pending {

@@ -175,6 +175,60 @@ pub trait PasswordTries: Send + Sync + std::fmt::Debug + 'static {
     fn take(&self, username: &Username) -> Result<(), Duration>;
 }
 
+/// A mail to a person. Which words it has is decided where it is sent.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// The address.
+    pub to: Email,
+    /// The person.
+    pub username: Username,
+    /// ISO language code, as the account has it.
+    pub language: String,
+    /// What it is about.
+    pub content: MailContent,
+}
+
+/// What a mail is about.
+#[derive(Clone, Debug)]
+pub enum MailContent {
+    /// The account was made.
+    Welcome,
+    /// A new password can be set.
+    ResetPassword {
+        /// With this.
+        token: Secret,
+    },
+}
+
+/// Too many mails wait to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("too many mails are waiting to be sent, please try again")]
+pub struct MailsFull {
+    /// When it is worth asking again.
+    pub retry_after: Duration,
+}
+
+/// Writes to people. Nothing waits for a mail to be sent.
+pub trait Mails: Send + Sync + std::fmt::Debug + 'static {
+    /// Whether new users are welcomed.
+    fn sends_welcomes(&self) -> bool;
+
+    /// Whether tokens to reset passwords are sent.
+    fn sends_resets(&self) -> bool;
+
+    /// Takes a place among the mails that wait.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn reserve(&self) -> Result<Box<dyn Envelope>, MailsFull>;
+}
+
+/// A place among the mails that wait; dropped, it is free again.
+pub trait Envelope: Send + std::fmt::Debug {
+    /// Hands the mail over.
+    fn post(self: Box<Self>, mail: Mail);
+}
+
 /// A core as listings show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoreInfo {

@@ -16,6 +16,8 @@ use crate::trust::TrustedApps;
 pub struct Settings {
     /// How long a personal session lives without use (`auth.sessionMaxAge`).
     pub session_max_age: Duration,
+    /// How long a token to reset a password works (`auth.passwordResetRequestMaxAge`).
+    pub reset_max_age: Duration,
     /// Which apps may ask for a person's password, from where (`auth.trustedApps`).
     pub trusted_apps: TrustedApps,
     /// Every changed event's former version is kept (`versioning.forceKeepHistory`).
@@ -85,6 +87,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             session_max_age: limits::SESSION_MAX_AGE,
+            reset_max_age: limits::PASSWORD_RESET_MAX_AGE,
             trusted_apps: TrustedApps::default(),
             keep_history: false,
             deletion_mode: DeletionMode::default(),

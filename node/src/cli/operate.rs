@@ -17,7 +17,7 @@ use super::{ConfigArgs, answer, block_on};
 #[derive(Debug, Args)]
 pub(super) struct PlainArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    pub(super) config: ConfigArgs,
     /// Answer in JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -58,7 +58,7 @@ pub(super) fn serve(config: Config, json: bool) -> anyhow::Result<()> {
             "ready": true, "core": config.core.id.as_str(), "url": config.core.url,
             "pid": std::process::id(),
         });
-        let running = wiring::start(config).await?;
+        let running = Box::pin(wiring::start(config)).await?;
         if json {
             answer(&ready.to_string())?;
         }

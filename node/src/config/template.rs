@@ -218,6 +218,16 @@ fn rest(out: &mut String, answers: &Answers) {
     line(out, "# password_age_max_days = 0");
     line(out, "# password_age_min_days = 0");
     line(out, "# password_prevent_reuse_history_length = 0");
+    line(
+        out,
+        "# Where people set a new password, and for how long the token works that they are sent there with.",
+    );
+    line(
+        out,
+        "# password_reset_page_url = \"https://example.com/access/reset-password.html\"",
+    );
+    line(out, "# password_reset_request_max_age_s = 3600");
+    mail(out);
     line(out, "\n[user_account]");
     line(
         out,
@@ -252,6 +262,37 @@ fn rest(out: &mut String, answers: &Answers) {
     );
     line(out, "# format = \"auto\"");
     line(out, "# level = \"info\"");
+}
+
+fn mail(out: &mut String) {
+    line(out, "\n[mail]");
+    line(
+        out,
+        "# off, smtp, or console (development: mails with their tokens go to the standard output).",
+    );
+    line(out, "# mode = \"off\"");
+    line(out, "# from = \"Platform <noreply@example.com>\"");
+    line(
+        out,
+        "# Which mails are sent; their words: homecore mail-template --help. The language is for people whose",
+    );
+    line(out, "# own has none.");
+    line(out, "# welcome = true");
+    line(out, "# reset_password = true");
+    line(out, "# language = \"en\"");
+    line(
+        out,
+        "# starttls (port 587), tls (465) or none (25); a server of your own may need its certificate authority.",
+    );
+    line(out, "# smtp_host = \"smtp.example.com\"");
+    line(out, "# smtp_port = 587");
+    line(out, "# smtp_security = \"starttls\"");
+    line(out, "# smtp_user = \"platform\"");
+    line(
+        out,
+        "# smtp_password_file = \"/etc/homecore/smtp-password\"",
+    );
+    line(out, "# smtp_ca_file = \"/etc/homecore/smtp-ca.pem\"");
 }
 
 fn changes(out: &mut String) {

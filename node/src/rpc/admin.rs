@@ -302,11 +302,15 @@ pub(crate) fn spawn(
 ) {
     use homecore_proto::archive::archives_server::ArchivesServer;
     use homecore_proto::membership::admin_server::AdminServer;
+    use homecore_proto::membership::mail_templates_server::MailTemplatesServer;
     let stop = tasks.stop_signal();
     tasks.spawn("admin-serve", async move {
         let incoming = tokio_stream::wrappers::UnixListenerStream::new(socket);
         let served = tonic::transport::Server::builder()
             .add_service(AdminServer::new(Admin::new(Arc::clone(&cluster))))
+            .add_service(MailTemplatesServer::new(
+                super::mail_templates::MailTemplates::new(Arc::clone(&cluster)),
+            ))
             .add_service(ArchivesServer::new(super::archives::Archives::new(
                 cluster, accounts,
             )))

@@ -98,6 +98,12 @@ pub const ATTACHMENTS_PER_EVENT_MAX: usize = 1_000;
 pub const ORPHAN_AGE: Duration = Duration::from_secs(600);
 /// How long a personal session lives without use (`auth.sessionMaxAge`).
 pub const SESSION_MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3_600);
+/// How long a token to reset a password works (`auth.passwordResetRequestMaxAge`).
+pub const PASSWORD_RESET_MAX_AGE: Duration = Duration::from_secs(3_600);
+/// Mails waiting to be sent on one core; more are answered busy.
+pub const MAILS_MAX: usize = 1_000;
+/// Mails being sent at once.
+pub const MAILS_AT_ONCE_MAX: usize = 8;
 
 /// Bytes of a DNS answer over UDP (RFC 9715 and DNS flag day 2020).
 pub const DNS_UDP_BYTES_MAX: u16 = 1232;

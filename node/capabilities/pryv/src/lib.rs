@@ -20,6 +20,7 @@ mod profile;
 mod records;
 mod registration;
 mod reserved;
+mod reset;
 mod routes;
 mod session;
 pub mod settings;

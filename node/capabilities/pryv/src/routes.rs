@@ -6,13 +6,15 @@ mod root;
 use axum::middleware::from_fn_with_state;
 use homecore_http::openapi::{Auth, Body, Content, Operation, Routes, Verb};
 use homecore_kernel::Method;
-use homecore_kernel::describe::{LOGIN, Member, RETRIEVE, RETRIEVE_REFUSES};
+use homecore_kernel::describe::{
+    LOGIN, Member, RESET_PASSWORD, RESET_REQUEST, RETRIEVE, RETRIEVE_REFUSES,
+};
 use homecore_types::ErrorId;
 
 use crate::state::State;
 use crate::{
-    accesses, account, attachments, batch, caller, greeting, items, lookup, profile, session,
-    shared_secrets, streams,
+    accesses, account, attachments, batch, caller, greeting, items, lookup, profile, reset,
+    session, shared_secrets, streams,
 };
 
 pub(crate) use root::{ROOTS, root};
@@ -73,6 +75,8 @@ fn open_routes() -> Routes<State> {
             greeting::service_info,
         )
         .route(login(), session::login)
+        .route(reset_request(), reset::request)
+        .route(reset_password(), reset::reset)
         .route(
             gone(Verb::Get, "/auth/who-am-i", "gone.whoAmI"),
             lookup::gone,
@@ -142,6 +146,40 @@ fn login() -> Operation {
         ErrorId::InvalidParametersFormat,
         ErrorId::InvalidOperation,
         ErrorId::InvalidCredentials,
+        ErrorId::TooManyRequests,
+    ])
+}
+
+fn reset_request() -> Operation {
+    Operation::new(
+        Verb::Post,
+        "/account/request-password-reset",
+        "account.requestPasswordReset",
+        "Has a token to set a new password sent to the person",
+    )
+    .takes(Body::Record(&RESET_REQUEST))
+    .says([])
+    .refuses(&[
+        ErrorId::InvalidParametersFormat,
+        ErrorId::InvalidCredentials,
+        ErrorId::TooManyRequests,
+    ])
+}
+
+fn reset_password() -> Operation {
+    Operation::new(
+        Verb::Post,
+        "/account/reset-password",
+        "account.resetPassword",
+        "Sets a new password with a token that came by mail",
+    )
+    .takes(Body::Record(&RESET_PASSWORD))
+    .says([])
+    .refuses(&[
+        ErrorId::InvalidParametersFormat,
+        ErrorId::InvalidOperation,
+        ErrorId::InvalidCredentials,
+        ErrorId::MissingAccessToken,
         ErrorId::TooManyRequests,
     ])
 }

@@ -295,12 +295,25 @@ pub fn set(
     if account.password_hash != expected {
         return Err(PasswordError::WrongOld);
     }
-    let former = std::mem::replace(&mut account.password_hash, hash);
-    account.password_set = tx.at();
-    account.former_passwords.insert(0, former);
-    account
-        .former_passwords
-        .truncate(policy.history.saturating_sub(1));
+    account.replace_password(policy, hash, tx.at());
     super::store(tx, &account, Base::Any)?;
     Ok(())
+}
+
+impl Account {
+    /// Sets a password and remembers the former one as the policy asks. Tokens that were sent to set
+    /// one are void.
+    pub(super) fn replace_password(
+        &mut self,
+        policy: &PasswordPolicy,
+        hash: PasswordHashText,
+        now: Millis,
+    ) {
+        let former = std::mem::replace(&mut self.password_hash, hash);
+        self.password_set = now;
+        self.former_passwords.insert(0, former);
+        self.former_passwords
+            .truncate(policy.history.saturating_sub(1));
+        self.resets.clear();
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Weak};
 
-use homecore_types::UserId;
+use homecore_types::{Secret, UserId};
 use serde_json::Value;
 
 use super::change::{self, ChangeError};
@@ -17,6 +17,7 @@ use crate::event::create::CreateError;
 use crate::event::update::UpdateError;
 use crate::kernel::{Context, Kernel};
 use crate::method::{self, Method};
+use crate::password::PasswordHashText;
 use crate::ports::{FieldChanges, Registry};
 use crate::reply::Reply;
 use crate::stream::cache::Trees;
@@ -221,15 +222,25 @@ impl Kernel {
         let account = self
             .read(&actor.owner.id, |view, _| super::load(view))
             .await??;
-        let (hasher, policy) = (self.hasher(), &self.settings().passwords);
         let present = account.password_hash.clone();
-        if !hasher.verify(asked.old, Some(present.clone())).await? {
+        let known = Some(present.clone());
+        if !self.hasher().verify(asked.old, known).await? {
             return Err(PasswordError::WrongOld);
         }
-        policy.check(&asked.new)?;
-        policy.check_age(&account, self.context().now())?;
-        policy.check_history(hasher, &account, &asked.new).await?;
-        Ok((present, hasher.hash(asked.new).await?))
+        Ok((present, self.checked_hash(&account, asked.new).await?))
+    }
+
+    /// The hash of a new password that the policy lets an account have now.
+    pub(super) async fn checked_hash(
+        &self,
+        account: &Account,
+        new: Secret,
+    ) -> Result<PasswordHashText, PasswordError> {
+        let (hasher, policy) = (self.hasher(), &self.settings().passwords);
+        policy.check(&new)?;
+        policy.check_age(account, self.now())?;
+        policy.check_history(hasher, account, &new).await?;
+        Ok(hasher.hash(new).await?)
     }
 }
 

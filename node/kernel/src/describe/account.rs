@@ -41,6 +41,16 @@ pub const LOGIN: Record = Record::open(&[
     Field::new("appId", Type::SOME_TEXT).required(),
 ]);
 
+/// What a request for a password reset takes.
+pub const RESET_REQUEST: Record = Record::open(&[Field::new("appId", Type::TEXT).required()]);
+
+/// What a password reset takes.
+pub const RESET_PASSWORD: Record = Record::open(&[
+    Field::new("appId", Type::TEXT).required(),
+    Field::new("resetToken", Type::TEXT).required(),
+    Field::new("newPassword", NEW_PASSWORD).required(),
+]);
+
 /// What a registration takes.
 pub const REGISTRATION: Record = Record::open(&[
     Field::new(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{Checked, Field, LOGIN, Record, Type};
+use super::{Checked, Field, LOGIN, RESET_PASSWORD, RESET_REQUEST, Record, Type};
 use crate::error::{Error, InvalidParameters, Refusal};
 use crate::fields::watch::{Seen, watched};
 use crate::method::{Method, QueryType};
@@ -320,6 +320,19 @@ fn a_log_in_is_described() {
         .into_iter()
         .filter(|f| !f.contains("takes null") && !f.starts_with("an empty text"))
         .collect();
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn resets_are_described() {
+    use account::reset::{RequestReset, ResetPassword};
+    let found = differences(&RESET_REQUEST, |params| {
+        Ok(RequestReset::parse(params).map(drop)?)
+    });
+    assert_eq!(found, Vec::<String>::new());
+    let found = differences(&RESET_PASSWORD, |params| {
+        Ok(ResetPassword::parse(params).map(drop)?)
+    });
     assert_eq!(found, Vec::<String>::new());
 }
 

@@ -8,6 +8,7 @@ mod files;
 mod integrity;
 mod joining;
 mod kills;
+mod mail;
 mod people;
 mod power;
 mod unique;

@@ -18,6 +18,7 @@ mod lookups;
 mod openapi;
 mod profile;
 mod registration;
+mod reset;
 mod robustness;
 mod routing;
 mod shared_secrets;

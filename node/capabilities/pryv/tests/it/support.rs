@@ -1,6 +1,7 @@
 //! A platform that is a map, and a client without a socket.
 
 pub(crate) mod documented;
+mod mails;
 mod registry;
 
 use std::collections::BTreeMap;
@@ -21,9 +22,9 @@ use homecore_kernel::account::NewAccount;
 use homecore_kernel::account::passwords::PasswordPolicy;
 use homecore_kernel::attachment::token::ReadTokenKey;
 use homecore_kernel::ports::{
-    AccessRequestError, AccessRequestState, CoreInfo, Directory, Home, InvitationInfo, Platform,
-    Records, RecordsError, RegisterError, Registered, Registration, Registry, Unavailable,
-    UserInfo,
+    self, AccessRequestError, AccessRequestState, CoreInfo, Directory, Home, InvitationInfo,
+    Platform, Records, RecordsError, RegisterError, Registered, Registration, Registry,
+    Unavailable, UserInfo,
 };
 use homecore_kernel::trust::TrustedApps;
 use homecore_kernel::{Kernel, Settings as KernelSettings};
@@ -453,6 +454,7 @@ pub(crate) fn settings(wanted: &Wanted) -> Settings {
 pub(crate) struct Core {
     pub(crate) app: App,
     pub(crate) fake: Arc<Fake>,
+    pub(crate) mails: Arc<mails::Mails>,
 }
 
 #[derive(Debug)]
@@ -527,6 +529,8 @@ impl Core {
         });
         fake.kernel.set(kernel.clone()).unwrap();
         kernel.connect(&(Arc::clone(&fake) as Arc<dyn Registry>));
+        let mails = Arc::new(mails::Mails::default());
+        kernel.connect_mails(Arc::clone(&mails) as Arc<dyn ports::Mails>);
         let facts = SiteFacts {
             domain: wanted.domain.map(str::to_owned),
             core: fake.this_id().to_owned(),
@@ -552,7 +556,7 @@ impl Core {
             Arc::new(SystemEntropy),
         );
         let app = App::new(context, &[Arc::new(pryv)], Arc::new(Ready)).unwrap();
-        Self { app, fake }
+        Self { app, fake, mails }
     }
 
     pub(crate) async fn ask(
