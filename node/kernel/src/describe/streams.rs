@@ -89,7 +89,7 @@ pub(super) const DELETE: Description = Description {
     ]),
     answers: Answer::Members(&[
         Member::one("stream", "Stream").sometimes(),
-        Member::many("updatedEvents", "Event").sometimes(),
+        Member::many("updatedEvents", "EventChange").sometimes(),
         Member::one("streamDeletion", "Deletion").sometimes(),
     ]),
     refuses: &[

@@ -1,5 +1,6 @@
-//! The wire as real clients use it, against real processes: recorded exchanges, and the official
-//! clients.
+//! The wire as real clients use it, against real processes: recorded exchanges, the
+//! official clients, and generated requests.
 
+mod fuzz;
 mod javascript;
 mod recorded;
