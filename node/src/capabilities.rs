@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
-use homecore_capability_pryv::{Addressing, Pryv, Service, Settings, SettingsSource};
+use homecore_capability_pryv::{Addressing, Previews, Pryv, Service, Settings, SettingsSource};
 use homecore_http::{Capability, Context, Limits, RateLimits, Site, SiteFacts};
 use homecore_kernel::attachment::token::ReadTokenKey;
 use homecore_kernel::audit::{AuditSettings, MethodSet};
@@ -21,16 +21,28 @@ use crate::config::Config;
 /// Requests under way get this long when the core stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What the listeners of a core speak.
+#[derive(Debug)]
+pub(crate) struct Capabilities {
+    /// Every protocol of this binary.
+    pub(crate) all: Vec<Arc<dyn Capability>>,
+    /// What `previews.listen` has.
+    pub(crate) previews: Arc<dyn Capability>,
+}
+
 /// Every protocol of this binary.
 pub(crate) fn list(
     config: &Config,
     cluster: &Arc<Cluster>,
     kernel: Kernel,
     platform: Arc<dyn ports::Platform>,
-) -> anyhow::Result<Vec<Arc<dyn Capability>>> {
+) -> anyhow::Result<Capabilities> {
     let settings = Arc::new(LiveSettings::new(config, Arc::clone(cluster))?);
     let pryv = Pryv::new(kernel, platform, settings, Arc::clone(&cluster.entropy));
-    Ok(vec![Arc::new(pryv)])
+    Ok(Capabilities {
+        previews: Arc::new(Previews(pryv.clone())),
+        all: vec![Arc::new(pryv)],
+    })
 }
 
 /// The kernel's settings.
@@ -65,6 +77,7 @@ pub(crate) fn kernel_settings(
         },
         passwords: config.auth.passwords.clone(),
         shared_secrets: config.shared_secrets,
+        previews: config.previews.kept,
     })
 }
 

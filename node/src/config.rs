@@ -19,6 +19,7 @@ use std::time::Duration;
 use homecore_capability_pryv::AccountDeletion;
 use homecore_kernel::account::passwords::{self, PasswordPolicy};
 use homecore_kernel::audit::MethodPattern;
+use homecore_kernel::preview::PreviewSettings;
 use homecore_kernel::settings::DeletionMode;
 use homecore_kernel::shared_secret::{self, SharedSecretSettings};
 use homecore_raft::records::CoreAddresses;
@@ -58,6 +59,7 @@ pub(crate) struct Config {
     pub(crate) shared_secrets: SharedSecretSettings,
     /// How changes are taken.
     pub(crate) updates: UpdatesConfig,
+    pub(crate) previews: PreviewsConfig,
     /// Platform-wide sections as JSON texts: seeds of the platform store.
     pub(crate) platform: BTreeMap<String, String>,
     /// Logs.
@@ -181,6 +183,14 @@ pub(crate) struct UpdatesConfig {
     pub(crate) ignore_protected_fields: bool,
 }
 
+/// `[previews]`.
+#[derive(Clone, Debug)]
+pub(crate) struct PreviewsConfig {
+    /// Listeners that have previews where the original has them; none: only those of `[http]`.
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) kept: PreviewSettings,
+}
+
 /// `[log]`.
 #[derive(Clone, Debug)]
 pub(crate) struct Logging {
@@ -230,6 +240,7 @@ fn read(table: toml::Table) -> Result<Config, Vec<Problem>> {
         access_tracking: read_access_tracking(&mut root),
         shared_secrets: read_shared_secrets(&mut root),
         updates: read_updates(&mut root),
+        previews: read_previews(&mut root),
         platform: read_platform(&mut root),
         log: read_log(&mut root),
         core,
@@ -533,6 +544,20 @@ fn read_updates(root: &mut reader::Reader) -> UpdatesConfig {
     let mut section = root.section("updates");
     UpdatesConfig {
         ignore_protected_fields: section.boolean("ignore_protected_fields").unwrap_or(false),
+    }
+}
+
+fn read_previews(root: &mut reader::Reader) -> PreviewsConfig {
+    let mut section = root.section("previews");
+    let default = PreviewSettings::default();
+    let max_age = section.number("max_age_s", 60, 315_360_000);
+    let max_size_mb = section.number("max_size_mb", 1, 1_000_000_000);
+    PreviewsConfig {
+        listen: section.list("listen", parse_socket),
+        kept: PreviewSettings {
+            max_age: max_age.map_or(default.max_age, |age| Duration::from_secs(u64::from(age))),
+            bytes_max: max_size_mb.map_or(default.bytes_max, |mb| u64::from(mb) * 1024 * 1024),
+        },
     }
 }
 

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use futures_util::future::join_all;
 use homecore_engine_blobfs::BlobFs;
 use homecore_engine_sqlite::{SqliteEngine, SqliteJournal, SqliteOptions};
-use homecore_http::{App, Server};
+use homecore_http::{App, Health, Server};
 use homecore_kernel::Kernel;
 use homecore_kernel::ports::Registry;
 use homecore_raft::{Handle, Options as PlatformOptions, Timings};
@@ -59,10 +60,8 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let lock = files::take_lock(&data)?;
     // Before anything else: a port in use must be known before files change.
     let rpc_listener = bind(config.cluster.listen, "cluster.listen").await?;
-    let mut http_listeners = Vec::new();
-    for address in &config.http.listen {
-        http_listeners.push(bind(*address, "http.listen").await?);
-    }
+    let http_listeners = Box::pin(bind_all(&config.http.listen, "http.listen")).await?;
+    let preview_listeners = Box::pin(bind_all(&config.previews.listen, "previews.listen")).await?;
     let who = founding::identify(&config, &data, &*clock, &*entropy)?;
     let tasks = Tasks::default();
     let founding = who.founding.clone();
@@ -98,18 +97,24 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     }
     let http_stop = CancellationToken::new();
     let tended = kernel.clone();
-    let app = app(&config, &cluster, kernel, &users, &accounts)?;
-    let serving = Server::new(app).serve(http_listeners, http_stop.clone());
+    let apps = apps(&config, &cluster, kernel, &users, &accounts)?;
+    let mut serving = vec![Server::new(apps.all).serve(http_listeners, http_stop.clone())];
+    if !preview_listeners.is_empty() {
+        serving.push(Server::new(apps.previews).serve(preview_listeners, http_stop.clone()));
+    }
     let http_ended = CancellationToken::new();
     let ended = http_ended.clone();
     tasks.spawn("http-serve", async move {
-        if let Err(error) = serving.await {
-            tracing::warn!(%error, "the HTTP listener ended");
+        for served in join_all(serving).await {
+            if let Err(error) = served {
+                tracing::warn!(%error, "the HTTP listener ended");
+            }
         }
         ended.cancel();
     });
     lookafter::spawn(&tasks, &config, &cluster, &accounts, &data);
     lookafter::tend_blobs(&tasks, &tended);
+    lookafter::sweep_previews(&tasks, &tended);
     lookafter::write_audit(&tasks, &tended);
     lookafter::write_uses(&tasks, &tended);
     lookafter::keep_event_types(&tasks, &tended, &config, &data);
@@ -166,24 +171,37 @@ async fn open_platform(
     }))
 }
 
-/// Every route of this core.
-fn app(
+/// What is served on which listener.
+struct Apps {
+    /// Every route of this core.
+    all: App,
+    /// Previews alone.
+    previews: App,
+}
+
+fn apps(
     config: &Config,
     cluster: &Arc<Cluster>,
     kernel: Kernel,
     users: &homecore_store::Users,
     accounts: &Arc<Accounts>,
-) -> anyhow::Result<App> {
-    let health =
-        health::CoreHealth::new(Arc::clone(cluster), users.clone(), kernel.blobs().clone());
+) -> anyhow::Result<Apps> {
+    let health: Arc<dyn Health> = Arc::new(health::CoreHealth::new(
+        Arc::clone(cluster),
+        users.clone(),
+        kernel.blobs().clone(),
+    ));
     let directory = Arc::new(PlatformDirectory::new(Arc::clone(cluster)));
-    let context = capabilities::context(config, cluster, directory);
+    let context = Arc::new(capabilities::context(config, cluster, directory));
     let platform = Arc::new(PlatformAdapter::new(
         Arc::clone(cluster),
         Arc::clone(accounts),
     ));
     let list = capabilities::list(config, cluster, kernel, platform)?;
-    Ok(App::new(Arc::new(context), &list, Arc::new(health))?)
+    Ok(Apps {
+        previews: App::new(Arc::clone(&context), &[list.previews], Arc::clone(&health))?,
+        all: App::new(context, &list.all, health)?,
+    })
 }
 
 /// Each open user takes a few files, each connection one: take what the system allows.
@@ -194,6 +212,14 @@ fn raise_file_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
+}
+
+async fn bind_all(addresses: &[SocketAddr], key: &str) -> anyhow::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        listeners.push(bind(*address, key).await?);
+    }
+    Ok(listeners)
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {

@@ -28,6 +28,7 @@ use crate::event::types::{Catalogue, EventTypes};
 use crate::method::{self, Method};
 use crate::password::Hasher;
 use crate::ports::{Mails, PasswordTries, Registry};
+use crate::preview::workshop::Workshop;
 use crate::reply::Reply;
 use crate::session;
 use crate::settings::Settings;
@@ -61,6 +62,7 @@ struct Inner {
     registry: OnceLock<Weak<dyn Registry>>,
     password_tries: OnceLock<Arc<dyn PasswordTries>>,
     mails: OnceLock<Arc<dyn Mails>>,
+    previews: Arc<Workshop>,
 }
 
 /// What a method's logic needs beside the user's data. Goes along to the store's threads.
@@ -118,6 +120,7 @@ impl Kernel {
                 registry: OnceLock::new(),
                 password_tries: OnceLock::new(),
                 mails: OnceLock::new(),
+                previews: Arc::default(),
             }),
         })
     }
@@ -586,6 +589,10 @@ impl Kernel {
     #[must_use]
     pub fn mails(&self) -> Option<&dyn Mails> {
         self.inner.mails.get().map(Arc::as_ref)
+    }
+
+    pub(crate) fn previews(&self) -> &Arc<Workshop> {
+        &self.inner.previews
     }
 
     pub(crate) fn pending(&self) -> &Pending {

@@ -27,6 +27,7 @@ pub mod password;
 mod patch;
 pub mod permission;
 pub mod ports;
+pub mod preview;
 pub mod profile;
 pub mod registration;
 pub mod reply;

@@ -8,6 +8,7 @@ use homecore_types::limits;
 use crate::account::passwords::PasswordPolicy;
 use crate::attachment::token::ReadTokenKey;
 use crate::audit::AuditSettings;
+use crate::preview::PreviewSettings;
 use crate::shared_secret::SharedSecretSettings;
 use crate::trust::TrustedApps;
 
@@ -37,6 +38,8 @@ pub struct Settings {
     pub passwords: PasswordPolicy,
     /// What secrets may be left with an account (`sharedSecrets.*`).
     pub shared_secrets: SharedSecretSettings,
+    /// How much is kept of previews, and for how long.
+    pub previews: PreviewSettings,
 }
 
 /// What stays of an event that is deleted for good, beside its id and the time.
@@ -97,6 +100,7 @@ impl Default for Settings {
             audit: AuditSettings::default(),
             passwords: PasswordPolicy::default(),
             shared_secrets: SharedSecretSettings::default(),
+            previews: PreviewSettings::default(),
         }
     }
 }

@@ -149,6 +149,7 @@ fn open<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<Picture<'a>, RenderError
 }
 
 /// The decoder makes room for what a WebP file says that it has: it must not say more than is there.
+#[expect(clippy::little_endian_bytes, reason = "the format's own order")]
 fn check_webp(bytes: &[u8]) -> Result<(), RenderError> {
     let said = bytes
         .get(4..)

@@ -99,9 +99,7 @@ fn standard(asked: f64) -> u32 {
 fn follow(side: u32, other: u32, this: u32) -> u32 {
     let this = u64::from(this.max(1));
     let scaled = (u64::from(side) * u64::from(other) + this / 2) / this;
-    u32::try_from(scaled)
-        .unwrap_or(SIDE_MAX)
-        .clamp(1, SIDE_MAX)
+    u32::try_from(scaled).unwrap_or(SIDE_MAX).clamp(1, SIDE_MAX)
 }
 
 /// The largest part of a picture that has the shape of a preview.

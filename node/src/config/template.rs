@@ -343,6 +343,23 @@ fn changes(out: &mut String) {
         "# Drop changes of fields that only the server writes (such as created) instead of refusing them.",
     );
     line(out, "# ignore_protected_fields = false");
+    line(out, "\n[previews]");
+    line(
+        out,
+        "# Previews of pictures that are attached to events: /previews/{username}/events/{id} of [http].",
+    );
+    line(
+        out,
+        "# Seconds after which one that nobody looked at is deleted, and most megabytes of all of them.",
+    );
+    line(out, "# max_age_s = 604800");
+    line(out, "# max_size_mb = 4096");
+    line(
+        out,
+        "# Listeners that have them at /{username}/events/{id}, and nothing else, for proxies that expect",
+    );
+    line(out, "# the original's port.");
+    line(out, "# listen = [\"127.0.0.1:3001\"]");
 }
 
 fn line(out: &mut String, text: &str) {

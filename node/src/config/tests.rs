@@ -115,6 +115,41 @@ fn what_is_kept_of_changes_is_said_in_words() {
 }
 
 #[test]
+fn previews_are_kept_for_a_week_unless_told_otherwise() {
+    let week = Duration::from_secs(7 * 24 * 3_600);
+    let previews = load(MINIMAL, &[], &[]).unwrap().previews;
+    assert!(previews.listen.is_empty());
+    assert_eq!(
+        (previews.kept.max_age, previews.kept.bytes_max),
+        (week, 4 << 30)
+    );
+    let text = format!(
+        "{MINIMAL}[previews]\nlisten = [\"127.0.0.1:3001\"]\nmax_age_s = 60\nmax_size_mb = 2\n"
+    );
+    let previews = load(&text, &[], &[]).unwrap().previews;
+    assert_eq!(previews.listen[0].port(), 3001);
+    assert_eq!(previews.kept.max_age, Duration::from_secs(60));
+    assert_eq!(previews.kept.bytes_max, 2 << 20);
+    let wrong = [
+        "previews.listen=nowhere",
+        "previews.max_age_s=1",
+        "previews.max_size_mb=0",
+        "previews.maxage=1",
+    ];
+    let mut found = keys(load(MINIMAL, &[], &wrong));
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "previews.listen",
+            "previews.max_age_s",
+            "previews.max_size_mb",
+            "previews.maxage"
+        ]
+    );
+}
+
+#[test]
 fn flags_beat_the_environment_and_that_the_file() {
     let file = format!("{MINIMAL}[dns]\nttl_s = 1\n");
     let environment = [

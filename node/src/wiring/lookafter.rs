@@ -33,7 +33,7 @@ const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(3_600);
 const AUDIT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long uses of accesses wait to be written: what a killed core may forget of them.
 const USES_INTERVAL: Duration = Duration::from_secs(60);
-/// Between passes over all blobs.
+/// Between passes over all blobs, and over all previews.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(6 * 3_600);
 /// How often left-overs of interrupted registrations are looked for.
 const SETTLE_INTERVAL: Duration = Duration::from_secs(120);
@@ -79,6 +79,26 @@ pub(super) fn tend_blobs(tasks: &Tasks, kernel: &Kernel) {
                 swept = sweeping.sweep_blobs() => {
                     if let Err(error) = swept {
                         tracing::warn!(%error, "a pass over all blobs was not finished");
+                    }
+                }
+            }
+            if !wait(&stop, SWEEP_INTERVAL).await {
+                return;
+            }
+        }
+    });
+}
+
+/// Deletes previews that nobody looks at any more, again and again.
+pub(super) fn sweep_previews(tasks: &Tasks, kernel: &Kernel) {
+    let (kernel, stop) = (kernel.clone(), tasks.stop_signal());
+    tasks.spawn("sweep-previews", async move {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                swept = kernel.sweep_previews() => {
+                    if let Err(error) = swept {
+                        tracing::warn!(%error, "a pass over all previews was not finished");
                     }
                 }
             }

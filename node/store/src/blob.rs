@@ -16,6 +16,7 @@ use homecore_types::{Millis, UserId};
 
 use crate::error::StoreError;
 
+mod derived;
 mod pins;
 mod slots;
 mod store;
@@ -23,6 +24,7 @@ mod store;
 mod tests;
 mod transfer;
 
+pub use derived::{Derived, DerivedName, Shard, Swept};
 pub use pins::PinnedBlob;
 pub use store::{BlobOptions, BlobStats, BlobStore};
 pub use transfer::{Download, Upload};
@@ -122,7 +124,7 @@ pub struct BlobInfo {
 ///
 /// A user's blobs live and go with the user: removing a user is the matter of
 /// [`crate::Engine::remove`], and where blobs are kept elsewhere, of a sweep of what is there.
-pub trait Blobs: Send + Sync + fmt::Debug + 'static {
+pub trait Blobs: Derived + Send + Sync + fmt::Debug + 'static {
     /// Begins a blob that nobody sees before it is published. Dropped, it leaves nothing; what a
     /// crash leaves of it is gone after the next start.
     ///
@@ -140,7 +142,7 @@ pub trait Blobs: Send + Sync + fmt::Debug + 'static {
         hash: &BlobHash,
     ) -> Result<Option<Box<dyn BlobReader>>, StoreError>;
 
-    /// Deletes a blob; whether it was there. A crash may bring it back.
+    /// Deletes a blob and what was made of it; whether it was there. A crash may bring it back.
     ///
     /// # Errors
     /// Of the disk.

@@ -177,7 +177,7 @@ impl fmt::Display for NodeId {
 pub const RESERVED_LABELS: &[&str] = &[
     "reg", "access", "mfa", "lsc", "www", "system", "users", "apps", "service", "events",
     "streams", "accesses", "socket", "oauth2", "healthz", "livez", "readyz", "metrics", "register",
-    "admin", "account", "profile", "webhooks", "backloop",
+    "admin", "account", "profile", "webhooks", "backloop", "previews",
 ];
 
 /// A DNS label in lower case: letters, digits, dashes, no dash at the ends, at most 63 characters.

@@ -96,6 +96,30 @@ pub const FILES_PER_REQUEST_MAX: usize = 256;
 pub const ATTACHMENTS_PER_EVENT_MAX: usize = 1_000;
 /// A blob that no document refers to is left alone until it is this old.
 pub const ORPHAN_AGE: Duration = Duration::from_secs(600);
+/// Previews made at once, each with a picture in memory.
+pub const PREVIEWS_AT_ONCE_MAX: usize = 2;
+/// Requests for previews that wait for one to be made; more are answered busy.
+pub const PREVIEWS_WAITING_MAX: usize = 512;
+/// The same of one user.
+pub const PREVIEWS_WAITING_PER_USER_MAX: usize = 128;
+/// How long a request waits for its preview before it is answered busy.
+pub const PREVIEW_WAIT: Duration = Duration::from_secs(20);
+/// Bytes of a file of which a preview is made.
+pub const PREVIEW_SOURCE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Pixels of a picture of which a preview is made: what the largest phones take.
+pub const PREVIEW_PIXELS_MAX: u64 = 52_000_000;
+/// Pictures with more pixels are decoded one at a time.
+pub const PREVIEW_ALONE_PIXELS: u64 = 16_000_000;
+/// Pixels of its longer side.
+pub const PREVIEW_SIDE_MAX: u32 = 30_000;
+/// Bytes of its decoded pixels.
+pub const PREVIEW_DECODED_BYTES_MAX: u64 = 4 * PREVIEW_PIXELS_MAX;
+/// Pixels that a JPEG goes over in all of its scans: a dozen scans of the largest picture.
+pub const PREVIEW_SCANNED_PIXELS_MAX: u64 = 12 * PREVIEW_PIXELS_MAX;
+/// A preview that was not used for this long is deleted (`eventFiles.previewsCacheMaxAge`).
+pub const PREVIEW_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Bytes of all previews of one core.
+pub const PREVIEWS_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// How long a personal session lives without use (`auth.sessionMaxAge`).
 pub const SESSION_MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3_600);
 /// How long a token to reset a password works (`auth.passwordResetRequestMaxAge`).

@@ -16,6 +16,7 @@ mod caller;
 mod greeting;
 mod items;
 mod lookup;
+mod previews;
 mod profile;
 mod records;
 mod registration;
@@ -37,6 +38,7 @@ use homecore_kernel::ports::Platform;
 use homecore_types::Entropy;
 use serde_json::{Map, Value};
 
+pub use previews::Previews;
 pub use settings::{AccountDeletion, Addressing, FixedSettings, Service, Settings, SettingsSource};
 
 /// What this implementation says of itself in service info, unless the operator says otherwise.

@@ -33,6 +33,7 @@ const WORDS: &[&str] = &[
     "remote",
     "well-known",
     "acme-challenge",
+    "clean-up-cache",
 ];
 
 /// Whether a name is reserved on this platform.
@@ -74,6 +75,7 @@ mod tests {
             "system",
             "access",
             "events",
+            "previews",
             "pryvtest",
             "core-b",
             "sandbox",

@@ -13,8 +13,8 @@ use homecore_types::ErrorId;
 
 use crate::state::State;
 use crate::{
-    accesses, account, attachments, batch, caller, greeting, items, lookup, profile, reset,
-    session, shared_secrets, streams,
+    accesses, account, attachments, batch, caller, greeting, items, lookup, previews, profile,
+    reset, session, shared_secrets, streams,
 };
 
 pub(crate) use root::{ROOTS, root};
@@ -88,6 +88,10 @@ fn open_routes() -> Routes<State> {
         .route(
             gone(Verb::Post, "/events/stop", "gone.eventsStop"),
             lookup::gone,
+        )
+        .route(
+            previews::operation("/previews/events/{id}", "events.getPreviewBelow"),
+            previews::get_one,
         )
         .route(
             file("/events/{id}/{fileId}", "events.getAttachment"),

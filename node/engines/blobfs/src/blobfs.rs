@@ -61,17 +61,29 @@ impl BlobFs {
     }
 
     fn folder(&self, user: &UserId) -> PathBuf {
-        (self.locate)(user).join(BLOBS)
+        self.home(user).join(BLOBS)
     }
 
-    fn path(&self, user: &UserId, hash: &BlobHash) -> PathBuf {
+    /// A user's folder, be it there or not.
+    pub(crate) fn home(&self, user: &UserId) -> PathBuf {
+        (self.locate)(user)
+    }
+
+    /// The path of a new file on its way in.
+    pub(crate) fn staged(&self) -> PathBuf {
+        // The folder was empty at start: a number makes the name its own.
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.staging.join(number.to_string())
+    }
+
+    pub(crate) fn path(&self, user: &UserId, hash: &BlobHash) -> PathBuf {
         let name = hash.to_string();
         self.folder(user).join(shard(hash)).join(name)
     }
 
     /// Moves a whole file to its name. A user's folder that is gone is not made again.
     fn place(&self, staged: &Path, user: &UserId, hash: &BlobHash) -> Result<(), StoreError> {
-        let home = (self.locate)(user);
+        let home = self.home(user);
         let folder = home.join(BLOBS);
         let shard = folder.join(shard(hash));
         let place = || -> io::Result<()> {
@@ -99,15 +111,13 @@ fn shard(hash: &BlobHash) -> String {
     format!("{first:02x}")
 }
 
-fn fault(doing: impl Into<String>) -> impl FnOnce(io::Error) -> StoreError {
+pub(crate) fn fault(doing: impl Into<String>) -> impl FnOnce(io::Error) -> StoreError {
     move |error| StoreError::engine(doing, error)
 }
 
 impl Blobs for BlobFs {
     fn stage(&self, user: &UserId) -> Result<Box<dyn StagedBlob>, StoreError> {
-        // The folder was empty at start: a number makes the name its own.
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.staging.join(number.to_string());
+        let path = self.staged();
         let file = files::create_new(&path).map_err(fault("making the file of a blob"))?;
         Ok(Box::new(Staged {
             blobs: self.clone(),
@@ -131,9 +141,10 @@ impl Blobs for BlobFs {
     }
 
     fn delete(&self, user: &UserId, hash: &BlobHash) -> Result<bool, StoreError> {
-        // Not synced: if a crash brings it back, it is an orphan once more.
+        // Not synced: if a crash brings it back, it is an orphan once more. What was made of it goes
+        // after it, so that what is kept meanwhile sees that it is gone.
         files::if_any(std::fs::remove_file(self.path(user, hash)))
-            .map(|removed| removed.is_some())
+            .and_then(|removed| self.forget_derived(user, hash).map(|()| removed.is_some()))
             .map_err(fault(format!("deleting the blob {hash} of user {user}")))
     }
 

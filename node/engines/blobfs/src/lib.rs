@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <user's folder>/blobs/<two hex digits>/<64 hex digits>   a blob, by SHA-256 of its bytes
+//! <user's folder>/previews/<two hex digits>/<64 hex digits>.<what>   made of a blob; may be deleted
 //! <staging>/<number>                                       blobs on their way in, emptied at start
 //! ```
 //!
@@ -11,6 +12,7 @@
 //! **Invariant:** nothing here is called from an async worker, and no blob is ever whole in memory.
 
 mod blobfs;
+mod derived;
 mod files;
 
 pub use blobfs::BlobFs;

@@ -51,15 +51,22 @@ impl Refusal for GetError {
     }
 }
 
-#[derive(Deserialize)]
-struct Files {
+/// What of an event counts for its files.
+#[derive(Debug, Deserialize)]
+pub struct Files {
     #[serde(rename = "streamIds")]
     streams: Vec<String>,
+    /// The event's type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// When it was last changed, in seconds.
+    pub modified: f64,
+    /// The files in order.
     #[serde(default)]
-    attachments: Vec<Attachment>,
+    pub attachments: Vec<Attachment>,
 }
 
-/// A file of an event that the caller may read: one readable stream suffices.
+/// A file of an event that the caller may read.
 ///
 /// # Errors
 /// See [`GetError`].
@@ -70,6 +77,25 @@ pub fn find(
     event: &str,
     file: &str,
 ) -> Result<Attachment, GetError> {
+    files(view, trees, actor, event)?
+        .attachments
+        .into_iter()
+        .find(|attachment| attachment.id == file)
+        .ok_or_else(|| GetError::UnknownFile {
+            id: file.to_owned(),
+        })
+}
+
+/// The files of an event that the caller may read: one readable stream suffices.
+///
+/// # Errors
+/// See [`GetError`].
+pub fn files(
+    view: &dyn View,
+    trees: &mut dyn Trees,
+    actor: &Actor,
+    event: &str,
+) -> Result<Files, GetError> {
     let document = view
         .get(Kind::Event, event)?
         .filter(|document| !document.deleted)
@@ -89,11 +115,5 @@ pub fn find(
     {
         return Err(GetError::Forbidden);
     }
-    files
-        .attachments
-        .into_iter()
-        .find(|attachment| attachment.id == file)
-        .ok_or_else(|| GetError::UnknownFile {
-            id: file.to_owned(),
-        })
+    Ok(files)
 }

@@ -21,7 +21,9 @@ fn size(width: u32, height: u32) -> Size {
 
 /// The left half is red, the right half blue.
 fn halves(width: u32, height: u32) -> RgbImage {
-    RgbImage::from_fn(width, height, |x, _| Rgb(if x < width / 2 { RED } else { BLUE }))
+    RgbImage::from_fn(width, height, |x, _| {
+        Rgb(if x < width / 2 { RED } else { BLUE })
+    })
 }
 
 fn written(picture: &RgbImage, format: ImageFormat) -> Vec<u8> {
@@ -31,6 +33,7 @@ fn written(picture: &RgbImage, format: ImageFormat) -> Vec<u8> {
 }
 
 /// A JPEG whose EXIF says which side is up, and where it was taken.
+#[expect(clippy::little_endian_bytes, reason = "the format's own order")]
 fn turned_jpeg(picture: &RgbImage, orientation: u16) -> Vec<u8> {
     let mut exif = b"II*\0\x08\0\0\0\x02\0\x12\x01\x03\0\x01\0\0\0".to_vec();
     exif.extend(orientation.to_le_bytes());
@@ -49,7 +52,10 @@ fn turned_jpeg(picture: &RgbImage, orientation: u16) -> Vec<u8> {
 /// Decodes a preview and checks that it is one.
 fn read(preview: &[u8], expected: Size) -> RgbImage {
     assert!(preview.starts_with(b"\xFF\xD8"));
-    assert!(preview.windows(2).any(|pair| pair == b"\xFF\xC2"), "progressive");
+    assert!(
+        preview.windows(2).any(|pair| pair == b"\xFF\xC2"),
+        "progressive"
+    );
     let read = image::load_from_memory_with_format(preview, ImageFormat::Jpeg).unwrap();
     assert_eq!(size(read.width(), read.height()), expected);
     read.into_rgb8()
@@ -68,9 +74,8 @@ fn every_kind_is_read() {
     let mut gif = Vec::new();
     {
         let mut encoder = GifEncoder::new(&mut gif);
-        let frame = |picture: &RgbImage| {
-            Frame::new(DynamicImage::ImageRgb8(picture.clone()).into_rgba8())
-        };
+        let frame =
+            |picture: &RgbImage| Frame::new(DynamicImage::ImageRgb8(picture.clone()).into_rgba8());
         encoder.encode_frame(frame(&picture)).unwrap();
         encoder
             .encode_frame(frame(&RgbImage::new(600, 400)))
@@ -83,7 +88,12 @@ fn every_kind_is_read() {
         ("gif", gif),
     ] {
         assert_eq!(look(&bytes, &BOUNDS).unwrap(), size(600, 400), "{name}");
-        for to in [size(256, 256), size(512, 341), size(1_024, 683), size(256, 1)] {
+        for to in [
+            size(256, 256),
+            size(512, 341),
+            size(1_024, 683),
+            size(256, 1),
+        ] {
             let preview = read(&render(&bytes, to, &BOUNDS).unwrap(), to);
             is_like(&preview, 8, to.height / 2, RED);
             is_like(&preview, to.width - 8, to.height / 2, BLUE);
@@ -144,7 +154,11 @@ fn the_right_side_is_up_and_nothing_else_is_kept() {
         assert!(holds_secret(&bytes));
         let seen = look(&bytes, &BOUNDS).unwrap();
         let turns = (5..=8).contains(&orientation);
-        let expected = if turns { size(200, 320) } else { size(320, 200) };
+        let expected = if turns {
+            size(200, 320)
+        } else {
+            size(320, 200)
+        };
         assert_eq!(seen, expected, "{orientation}");
         let preview = render(&bytes, size(64, 64), &BOUNDS).unwrap();
         assert!(!holds_secret(&preview), "{orientation}");
@@ -202,9 +216,18 @@ fn a_jpeg_of_many_scans_is_refused() {
 #[test]
 fn what_is_no_picture_has_no_preview() {
     let svg = b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>".as_slice();
-    for bytes in [b"".as_slice(), b"hello attachment", svg, b"BM\0\0\0\0\0\0", b"\x89PNG"] {
+    for bytes in [
+        b"".as_slice(),
+        b"hello attachment",
+        svg,
+        b"BM\0\0\0\0\0\0",
+        b"\x89PNG",
+    ] {
         let refused = render(bytes, size(1, 1), &BOUNDS);
-        assert!(matches!(refused, Err(RenderError::UnknownFormat)), "{bytes:?}");
+        assert!(
+            matches!(refused, Err(RenderError::UnknownFormat)),
+            "{bytes:?}"
+        );
     }
     // What only begins like one, or lost its end.
     let webp = written(&halves(60, 40), ImageFormat::WebP);

@@ -186,6 +186,10 @@ impl BlobStore {
         }
     }
 
+    pub(super) fn engine(&self) -> &dyn Blobs {
+        &*self.inner.engine
+    }
+
     pub(super) fn pins(&self) -> &Arc<Pins> {
         &self.inner.pins
     }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use homecore_types::{Clock, Millis, UserId};
 
-use crate::blob::{BlobHash, BlobInfo, BlobReader, Blobs, StagedBlob};
+use crate::blob::{
+    BlobHash, BlobInfo, BlobReader, Blobs, Derived, DerivedName, Shard, StagedBlob, Swept,
+};
 use crate::error::StoreError;
 
 /// Users' blobs in memory. It does not know who is a user.
@@ -14,9 +16,12 @@ use crate::error::StoreError;
 pub struct MemoryBlobs {
     clock: Arc<dyn Clock>,
     kept: Arc<Mutex<Kept>>,
+    derived: Arc<Mutex<KeptDerived>>,
 }
 
 type Kept = BTreeMap<(UserId, BlobHash), (Bytes, Millis)>;
+/// What was made of blobs, and when it was last used.
+type KeptDerived = BTreeMap<(UserId, DerivedName), (Bytes, Millis)>;
 
 impl MemoryBlobs {
     /// None yet.
@@ -25,11 +30,16 @@ impl MemoryBlobs {
         Self {
             clock,
             kept: Arc::default(),
+            derived: Arc::default(),
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_derived(&self) -> MutexGuard<'_, KeptDerived> {
+        self.derived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -52,7 +62,10 @@ impl Blobs for MemoryBlobs {
     }
 
     fn delete(&self, user: &UserId, hash: &BlobHash) -> Result<bool, StoreError> {
-        Ok(self.lock().remove(&(user.clone(), *hash)).is_some())
+        let removed = self.lock().remove(&(user.clone(), *hash)).is_some();
+        self.lock_derived()
+            .retain(|(of, name), _| of != user || name.of() != hash);
+        Ok(removed)
     }
 
     fn list(
@@ -72,6 +85,68 @@ impl Blobs for MemoryBlobs {
                 written_at: *at,
             })
             .collect())
+    }
+}
+
+impl Derived for MemoryBlobs {
+    fn find_derived(
+        &self,
+        user: &UserId,
+        name: &DerivedName,
+        now: Millis,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let mut derived = self.lock_derived();
+        let found = derived.get_mut(&(user.clone(), name.clone()));
+        Ok(found.map(|(bytes, used_at)| {
+            *used_at = now;
+            bytes.clone()
+        }))
+    }
+
+    fn keep_derived(
+        &self,
+        user: &UserId,
+        name: &DerivedName,
+        bytes: &[u8],
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let blobs = self.lock();
+        if blobs.contains_key(&(user.clone(), *name.of())) {
+            let kept = (Bytes::copy_from_slice(bytes), now);
+            self.lock_derived()
+                .insert((user.clone(), name.clone()), kept);
+        }
+        Ok(())
+    }
+
+    fn derived_shards(&self, user: &UserId) -> Result<Vec<Shard>, StoreError> {
+        let derived = self.lock_derived();
+        let of_user = derived.keys().filter(|(of, _)| of == user);
+        let mut shards: Vec<Shard> = of_user.map(|(_, name)| Shard::from(name.of())).collect();
+        shards.dedup();
+        Ok(shards)
+    }
+
+    fn sweep_derived(
+        &self,
+        user: &UserId,
+        shard: Shard,
+        unused_since: Millis,
+    ) -> Result<Swept, StoreError> {
+        let mut swept = Swept::default();
+        self.lock_derived().retain(|(of, name), (bytes, used_at)| {
+            if of != user || Shard::from(name.of()) != shard {
+                return true;
+            }
+            let keep = *used_at >= unused_since;
+            if keep {
+                swept.kept_bytes += length(bytes);
+            } else {
+                swept.removed += 1;
+            }
+            keep
+        });
+        Ok(swept)
     }
 }
 

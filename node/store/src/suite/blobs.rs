@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use homecore_types::UserId;
+use homecore_types::{Millis, UserId};
 
 use super::user;
-use crate::blob::{BlobHash, Blobs, StagedBlob};
+use crate::blob::{BlobHash, Blobs, DerivedName, Shard, StagedBlob, Swept};
 use crate::error::StoreError;
 
 type Made = Arc<dyn Blobs>;
@@ -29,6 +29,12 @@ pub fn blob_suite<B: Blobs>(make: impl Fn() -> Arc<B>) -> Checked {
         ("an open blob survives", an_open_blob_survives),
         ("lists come in pages", lists_come_in_pages),
         ("writers do not mix", writers_do_not_mix),
+        ("what is derived is found", derived_is_found),
+        (
+            "what is derived goes with its blob",
+            derived_goes_with_its_blob,
+        ),
+        ("what is not used is swept", unused_is_swept),
     ];
     for (name, test) in tests {
         let blobs: Made = make();
@@ -167,4 +173,102 @@ fn writers_do_not_mix(blobs: &Made) -> Checked {
         }
         Ok(())
     })
+}
+
+const HOUR: i64 = 3_600_000;
+/// Some time.
+const NOW: Millis = Millis(1_800_000_000_000);
+
+fn later(hours: i64) -> Millis {
+    Millis(NOW.0 + hours * HOUR)
+}
+
+fn name(of: &BlobHash, what: &str) -> Result<DerivedName, StoreError> {
+    DerivedName::new(*of, what).ok_or(StoreError::Stopped)
+}
+
+fn derived_is_found(blobs: &Made) -> Checked {
+    let hash = put(blobs, &user(1), b"hello")?;
+    let other = put(blobs, &user(1), b"other")?;
+    put(blobs, &user(2), b"hello")?;
+    let small = name(&hash, "small-1")?;
+    assert_eq!(
+        DerivedName::parse(&small.to_string()).as_ref(),
+        Some(&small)
+    );
+    assert_eq!(blobs.find_derived(&user(1), &small, NOW)?, None);
+    for bytes in [b"".as_slice(), b"first", b"second"] {
+        blobs.keep_derived(&user(1), &small, bytes, NOW)?;
+        let found = blobs.find_derived(&user(1), &small, later(3))?;
+        assert_eq!(found.as_deref(), Some(bytes));
+    }
+    for (of, what) in [(hash, "small"), (hash, "large-1"), (other, "small-1")] {
+        assert_eq!(blobs.find_derived(&user(1), &name(&of, what)?, NOW)?, None);
+    }
+    assert_eq!(blobs.find_derived(&user(2), &small, NOW)?, None);
+    assert_eq!(blobs.list(&user(1), None, 9)?.len(), 2, "it is no blob");
+    for bad in ["", "a.b", "../x", "A", &"a".repeat(41)] {
+        assert_eq!(DerivedName::new(hash, bad), None, "{bad}");
+    }
+    Ok(())
+}
+
+fn derived_goes_with_its_blob(blobs: &Made) -> Checked {
+    let hash = put(blobs, &user(1), b"hello")?;
+    let other = put(blobs, &user(1), b"other")?;
+    put(blobs, &user(2), b"hello")?;
+    let names = [name(&hash, "a")?, name(&hash, "b")?, name(&other, "a")?];
+    for name in &names {
+        blobs.keep_derived(&user(1), name, b"x", NOW)?;
+    }
+    blobs.keep_derived(&user(2), &names[0], b"x", NOW)?;
+    blobs.delete(&user(1), &hash)?;
+    let there = |number, name| -> Result<bool, StoreError> {
+        Ok(blobs.find_derived(&user(number), name, NOW)?.is_some())
+    };
+    assert!(!there(1, &names[0])? && !there(1, &names[1])? && there(1, &names[2])?);
+    assert!(there(2, &names[0])?, "blobs belong to one user");
+    // What was made meanwhile is not kept, nor found when the same bytes come again.
+    blobs.keep_derived(&user(1), &names[0], b"x", NOW)?;
+    put(blobs, &user(1), b"hello")?;
+    assert!(!there(1, &names[0])?);
+    assert!(
+        !blobs.delete(&user(2), &other)?,
+        "without one it is no error"
+    );
+    Ok(())
+}
+
+fn unused_is_swept(blobs: &Made) -> Checked {
+    assert_eq!(blobs.derived_shards(&user(1))?, []);
+    let hash = put(blobs, &user(1), b"hello")?;
+    let shard = Shard::from(&hash);
+    let (old, used, young) = (name(&hash, "old")?, name(&hash, "used")?, name(&hash, "y")?);
+    blobs.keep_derived(&user(1), &old, b"12345", NOW)?;
+    blobs.keep_derived(&user(1), &used, b"1234", NOW)?;
+    blobs.keep_derived(&user(1), &young, b"123", later(10))?;
+    assert_eq!(blobs.derived_shards(&user(1))?, [shard]);
+    let swept = |removed, kept_bytes| Swept {
+        removed,
+        kept_bytes,
+    };
+    assert_eq!(blobs.sweep_derived(&user(1), shard, NOW)?, swept(0, 12));
+    assert!(blobs.find_derived(&user(1), &used, later(9))?.is_some());
+    assert_eq!(blobs.sweep_derived(&user(1), shard, later(5))?, swept(1, 7));
+    assert_eq!(blobs.find_derived(&user(1), &old, later(9))?, None);
+    assert_eq!(
+        blobs.sweep_derived(&user(2), shard, later(99))?,
+        swept(0, 0)
+    );
+    let elsewhere = Shard(shard.0.wrapping_add(1));
+    assert_eq!(
+        blobs.sweep_derived(&user(1), elsewhere, later(99))?,
+        swept(0, 0)
+    );
+    assert_eq!(
+        blobs.sweep_derived(&user(1), shard, later(99))?,
+        swept(2, 0)
+    );
+    assert!(get(blobs, &user(1), &hash)?.is_some(), "blobs stay");
+    Ok(())
 }

@@ -6,7 +6,7 @@ use homecore_types::ErrorId;
 
 use crate::state::State;
 use crate::{
-    access_request, account, admin, apps, assets, greeting, lookup, records, registration,
+    access_request, account, admin, apps, assets, greeting, lookup, previews, records, registration,
 };
 
 /// First path segments at the root.
@@ -20,6 +20,7 @@ pub(crate) const ROOTS: &[&str] = &[
     "system",
     "www",
     "favicon.ico",
+    "previews",
 ];
 
 /// Routes at the root.
@@ -46,6 +47,11 @@ pub(crate) fn root(state: State) -> Routes {
         .merge(record_routes())
         .merge(legacy_admin_routes())
         .merge(admin_routes())
+        .route(
+            previews::operation("/previews/{username}/events/{id}", "events.getPreview")
+                .refuses(&[ErrorId::WrongCore]),
+            previews::get_of,
+        )
         .with_state(state)
 }
 

@@ -16,6 +16,7 @@ mod bodies;
 mod events;
 mod lookups;
 mod openapi;
+mod previews;
 mod profile;
 mod registration;
 mod reset;

@@ -1,5 +1,6 @@
 //! A platform that is a map, and a client without a socket.
 
+mod answer;
 pub(crate) mod documented;
 mod mails;
 mod registry;
@@ -10,9 +11,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
-use bytes::Bytes;
 use homecore_capability_pryv::{
-    AccountDeletion, Addressing, FixedSettings, Pryv, Service, Settings,
+    AccountDeletion, Addressing, FixedSettings, Previews, Pryv, Service, Settings,
 };
 use homecore_http::site::FixedSite;
 use homecore_http::{
@@ -35,10 +35,12 @@ use homecore_store::{BlobStore, Users};
 use homecore_types::{
     Clock, CoreId, Email, Millis, Secret, SystemClock, SystemEntropy, UserId, Username,
 };
-use http::{HeaderMap, Request};
+use http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 use url::Url;
+
+pub(crate) use answer::{Answer, error};
 
 pub(crate) const ADMIN: &str = "peer-admin-key";
 pub(crate) const HERE: &str = "http://127.0.0.1:3000/";
@@ -453,39 +455,11 @@ pub(crate) fn settings(wanted: &Wanted) -> Settings {
 #[derive(Clone, Debug)]
 pub(crate) struct Core {
     pub(crate) app: App,
+    /// With all routes; `app` may have some of them only.
+    whole: App,
+    previews: App,
     pub(crate) fake: Arc<Fake>,
     pub(crate) mails: Arc<mails::Mails>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) text: String,
-    pub(crate) bytes: Bytes,
-}
-
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or(Value::Null)
-    }
-
-    pub(crate) fn error(&self) -> (u16, String) {
-        let id = self.json()["error"]["id"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        (self.status, id)
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-}
-
-/// A shorthand for [`Answer::error`] in comparisons.
-pub(crate) fn error(status: u16, id: &str) -> (u16, String) {
-    (status, id.to_owned())
 }
 
 impl Core {
@@ -555,8 +529,24 @@ impl Core {
             Arc::new(FixedSettings(Arc::new(settings(&wanted)))),
             Arc::new(SystemEntropy),
         );
+        let own = Arc::new(Previews(pryv.clone()));
+        let previews = App::new(Arc::clone(&context), &[own], Arc::new(Ready)).unwrap();
         let app = App::new(context, &[Arc::new(pryv)], Arc::new(Ready)).unwrap();
-        Self { app, fake, mails }
+        Self {
+            whole: app.clone(),
+            app,
+            previews,
+            fake,
+            mails,
+        }
+    }
+
+    /// The same core through its listener for previews.
+    pub(crate) fn previews(&self) -> Self {
+        Self {
+            app: self.previews.clone(),
+            ..self.clone()
+        }
     }
 
     pub(crate) async fn ask(
@@ -575,7 +565,7 @@ impl Core {
             text: String::from_utf8_lossy(&bytes).into_owned(),
             bytes,
         };
-        let document = documented::document(&self.app).await;
+        let document = documented::document(&self.whole).await;
         documented::check(document, &asked, answer.status, &answer.text);
         answer
     }

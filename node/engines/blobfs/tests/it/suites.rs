@@ -4,8 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use homecore_engine_blobfs::BlobFs;
+use homecore_store::blob::{Derived, DerivedName};
 use homecore_store::suite::{blob_suite, user};
 use homecore_store::{BlobHash, Blobs, StoreError};
+use homecore_types::Millis;
 
 /// An engine over a folder that has the users 1 and 2.
 pub(crate) fn open(root: &Path) -> Result<BlobFs, Box<dyn std::error::Error>> {
@@ -82,4 +84,39 @@ fn a_file_that_was_cut_short_is_an_error_and_no_answer() {
         .set_len(2)
         .unwrap();
     assert!(reader.read_at(0, 5).is_err());
+}
+
+#[test]
+fn what_was_made_of_a_blob_leaves_nothing_behind() {
+    let root = tempfile::tempdir().unwrap();
+    let blobs = open(root.path()).unwrap();
+    let hash = BlobHash::of(b"hello");
+    let mut staged = blobs.stage(&user(1)).unwrap();
+    staged.write(b"hello").unwrap();
+    staged.publish(&hash).unwrap();
+    let name = DerivedName::new(hash, "small").unwrap();
+    let home = root.path().join(user(1).as_str());
+    let text = hash.to_string();
+    let shard = home.join("previews").join(text.get(..2).unwrap());
+    blobs
+        .keep_derived(&user(1), &name, b"x", Millis(0))
+        .unwrap();
+    std::fs::write(shard.join("notes.txt"), "x").unwrap();
+    std::fs::create_dir(home.join("previews/zz")).unwrap();
+    assert_eq!(blobs.derived_shards(&user(1)).unwrap().len(), 1);
+    assert_eq!(std::fs::read_dir(&shard).unwrap().count(), 2);
+    assert!(blobs.delete(&user(1), &hash).unwrap());
+    assert_eq!(std::fs::read_dir(&shard).unwrap().count(), 1);
+    // Neither the user nor the blob comes back with it.
+    blobs
+        .keep_derived(&user(1), &name, b"x", Millis(0))
+        .unwrap();
+    assert_eq!(std::fs::read_dir(&shard).unwrap().count(), 1);
+    std::fs::remove_dir_all(&home).unwrap();
+    blobs
+        .keep_derived(&user(1), &name, b"x", Millis(0))
+        .unwrap();
+    assert!(!home.try_exists().unwrap());
+    let staging = root.path().join(".uploads");
+    assert_eq!(std::fs::read_dir(staging).unwrap().count(), 0);
 }
