@@ -10,6 +10,8 @@ use super::wire::Asked;
 
 const JSON: &str = "application/json";
 const BOUNDARY: &str = "fuzz-boundary";
+/// The content type of forms.
+pub(super) const FORM: &str = "multipart/form-data; boundary=fuzz-boundary";
 
 /// Bodies that are no JSON, or barely.
 const ODD_BODIES: &[&str] = &[
@@ -98,7 +100,7 @@ pub(super) fn put(
     }
     let (mut kind, mut body) = match kind {
         Some("multipart/form-data") => (
-            format!("multipart/form-data; boundary={BOUNDARY}"),
+            FORM.to_owned(),
             form(&value, chance, faults.contains(&Fault::Body)),
         ),
         _ => (JSON.to_owned(), value.to_string().into_bytes()),
@@ -226,33 +228,46 @@ fn odd_body(mut body: Vec<u8>, chance: &mut Chance) -> Vec<u8> {
 
 /// A form with a file, perhaps two, and the value as its text.
 fn form(value: &Value, chance: &mut Chance, is_wrong: bool) -> Vec<u8> {
-    let mut text = String::new();
-    let mut part = |head: &str, body: &str| {
-        text.push_str(&format!("--{BOUNDARY}\r\n{head}\r\n\r\n{body}\r\n"));
-    };
+    let mut texts = Vec::new();
     if !value.is_null() {
-        let head =
-            "Content-Disposition: form-data; name=\"event\"\r\nContent-Type: application/json";
-        part(head, &value.to_string());
+        texts.push(value);
         if is_wrong && chance.one_in(4) {
-            part(head, &value.to_string());
+            texts.push(value);
         }
     }
-    for index in 0..=chance.below(2) {
+    let mut file = |index: usize| {
         let name = if is_wrong {
-            odd_text(chance)
+            odd_text(chance).replace(['\r', '\n'], "")
         } else {
             format!("file-{index}.txt")
         };
-        let name = name.replace(['\r', '\n'], "");
-        let head = format!(
-            "Content-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: {}",
-            chance.text(&["text/plain", "image/png", "x", "text/plain; charset=utf-8"]),
-        );
-        part(&head, &"bytes ".repeat(chance.below(2_000)));
+        let kind = chance.text(&["text/plain", "image/png", "x", "text/plain; charset=utf-8"]);
+        (name, kind, "bytes ".repeat(chance.below(2_000)))
+    };
+    let mut files = vec![file(0)];
+    if files.iter().any(|(_, _, bytes)| bytes.len() < 6_000) {
+        files.push(file(1));
     }
-    text.push_str(&format!("--{BOUNDARY}--\r\n"));
-    text.into_bytes()
+    form_of(&texts, &files)
+}
+
+/// A form of these texts, and of files with their names and types.
+pub(super) fn form_of(texts: &[&Value], files: &[(String, String, String)]) -> Vec<u8> {
+    let mut form = String::new();
+    let mut part = |head: &str, body: &str| {
+        form.push_str(&format!("--{BOUNDARY}\r\n{head}\r\n\r\n{body}\r\n"));
+    };
+    let disposition = "Content-Disposition: form-data; name=";
+    for text in texts {
+        let head = format!("{disposition}\"event\"\r\nContent-Type: {JSON}");
+        part(&head, &text.to_string());
+    }
+    for (name, kind, bytes) in files {
+        let head = format!("{disposition}\"file\"; filename=\"{name}\"\r\nContent-Type: {kind}");
+        part(&head, bytes);
+    }
+    form.push_str(&format!("--{BOUNDARY}--\r\n"));
+    form.into_bytes()
 }
 
 #[cfg(test)]

@@ -233,10 +233,15 @@ impl Values<'_> {
         let mut members = Map::new();
         for (name, schema) in properties.into_iter().flatten() {
             let read_only = schema.get("readOnly").is_some();
-            let wanted = if read_only { 12 } else { 2 };
-            if is_required(name) || chance.one_in(wanted) {
-                members.insert(name.clone(), self.good(name, schema, chance));
+            let wanted = if read_only { 40 } else { 2 };
+            if !is_required(name) && !chance.one_in(wanted) {
+                continue;
             }
+            // An id is mostly left to the server.
+            if name == "id" && !chance.one_in(6) {
+                continue;
+            }
+            members.insert(name.clone(), self.good(name, schema, chance));
         }
         if properties.is_none() && chance.one_in(2) {
             members.insert(odd_text(chance), odd_value(chance));
@@ -271,7 +276,9 @@ impl Values<'_> {
             "method" => world.method(chance),
             "redirectUrl" | "returnURL" => "https://example.com/".to_owned(),
             "newPassword" => return Some(Value::from(format!("fuzz-pass-{}", chance.below(3)))),
-            "type" if chance.one_in(2) => chance.text(&[
+            "type" if !chance.one_in(4) => chance.text(&[
+                "fuzz/free",
+                "fuzz/free",
                 "note/txt",
                 "mass/kg",
                 "picture/attached",

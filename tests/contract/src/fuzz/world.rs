@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::bodies::{FORM, form_of};
 use super::chance::Chance;
 use super::values::odd_text;
 use super::wire::{Asked, send};
@@ -111,10 +112,14 @@ impl World {
         ] {
             let stream = json!({ "id": id, "name": id, "parentId": parent });
             let streams = format!("{path}/streams");
-            // There, in the trash, or not: each is as good for requests.
             self.ask("POST", &streams, &person.personal, &stream)
                 .await?;
+            let restored = format!("{streams}/{id}");
+            let not_trashed = json!({ "trashed": false });
+            self.ask("PUT", &restored, &person.personal, &not_trashed)
+                .await?;
         }
+        self.add_file(&path, &person.personal).await?;
         for (kind, stream, level) in [("app", "*", "manage"), ("shared", "diary", "contribute")] {
             let token = if kind == "app" {
                 &person.app
@@ -145,6 +150,23 @@ impl World {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Makes an event with a file.
+    async fn add_file(&mut self, path: &str, token: &str) -> anyhow::Result<()> {
+        let event = json!({ "type": "picture/attached", "streamIds": ["diary"] });
+        let file = ["a.txt", "text/plain", "some bytes"].map(str::to_owned);
+        let mut asked = Asked {
+            verb: "POST".to_owned(),
+            target: format!("{path}/events"),
+            body: form_of(&[&event], &[file.into()]),
+            ..Asked::default()
+        };
+        asked.header("Authorization", token);
+        asked.header("Content-Type", FORM);
+        let answer = send(self.host, &asked).await?;
+        self.learn(&asked, &answer.body);
         Ok(())
     }
 

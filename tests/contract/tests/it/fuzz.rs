@@ -64,6 +64,18 @@ impl Faults {
     }
 }
 
+async fn start(dir: &Path) -> anyhow::Result<Core> {
+    let mut options = CoreOptions::founder("single", ADMIN_KEY);
+    options.set = vec![
+        "auth.trusted_apps=*@https://fuzz.example.com".to_owned(),
+        "user_account.delete=[\"adminToken\",\"personalToken\"]".to_owned(),
+    ];
+    let mut core = Core::prepare(dir, options)?;
+    core.start()?;
+    core.wait_ready(START_TIMEOUT).await?;
+    Ok(core)
+}
+
 #[tokio::test]
 async fn fuzz_generated_requests_are_answered_as_documented() -> anyhow::Result<()> {
     let seconds = setting("HOMECORE_FUZZ_SECONDS").and_then(|text| text.parse().ok());
@@ -73,14 +85,7 @@ async fn fuzz_generated_requests_are_answered_as_documented() -> anyhow::Result<
     println!("HOMECORE_FUZZ_SEED={seed}");
 
     let dir = tempfile::tempdir()?;
-    let mut options = CoreOptions::founder("single", ADMIN_KEY);
-    options.set = vec![
-        "auth.trusted_apps=*@https://fuzz.example.com".to_owned(),
-        "user_account.delete=[\"adminToken\",\"personalToken\"]".to_owned(),
-    ];
-    let mut core = Core::prepare(dir.path(), options)?;
-    core.start()?;
-    core.wait_ready(START_TIMEOUT).await?;
+    let mut core = start(dir.path()).await?;
     let host: SocketAddr = core
         .url()
         .trim_start_matches("http://")
