@@ -54,9 +54,13 @@ pub fn generate(
     asked.header("Origin", ORIGIN);
     let mut query = Vec::new();
     world.sign(&mut asked, &mut query, chance, &operation.security);
-    let values = Values { document, world };
+    let values = |in_query| Values {
+        document,
+        world,
+        in_query,
+    };
     put_query(
-        &values,
+        &values(true),
         operation,
         &mut query,
         chance,
@@ -71,7 +75,7 @@ pub fn generate(
         target.push_str(&query.join("&"));
     }
     asked.target = target;
-    bodies::put(&values, operation, &mut asked, chance, &faults);
+    bodies::put(&values(false), operation, &mut asked, chance, &faults);
     if faults.contains(&Fault::Header) {
         put_odd_header(&mut asked, chance);
     }

@@ -182,6 +182,8 @@ fn nested(chance: &mut Chance) -> Value {
 pub(crate) struct Values<'a> {
     pub(crate) document: &'a Document,
     pub(crate) world: &'a World,
+    /// Whether they stand in a query string, where some names mean something else.
+    pub(crate) in_query: bool,
 }
 
 impl Values<'_> {
@@ -246,6 +248,9 @@ impl Values<'_> {
         if properties.is_none() && chance.one_in(2) {
             members.insert(odd_text(chance), odd_value(chance));
         }
+        if members.contains_key("content") {
+            fit_content(&mut members, chance);
+        }
         Value::Object(members)
     }
 
@@ -258,7 +263,9 @@ impl Values<'_> {
         let text = match name {
             "streamIds" => return Some(json!([world.stream(chance)])),
             "streams" => return Some(streams_query(world, chance)),
-            "content" | "clientData" if chance.one_in(3) => return Some(conditions(chance)),
+            "content" | "clientData" if self.in_query && !chance.one_in(3) => {
+                return Some(conditions(chance));
+            }
             "streamId" | "parentId" => world.stream(chance),
             "username" => world.username(chance),
             "email" => world.email(chance),
@@ -289,6 +296,23 @@ impl Values<'_> {
         };
         Some(Value::from(text))
     }
+}
+
+/// Makes the content of an event what its type says, mostly.
+fn fit_content(event: &mut Map<String, Value>, chance: &mut Chance) {
+    if chance.one_in(6) {
+        return;
+    }
+    let content = match event.get("type").and_then(Value::as_str) {
+        Some("note/txt") => Some(Value::from(odd_text(chance))),
+        Some("mass/kg") => Some(odd_number(chance)),
+        Some("fuzz/free") => Some(odd_value(chance)),
+        _ => None,
+    };
+    match content {
+        Some(content) => event.insert("content".to_owned(), content),
+        None => event.shift_remove("content"),
+    };
 }
 
 fn good_text(schema: &Value, chance: &mut Chance) -> String {

@@ -240,6 +240,8 @@ impl World {
         let text = |pointer: &str| body.pointer(pointer)?.as_str().map(str::to_owned);
         let mine = asked.target.starts_with("/fuzz-one");
         if mine {
+            keep(&mut self.accesses, text("/accesses/0/id"));
+            keep(&mut self.accesses, text("/accesses/2/id"));
             keep(&mut self.streams, text("/stream/id"));
             keep(&mut self.events, text("/event/id"));
             keep(&mut self.accesses, text("/access/id"));
