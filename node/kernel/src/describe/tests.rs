@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{Checked, Field, LOGIN, RESET_PASSWORD, RESET_REQUEST, Record, Type};
+use super::{Checked, Field, LOGIN, REGISTRATION, RESET_PASSWORD, RESET_REQUEST, Record, Type};
 use crate::error::{Error, InvalidParameters, Refusal};
 use crate::fields::watch::{Seen, watched};
 use crate::method::{Method, QueryType};
 use crate::permission::{Level, Permission};
+use crate::ports::Registration;
 use crate::testing::Home;
 use crate::{access, account, attachment, event, profile, shared_secret, stream};
 
@@ -393,4 +394,45 @@ fn query_parameters_are_read_as_they_are_described() {
             );
         }
     }
+}
+
+/// Its items are of another kind, so it is only asked whether it takes something.
+#[test]
+fn a_registration_is_described() {
+    let takes = |body: &Value| Registration::parse(body).is_ok();
+    let sample = json!({
+        "username": "samplebeta1", "password": "sample-pass-1", "appId": "sample-app",
+        "email": "samplebeta1@example.com", "language": "en", "referer": "samples",
+        "invitationToken": "enjoy", "hosting": "default",
+    });
+    assert!(takes(&sample));
+    let names: Vec<&str> = REGISTRATION.fields.iter().map(|field| field.name).collect();
+    for name in sample.as_object().unwrap().keys() {
+        assert!(names.contains(&name.as_str()), "{name} is not described");
+    }
+    for field in REGISTRATION.fields {
+        let set = |value: Value| with(&sample, "#", field.name, value);
+        let mut without = sample.clone();
+        without.as_object_mut().unwrap().shift_remove(field.name);
+        assert_eq!(takes(&without), !field.required, "without {}", field.name);
+        assert_eq!(
+            takes(&set(Value::Null)),
+            field.nullable,
+            "null as {}",
+            field.name
+        );
+        for value in [json!(1), json!(true), json!([]), json!({})] {
+            assert!(!takes(&set(value.clone())), "{value} as {}", field.name);
+        }
+        if let Type::Text { min, max } = field.of {
+            let fits = |length: usize| takes(&set(json!("x".repeat(length))));
+            assert!(min == 0 || (!fits(min - 1) && fits(min)), "{}", field.name);
+            assert!(
+                max.is_none_or(|max| fits(max) && !fits(max + 1)),
+                "{}",
+                field.name
+            );
+        }
+    }
+    assert!(takes(&with(&sample, "#", "unlikely", json!(1))));
 }
