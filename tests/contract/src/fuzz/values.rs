@@ -216,6 +216,11 @@ impl Values<'_> {
             Some("array") => {
                 let items = schema.get("items").cloned().unwrap_or_default();
                 let count = 1 + chance.below(3);
+                let name = if name == "streamIds" {
+                    "streamId"
+                } else {
+                    name
+                };
                 (0..count)
                     .map(|_| self.good(name, &items, chance))
                     .collect()
@@ -352,23 +357,16 @@ fn streams_query(world: &World, chance: &mut Chance) -> Value {
 
 fn conditions(chance: &mut Chance) -> Value {
     let operator = chance.text(&[
-        "eq",
-        "neq",
-        "gt",
-        "gte",
-        "lt",
-        "lte",
-        "in",
-        "exists",
-        "startsWith",
-        "prefix",
+        "eq", "neq", "gt", "gte", "lt", "lte", "in", "exists", "prefix",
     ]);
-    let operand = if operator == "in" {
-        json!([odd_value(chance)])
-    } else {
-        odd_value(chance)
+    let operand = match (operator.as_str(), chance.below(4)) {
+        ("in", _) => json!([odd_value(chance), odd_number(chance)]),
+        ("exists", _) => Value::Bool(chance.one_in(2)),
+        (_, 0) => odd_value(chance),
+        ("prefix" | "eq" | "gt", _) => Value::from(odd_text(chance)),
+        _ => odd_number(chance),
     };
-    let path = chance.text(&["$", "a", "a.b", "a-b.c:d", "..", ""]);
+    let path = chance.text(&["$", "$", "a", "a", "a.b", "a-b.c:d", "..", ""]);
     let mut condition = json!({ "path": path });
     if let Value::Object(condition) = &mut condition {
         condition.insert(operator, operand);
