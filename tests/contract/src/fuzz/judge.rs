@@ -54,6 +54,12 @@ pub fn judge(
     {
         return Err("Retry-After is missing".to_owned());
     }
+    if asked.verb == "HEAD" {
+        let is_empty = answer.body.is_empty();
+        return is_empty
+            .then_some(())
+            .ok_or_else(|| "a HEAD has a body".to_owned());
+    }
     if contents.is_empty() {
         let is_empty = answer.body.is_empty();
         return if is_empty {

@@ -18,6 +18,7 @@ pub(super) enum Fault {
     Body,
     Type,
     Header,
+    Verb,
 }
 
 const FAULTS: &[Fault] = &[
@@ -30,6 +31,7 @@ const FAULTS: &[Fault] = &[
     Fault::Body,
     Fault::Type,
     Fault::Header,
+    Fault::Verb,
 ];
 
 /// Makes a request of an operation.
@@ -76,6 +78,10 @@ pub fn generate(
     }
     asked.target = target;
     bodies::put(&values(false), operation, &mut asked, chance, &faults);
+    // Of a read only the head: the one other verb that a described path has.
+    if faults.contains(&Fault::Verb) && asked.verb == "GET" {
+        "HEAD".clone_into(&mut asked.verb);
+    }
     if faults.contains(&Fault::Header) {
         put_odd_header(&mut asked, chance);
     }

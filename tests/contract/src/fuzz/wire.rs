@@ -69,7 +69,8 @@ impl Asked {
         let host = host.to_string();
         let own = [("Host", host.as_str()), ("Connection", "close")];
         let length = [("Content-Length", length.as_str())];
-        let has_body = !self.body.is_empty() || self.verb != "GET";
+        let is_read = matches!(self.verb.as_str(), "GET" | "HEAD");
+        let has_body = !self.body.is_empty() || !is_read;
         let length = length.iter().filter(|_| has_body);
         for (name, value) in own.iter().chain(length) {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -86,10 +87,11 @@ impl Asked {
     /// A line for a shell that sends the same. A large body is written to a file in `dir`.
     #[must_use]
     pub fn to_curl(&self, host: SocketAddr, dir: &Path) -> String {
-        let mut line = format!(
-            "curl -sS -i --path-as-is -g -X {}",
-            quoted(self.verb.as_bytes())
-        );
+        let verb = match self.verb.as_str() {
+            "HEAD" => "--head".to_owned(),
+            verb => format!("-X {}", quoted(verb.as_bytes())),
+        };
+        let mut line = format!("curl -sS -i --path-as-is -g {verb}");
         for (name, value) in &self.headers {
             let header = if value.is_empty() {
                 format!("{name};")

@@ -13,7 +13,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use homecore_contract_tests::fuzz::{Chance, Document, Operation, World, generate, judge, send};
+use homecore_contract_tests::fuzz::{
+    Answer, Asked, Chance, Document, Operation, World, generate, judge, send,
+};
 use homecore_harness::{Core, CoreOptions, Http};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -64,6 +66,33 @@ impl Faults {
     }
 }
 
+/// How the answers were.
+#[derive(Debug, Default)]
+struct Tally {
+    statuses: BTreeMap<u16, u64>,
+    /// By operation: how many went well, and how many there were.
+    operations: BTreeMap<String, (u64, u64)>,
+}
+
+impl Tally {
+    fn count(&mut self, operation: &Operation, answer: &Answer) {
+        *self.statuses.entry(answer.status).or_default() += 1;
+        let of = self.operations.entry(operation.id.clone()).or_default();
+        of.0 += u64::from(answer.status < 400);
+        of.1 += 1;
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{:?}", self.statuses)?;
+        for (id, (well, all)) in &self.operations {
+            writeln!(f, "  {id}: {well} of {all} went well")?;
+        }
+        Ok(())
+    }
+}
+
 async fn start(dir: &Path) -> anyhow::Result<Core> {
     let mut options = CoreOptions::founder("single", ADMIN_KEY);
     options.set = vec![
@@ -111,46 +140,38 @@ async fn fuzz_generated_requests_are_answered_as_documented() -> anyhow::Result<
 
     let started = Instant::now();
     let span = Duration::from_secs(seconds.unwrap_or(SECONDS));
-    let (mut faults, mut statuses) = (Faults::default(), BTreeMap::<u16, u64>::new());
-    let (mut index, mut repaired, mut asked_of) = (0_u64, 0_u64, BTreeMap::new());
-    while started.elapsed() < span {
-        index += 1;
-        let mut chance = Chance::of(seed, index);
-        let operation = chance.pick(&operations).copied().context("no operation")?;
-        let asked = generate(&document, &world, operation, &mut chance);
-        let answer = send(host, &asked).await;
-        if let Ok(answer) = &answer {
-            *statuses.entry(answer.status).or_default() += 1;
-            let (well, all) = asked_of
-                .entry(operation.id.as_str())
-                .or_insert((0_u64, 0_u64));
-            *well += u64::from(answer.status < 400);
-            *all += 1;
-            world.learn(&asked, &answer.body);
-        }
-        if let Err(what) = judge(&document, operation, &asked, &answer) {
-            faults.add(operation, &what, || {
-                let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
-                let body = answer
-                    .as_ref()
-                    .map(|a| String::from_utf8_lossy(&a.body).into_owned());
-                let body: String = body.unwrap_or_default().chars().take(600).collect();
-                format!("  {body}\n  {}", asked.to_curl(host, dir))
-            });
-            if answer.is_err() && !core.is_running() {
-                break;
+    let (mut faults, mut tally) = (Faults::default(), Tally::default());
+    let (mut index, mut repaired) = (0_u64, 0_u64);
+    let first = operations.first().copied().context("no operation")?;
+    while started.elapsed() < span && core.is_running() {
+        let at_once: [(&Operation, Asked); 3] = std::array::from_fn(|_| {
+            index += 1;
+            let mut chance = Chance::of(seed, index);
+            let operation = chance.pick(&operations).copied().unwrap_or(first);
+            let asked = generate(&document, &world, operation, &mut chance);
+            (operation, asked)
+        });
+        // What requests at once do to each other must be documented, too.
+        let [one, two, three] = &at_once;
+        let (one, two, three) =
+            tokio::join!(send(host, &one.1), send(host, &two.1), send(host, &three.1));
+        let mut is_out = false;
+        for ((operation, asked), answer) in at_once.iter().zip([one, two, three]) {
+            if let Ok(answer) = &answer {
+                tally.count(operation, answer);
+                world.learn(asked, &answer.body);
+                is_out |= answer.status == 403 && names_token(&answer.body);
+            }
+            if let Err(what) = judge(&document, operation, asked, &answer) {
+                faults.add(operation, &what, || detail(host, asked, answer.ok()));
             }
         }
-        let is_out = answer.is_ok_and(|answer| answer.status == 403 && names_token(&answer.body));
         if index - repaired > if is_out { REPAIR_AFTER } else { REPAIR_EVERY } {
             world.repair().await?;
             repaired = index;
         }
     }
-    println!("{index} requests: {statuses:?}");
-    for (id, (well, all)) in &asked_of {
-        println!("  {id}: {well} of {all} went well");
-    }
+    println!("{index} requests: {tally}");
     if !faults.0.is_empty() && setting("HOMECORE_FUZZ_HOLD").is_some() {
         println!("{}\nthe core is held at {host}", faults.shown());
         std::future::pending::<()>().await;
@@ -160,11 +181,19 @@ async fn fuzz_generated_requests_are_answered_as_documented() -> anyhow::Result<
         wellness.with_context(|| core.process().map(|p| p.log_tail()).unwrap_or_default());
     assert!(
         faults.0.is_empty(),
-        "HOMECORE_FUZZ_SEED={seed}, after {index} requests {statuses:?}:\n{}\n{wellness:?}",
+        "HOMECORE_FUZZ_SEED={seed}, after {index} requests:\n{}\n{wellness:?}",
         faults.shown()
     );
     println!("{} MB resident", wellness? / 1024);
     Ok(())
+}
+
+/// An answer, and how to get it again.
+fn detail(host: SocketAddr, asked: &Asked, answer: Option<Answer>) -> String {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let body = answer.map(|answer| String::from_utf8_lossy(&answer.body).into_owned());
+    let body: String = body.unwrap_or_default().chars().take(600).collect();
+    format!("  {body}\n  {}", asked.to_curl(host, dir))
 }
 
 fn names_token(body: &[u8]) -> bool {
