@@ -123,10 +123,17 @@ impl Cluster {
         command: Command,
         name: &'static str,
     ) -> Result<(), CommandError> {
-        match self.platform.write(command).await? {
+        match self.effect(command).await? {
             Response::Done => Ok(()),
-            Response::Rejected(rejection) => Err(rejection.into()),
             other => Err(CommandError::Unexpected(Box::new(other), name)),
+        }
+    }
+
+    /// What a command answers that took effect, or why it did not.
+    pub(crate) async fn effect(&self, command: Command) -> Result<Response, CommandError> {
+        match self.platform.write(command).await? {
+            Response::Rejected(rejection) => Err(rejection.into()),
+            other => Ok(other),
         }
     }
 }

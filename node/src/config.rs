@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use homecore_capability_pryv::AccountDeletion;
+use homecore_kernel::account::name;
 use homecore_kernel::account::passwords::{self, PasswordPolicy};
 use homecore_kernel::audit::MethodPattern;
 use homecore_kernel::preview::PreviewSettings;
@@ -140,6 +141,8 @@ pub(crate) struct AuthConfig {
     pub(crate) reset_max_age: Duration,
     /// The page where people set a new password.
     pub(crate) reset_page: Option<String>,
+    /// How often a person may change the name.
+    pub(crate) username_changes_max: u32,
     /// Who may delete an account.
     pub(crate) deletion: AccountDeletion,
 }
@@ -443,6 +446,9 @@ fn read_auth(root: &mut reader::Reader) -> AuthConfig {
                 Duration::from_secs(u64::from(seconds))
             }),
         reset_page: section.parsed("password_reset_page_url", parse_page),
+        username_changes_max: section
+            .number("username_change_limit", 0, 100)
+            .unwrap_or(name::CHANGES_MAX),
         deletion,
     }
 }

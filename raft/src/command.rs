@@ -169,6 +169,19 @@ pub enum Command {
         /// Fields that listings show to set, field → value; others stay.
         indexed: BTreeMap<String, String>,
     },
+    /// Gives a user another name; the former one stays its own and leads to it. Again: the same answer.
+    /// A name that somebody holds: [`Rejection::Conflict`]; something else: [`Rejection::LabelTaken`];
+    /// changed too often: [`Rejection::NameChangesUsed`]; not called `from`: [`Rejection::NameChanged`].
+    RenameUser {
+        /// Whom.
+        user: UserId,
+        /// Its name as the proposer knows it: what arrives late undoes nothing.
+        from: Username,
+        /// Its name from now on.
+        to: Username,
+        /// How often a user's name may be changed.
+        changes_max: u32,
+    },
 }
 
 /// What a new cluster starts from.
@@ -238,6 +251,13 @@ pub enum Response {
     Rejected(Rejection),
     /// The entry carried no command (a membership change, a blank entry).
     Nothing,
+    /// The user has its new name.
+    Renamed {
+        /// Every other name that leads to it, oldest first.
+        aliases: Vec<Username>,
+        /// How often its name was changed, this time included.
+        changes: u32,
+    },
 }
 
 /// Why a command did not take effect. New variants go at the end.
@@ -357,6 +377,18 @@ pub enum Rejection {
     /// The cluster does not exist yet.
     #[error("the cluster is not founded yet")]
     NotFounded,
+    /// The user's name was changed as often as it may be.
+    #[error("the name was changed {used} times already")]
+    NameChangesUsed {
+        /// How often.
+        used: u32,
+    },
+    /// The user has another name than the proposer thought.
+    #[error("the name is {present} meanwhile")]
+    NameChanged {
+        /// Its name now.
+        present: Username,
+    },
 }
 
 impl std::fmt::Display for Command {
@@ -383,6 +415,7 @@ impl std::fmt::Display for Command {
             Self::Sweep { .. } => "Sweep",
             Self::AdoptUser { .. } => "AdoptUser",
             Self::UpdateUser { .. } => "UpdateUser",
+            Self::RenameUser { .. } => "RenameUser",
         })
     }
 }
@@ -395,6 +428,7 @@ impl std::fmt::Display for Response {
             Self::Admitted { node } => write!(f, "Admitted as {node}"),
             Self::Rejected(rejection) => write!(f, "Rejected: {rejection}"),
             Self::Nothing => f.write_str("Nothing"),
+            Self::Renamed { changes, .. } => write!(f, "Renamed, {changes} times by now"),
         }
     }
 }

@@ -74,6 +74,8 @@ pub struct Directory {
     config: Option<Arc<PlatformConfig>>,
     policy: Arc<Policy>,
     users: OrdMap<Name, Slot>,
+    /// Former names → present ones. Few users have any.
+    aliases: OrdMap<Name, Name>,
     /// Every core that ever was, at the number that slots use. The numbers are this process's own.
     homes: Vector<CoreId>,
     cores: OrdMap<CoreId, Arc<Core>>,
@@ -116,13 +118,19 @@ impl Directory {
         self.founding.as_ref().map(|founding| &founding.secrets)
     }
 
-    /// Who has a name, reserved ones included: look at [`UserEntry::active`].
+    /// Who has a name or had it before, reserved ones included: look at [`UserEntry::active`].
     #[must_use]
     pub fn user(&self, name: &str) -> Option<UserEntry> {
-        self.entry(self.users.get(name)?)
+        self.entry(self.users.get(self.present_name(name))?)
     }
 
-    /// Names behind `after` in order, with their users: of one core or of all, at most `limit`. Walks
+    /// The present name of whoever had a name before; any other name as it is.
+    #[must_use]
+    pub fn present_name<'a>(&'a self, name: &'a str) -> &'a str {
+        self.aliases.get(name).map_or(name, Name::as_str)
+    }
+
+    /// Present names behind `after` in order, with their users: of one core or of all, at most `limit`. Walks
     /// the names in between, so of a core with few users among millions it takes a while: not for
     /// an async worker.
     #[must_use]
@@ -275,22 +283,24 @@ impl Directory {
     }
 
     pub(crate) fn set_name(&mut self, name: &str, row: &NameRow) {
+        // A name may have been, or become, a present one.
+        self.remove_name(name);
+        if let Some(present) = &row.alias_of {
+            let present = Name::new(present.as_str());
+            self.aliases.insert(Name::new(name), present);
+            return;
+        }
         let home = self.ensure_home(&row.core);
         let mut id = [0; 24];
         for (to, from) in id.iter_mut().zip(row.id.as_str().bytes()) {
             *to = from;
         }
-        let previous = self.users.insert(
-            Name::new(name),
-            Slot {
-                id,
-                home,
-                active: row.active,
-            },
-        );
-        if let Some(previous) = previous {
-            self.uncount(previous);
-        }
+        let slot = Slot {
+            id,
+            home,
+            active: row.active,
+        };
+        self.users.insert(Name::new(name), slot);
         let count = self.count_of(row.active);
         *count = count.saturating_add(1);
     }
@@ -299,6 +309,7 @@ impl Directory {
         if let Some(previous) = self.users.remove(name) {
             self.uncount(previous);
         }
+        self.aliases.remove(name);
     }
 
     pub(crate) fn set_dns(&mut self, label: &str, record: DnsRecord, generation: u64) {

@@ -4,7 +4,7 @@
 //! used again, new spaces go at the end. Keys are big-endian, and every part but the last carries its
 //! length, so that no two keys of different parts are the same bytes.
 
-use homecore_types::{CoreId, Millis, UserId};
+use homecore_types::{CoreId, Millis, UserId, Username};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use crate::records::{AccessRequest, Core, DnsRecord, Invitation, JoinToken, Plat
 pub enum Space {
     /// What has been applied. The only space that snapshots carry in their header instead.
     Meta = 0,
-    /// Username → whose it is and where it lives: all that routing asks.
+    /// Username, present or former → whose it is and where it lives: all that routing asks.
     Names = 1,
     /// User id → user.
     Users = 2,
@@ -253,6 +253,9 @@ pub struct NameRow {
     pub core: CoreId,
     /// False while only reserved.
     pub active: bool,
+    /// The present name of the user, where this is a former one. Left out of present ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias_of: Option<Username>,
 }
 
 /// What became of a reservation.

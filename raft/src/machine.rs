@@ -15,6 +15,7 @@ mod dns;
 mod freeze;
 mod install;
 mod invitations;
+mod names;
 mod place;
 mod policy;
 mod read;
@@ -387,6 +388,12 @@ fn dispatch(transaction: &mut Transaction<'_>, command: Command) -> Outcome {
             unique,
             indexed,
         } => users::update(transaction, user, unique, indexed),
+        Command::RenameUser {
+            user,
+            from,
+            to,
+            changes_max,
+        } => names::rename(transaction, user, &from, to, changes_max),
     }
 }
 

@@ -84,6 +84,21 @@ pub struct User {
     pub invitation: Option<String>,
     /// When the names were taken.
     pub created_at: Millis,
+    /// Names that it had and that still lead to it, oldest first; nobody else can have them. Left out
+    /// where there are none: then the value is the one that releases without it write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<Username>,
+    /// How often its name was changed; at least once where this was written.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub name_changes: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what serde calls it with"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Names held for an account that does not exist yet.

@@ -13,10 +13,12 @@ use crate::stream::system::Field;
 
 pub mod change;
 pub mod login;
+pub mod name;
 pub mod passwords;
 pub mod rehash;
 pub mod reset;
 pub(crate) mod shell;
+mod step;
 pub mod usage;
 
 use change::{Address, Origin};
@@ -64,6 +66,12 @@ impl From<Registration> for NewAccount {
 pub struct Account {
     /// The name.
     pub username: Username,
+    /// Names that it had before, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_usernames: Vec<Username>,
+    /// How often the name was changed.
+    #[serde(default)]
+    pub username_changes: u32,
     /// A PHC string.
     pub password_hash: String,
     /// When the password was set.
@@ -166,6 +174,8 @@ pub fn create(
 ) -> Result<Secret, AccountError> {
     let account = Account {
         username: new.username.clone(),
+        former_usernames: Vec::new(),
+        username_changes: 0,
         password_hash,
         password_set: tx.at(),
         email: new.email.clone(),

@@ -298,6 +298,8 @@ impl Method {
             Self::AccountGet => &account::GET,
             Self::AccountUpdate => &account::UPDATE,
             Self::AccountChangePassword => &account::CHANGE_PASSWORD,
+            Self::AccountChangeUsername => &account::CHANGE_USERNAME,
+            Self::AccountUsernameChanges => &account::USERNAME_CHANGES,
             Self::SharedSecretsCreate => &shared_secrets::CREATE,
             Self::SharedSecretsGetOne => &shared_secrets::GET_ONE,
         }

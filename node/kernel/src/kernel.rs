@@ -27,7 +27,7 @@ use crate::event::read;
 use crate::event::types::{Catalogue, EventTypes};
 use crate::method::{self, Method};
 use crate::password::Hasher;
-use crate::ports::{Mails, PasswordTries, Registry};
+use crate::ports::{Mails, PasswordTries, Registry, ReservedNames};
 use crate::preview::workshop::Workshop;
 use crate::reply::Reply;
 use crate::session;
@@ -63,6 +63,7 @@ struct Inner {
     password_tries: OnceLock<Arc<dyn PasswordTries>>,
     mails: OnceLock<Arc<dyn Mails>>,
     previews: Arc<Workshop>,
+    reserved_names: OnceLock<Arc<dyn ReservedNames>>,
 }
 
 /// What a method's logic needs beside the user's data. Goes along to the store's threads.
@@ -121,6 +122,7 @@ impl Kernel {
                 password_tries: OnceLock::new(),
                 mails: OnceLock::new(),
                 previews: Arc::default(),
+                reserved_names: OnceLock::new(),
             }),
         })
     }
@@ -211,10 +213,11 @@ impl Kernel {
         source: Source,
     ) -> Result<LoggedIn, Error> {
         let params = LoginParams::parse(params)?;
-        params.check(owner, &self.inner.settings.trusted_apps, origin)?;
+        params.check_app(&self.inner.settings.trusted_apps, origin)?;
         let account = self
             .read(&owner.id, |view, _| account::load(view))
             .await??;
+        params.check_name(owner, &account)?;
         let (hasher, policy) = (&self.inner.hasher, &self.inner.settings.passwords);
         let password = params.password.clone();
         account::login::verify(hasher, policy, &account, password, self.now()).await?;
@@ -317,24 +320,6 @@ impl Kernel {
             .await??;
         }
         Ok(actor(access))
-    }
-
-    /// `getAccessInfo`.
-    ///
-    /// # Errors
-    /// Of the store.
-    pub async fn access_info(&self, actor: &Actor) -> Result<Reply, Error> {
-        let method = Method::GetAccessInfo.id();
-        let draft = Draft::of(actor, method, self.now());
-        self.note(&actor.owner.id, draft).await;
-        let actor_there = actor.clone();
-        let reply = self
-            .read(&actor.owner.id, move |view, context| {
-                access::info::access_info(view, context, &actor_there)
-            })
-            .await??;
-        self.used(actor, method);
-        Ok(reply)
     }
 
     /// `streams.get`.
@@ -593,6 +578,15 @@ impl Kernel {
 
     pub(crate) fn previews(&self) -> &Arc<Workshop> {
         &self.inner.previews
+    }
+
+    /// Says which names nobody can take. The first who says it stays.
+    pub fn reserve_names(&self, names: Arc<dyn ReservedNames>) {
+        let _: &Arc<dyn ReservedNames> = self.inner.reserved_names.get_or_init(|| names);
+    }
+
+    pub(crate) fn reserved_names(&self) -> Option<&dyn ReservedNames> {
+        self.inner.reserved_names.get().map(Arc::as_ref)
     }
 
     pub(crate) fn pending(&self) -> &Pending {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::access;
+use crate::account;
 use crate::actor::Actor;
 use crate::attachment::edit;
 use crate::attachment::token::ReadTokens;
@@ -120,6 +121,10 @@ methods! {
     AccountUpdate = "account.update", true, [];
     /// Changes the password.
     AccountChangePassword = "account.changePassword", true, [];
+    /// Gives the account another name.
+    AccountChangeUsername = "account.changeUsername", true, [];
+    /// How often the name was and may be changed.
+    AccountUsernameChanges = "account.usernameChanges", false, [];
     /// Leaves a secret with the account.
     SharedSecretsCreate = "sharedSecrets.create", true, [];
     /// How it stands with a shared secret; writes down that its time is over.
@@ -170,6 +175,7 @@ pub(crate) fn read(
         Method::ProfileGetPublic => Ok(profile::get(view, actor, Which::Public)?),
         Method::ProfileGet => Ok(profile::get_named(view, actor, params)?),
         Method::ProfileGetApp => Ok(profile::get(view, actor, Which::App)?),
+        Method::AccountUsernameChanges => account::name::changes(view, context, actor),
         Method::ProfileUpdate
         | Method::ProfileUpdateApp
         | Method::StreamsCreate
@@ -185,6 +191,7 @@ pub(crate) fn read(
         | Method::AccountGet
         | Method::AccountUpdate
         | Method::AccountChangePassword
+        | Method::AccountChangeUsername
         | Method::SharedSecretsCreate
         | Method::SharedSecretsGetOne => Err(NotARead {
             method: method.id(),
@@ -288,7 +295,9 @@ pub(crate) fn write(
         // Those of the account never come here: see `account::shell::is_alone`.
         | Method::AccountGet
         | Method::AccountUpdate
-        | Method::AccountChangePassword => read(writer.view(), context, trees, actor, method, params),
+        | Method::AccountUsernameChanges
+        | Method::AccountChangePassword
+        | Method::AccountChangeUsername => read(writer.view(), context, trees, actor, method, params),
     }
 }
 

@@ -141,9 +141,42 @@ pub enum TakeError {
     /// All values that others have: field → value.
     #[error("already taken: {}", .0.keys().cloned().collect::<Vec<_>>().join(", "))]
     Taken(BTreeMap<String, String>),
+    /// A name that no user can have.
+    #[error("the name {0} is reserved")]
+    Reserved(Username),
+    /// The name was changed as often as it may be.
+    #[error("the name was changed {used} times, and may be {most} times")]
+    ChangesUsed {
+        /// How often it was.
+        used: u32,
+        /// How often it may be.
+        most: u32,
+    },
     /// Try again.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+}
+
+/// Another name for a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameChange {
+    /// The present one.
+    pub from: Username,
+    /// The one to have.
+    pub to: Username,
+    /// How often a name may be changed.
+    pub changes_max: u32,
+}
+
+/// The names of a user, as the platform has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserNames {
+    /// The present one.
+    pub present: Username,
+    /// Those before it, which still lead to the user; oldest first.
+    pub former: Vec<Username>,
+    /// How often it was changed.
+    pub changes: u32,
 }
 
 /// What the platform knows of an account, kept the same as the account by its home core.
@@ -156,6 +189,13 @@ pub trait Registry: Send + Sync + std::fmt::Debug + 'static {
         user: &UserId,
         changes: &FieldChanges,
     ) -> Result<Box<dyn Claim>, TakeError>;
+
+    /// Gives a user another name on the platform; otherwise as [`Registry::take`].
+    async fn rename(
+        &self,
+        user: &UserId,
+        change: &NameChange,
+    ) -> Result<(UserNames, Box<dyn Claim>), TakeError>;
 }
 
 /// Values that the platform has and the account does not yet. Dropped without being settled, the
@@ -227,6 +267,12 @@ pub trait Mails: Send + Sync + std::fmt::Debug + 'static {
 pub trait Envelope: Send + std::fmt::Debug {
     /// Hands the mail over.
     fn post(self: Box<Self>, mail: Mail);
+}
+
+/// Names that nobody can have beside those that the platform knows of.
+pub trait ReservedNames: Send + Sync + std::fmt::Debug + 'static {
+    /// Whether a name is one of them.
+    fn is_reserved(&self, name: &Username) -> bool;
 }
 
 /// A core as listings show it.

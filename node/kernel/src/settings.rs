@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use homecore_types::limits;
 
+use crate::account::name;
 use crate::account::passwords::PasswordPolicy;
 use crate::attachment::token::ReadTokenKey;
 use crate::audit::AuditSettings;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// Which passwords may be chosen, and for how long (`auth.password*`).
     pub passwords: PasswordPolicy,
+    /// How often a person may change the name (`auth.usernameChangeLimit`).
+    pub username_changes_max: u32,
     /// What secrets may be left with an account (`sharedSecrets.*`).
     pub shared_secrets: SharedSecretSettings,
     /// How much is kept of previews, and for how long.
@@ -99,6 +102,7 @@ impl Default for Settings {
             read_token_key: ReadTokenKey::new(|| None),
             audit: AuditSettings::default(),
             passwords: PasswordPolicy::default(),
+            username_changes_max: name::CHANGES_MAX,
             shared_secrets: SharedSecretSettings::default(),
             previews: PreviewSettings::default(),
         }

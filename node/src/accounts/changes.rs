@@ -4,11 +4,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use homecore_kernel::ports::{Claim, FieldChanges, Registry, TakeError, Unavailable};
+use homecore_kernel::ports::{
+    Claim, FieldChanges, NameChange, Registry, TakeError, Unavailable, UserNames,
+};
 use homecore_raft::WriteError;
-use homecore_raft::command::{Command, Rejection};
+use homecore_raft::command::{Command, Rejection, Response};
 use homecore_raft::records::User;
-use homecore_types::{Email, ErrorId, UserId};
+use homecore_types::{Email, ErrorId, UserId, Username};
 use tokio::sync::OwnedMutexGuard;
 
 use super::marks::{Mark, Marks};
@@ -61,47 +63,28 @@ impl Accounts {
         Ok(settled)
     }
 
-    async fn adopt(&self, record: &User) -> Result<(), Unavailable> {
-        let email = record.unique.get("email").map(String::as_str);
-        let changes = FieldChanges {
-            email: email.and_then(|email| Email::normalise(email).ok()),
-            language: record.indexed.get("language").cloned(),
-        };
-        match self.kernel.adopt_fields(&record.id, changes).await {
-            Ok(()) => Ok(()),
-            // Nothing of the user is here (any more).
-            Err(error) if error.id() == ErrorId::UnknownResource => Ok(()),
-            Err(error) => Err(unavailable(error.to_string())),
-        }
-    }
-}
-
-#[async_trait]
-impl Registry for Accounts {
-    async fn take(
+    /// Marks a user and changes something of it on the platform. The mark goes when the claim is
+    /// settled, or at once if nothing can have happened.
+    async fn claim(
         &self,
         user: &UserId,
-        changes: &FieldChanges,
-    ) -> Result<Box<dyn Claim>, TakeError> {
+        command: Command,
+    ) -> Result<(Response, Box<dyn Claim>), TakeError> {
         let turn = self.turn(user).await;
         // Left by a change that is not settled: it stays whatever becomes of this one.
         let marked = self.marks.find(user).await?.is_some();
         if !marked {
             self.marks.set(user, Mark::Change).await?;
         }
-        let update = Command::UpdateUser {
-            user: user.clone(),
-            unique: changes.unique(),
-            indexed: changes.indexed(),
-        };
-        let error = match self.cluster.done(update, "UpdateUser").await {
-            Ok(()) => {
-                return Ok(Box::new(Taken {
+        let error = match self.cluster.effect(command).await {
+            Ok(response) => {
+                let claim = Taken {
                     user: user.clone(),
                     marks: self.marks.clone(),
                     marked,
                     _turn: turn,
-                }));
+                };
+                return Ok((response, Box::new(claim)));
             }
             Err(error) => error,
         };
@@ -112,10 +95,103 @@ impl Registry for Accounts {
         if unknown {
             self.left.notify_one();
         }
-        Err(match error {
-            CommandError::Rejected(Rejection::Conflict { fields }) => TakeError::Taken(fields),
-            other => unavailable(crate::telemetry::chain(&other)).into(),
-        })
+        Err(refusal(error))
+    }
+
+    async fn adopt(&self, record: &User) -> Result<(), Unavailable> {
+        let email = record.unique.get("email").map(String::as_str);
+        let changes = FieldChanges {
+            email: email.and_then(|email| Email::normalise(email).ok()),
+            language: record.indexed.get("language").cloned(),
+        };
+        let names = UserNames {
+            present: record.username.clone(),
+            former: record.aliases.clone(),
+            changes: record.name_changes,
+        };
+        let adopted = match self.kernel.adopt_fields(&record.id, changes).await {
+            Ok(()) => self.kernel.adopt_names(&record.id, names).await,
+            Err(error) => Err(error),
+        };
+        match adopted {
+            Ok(()) => Ok(()),
+            // Nothing of the user is here (any more).
+            Err(error) if error.id() == ErrorId::UnknownResource => Ok(()),
+            Err(error) => Err(unavailable(error.to_string())),
+        }
+    }
+}
+
+/// Why the platform did not change anything, as far as it is known.
+fn refusal(error: CommandError) -> TakeError {
+    match error {
+        CommandError::Rejected(Rejection::Conflict { fields }) => TakeError::Taken(fields),
+        CommandError::Rejected(Rejection::NameChangesUsed { used }) => {
+            TakeError::ChangesUsed { used, most: used }
+        }
+        CommandError::Rejected(Rejection::LabelTaken { label, holder }) => {
+            match Username::parse(label) {
+                Ok(name) => TakeError::Reserved(name),
+                Err(_) => unavailable(format!("a label is taken: {holder}")).into(),
+            }
+        }
+        other => unavailable(crate::telemetry::chain(&other)).into(),
+    }
+}
+
+#[async_trait]
+impl Registry for Accounts {
+    async fn take(
+        &self,
+        user: &UserId,
+        changes: &FieldChanges,
+    ) -> Result<Box<dyn Claim>, TakeError> {
+        let update = Command::UpdateUser {
+            user: user.clone(),
+            unique: changes.unique(),
+            indexed: changes.indexed(),
+        };
+        match self.claim(user, update).await? {
+            (Response::Done, claim) => Ok(claim),
+            (other, _claim) => Err(unavailable(other.to_string()).into()),
+        }
+    }
+
+    async fn rename(
+        &self,
+        user: &UserId,
+        change: &NameChange,
+    ) -> Result<(UserNames, Box<dyn Claim>), TakeError> {
+        let rename = Command::RenameUser {
+            user: user.clone(),
+            from: change.from.clone(),
+            to: change.to.clone(),
+            changes_max: change.changes_max,
+        };
+        let claimed = self.claim(user, rename).await;
+        match claimed.map_err(|error| with_bound(error, change))? {
+            (Response::Renamed { aliases, changes }, claim) => {
+                let names = UserNames {
+                    present: change.to.clone(),
+                    former: aliases,
+                    changes,
+                };
+                Ok((names, claim))
+            }
+            // The mark stays, and the account is brought up to what the platform has.
+            (other, _claim) => Err(unavailable(other.to_string()).into()),
+        }
+    }
+}
+
+/// The platform was not told why the bound is what it is; who asked knows it.
+fn with_bound(error: TakeError, change: &NameChange) -> TakeError {
+    match error {
+        TakeError::ChangesUsed { used, .. } => TakeError::ChangesUsed {
+            used,
+            most: change.changes_max,
+        },
+        other => other,
     }
 }
 

@@ -24,7 +24,7 @@ impl PlatformDirectory {
     fn look_up(&self, directory: &Directory, username: &str) -> Option<Home> {
         let user = directory.user(username).filter(|user| user.active)?;
         if user.core == self.cluster.core {
-            let username = Username::parse(username).ok()?;
+            let username = Username::parse(directory.present_name(username)).ok()?;
             return Some(Home::Here {
                 user: user.id,
                 username,

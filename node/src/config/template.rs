@@ -220,6 +220,11 @@ fn rest(out: &mut String, answers: &Answers) {
     line(out, "# password_prevent_reuse_history_length = 0");
     line(
         out,
+        "# How often a person may change the username; former ones still lead to the account.",
+    );
+    line(out, "# username_change_limit = 2");
+    line(
+        out,
         "# Where people set a new password, and for how long the token works that they are sent there with.",
     );
     line(

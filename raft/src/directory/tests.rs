@@ -18,6 +18,7 @@ fn core_id(name: &str) -> CoreId {
 
 fn row(letter: char, core: &str, active: bool) -> NameRow {
     NameRow {
+        alias_of: None,
         id: id(letter),
         core: core_id(core),
         active,

@@ -186,7 +186,8 @@ impl Handle {
             Response::Done
             | Response::Nothing
             | Response::Reserved { .. }
-            | Response::Admitted { .. } => Ok(()),
+            | Response::Admitted { .. }
+            | Response::Renamed { .. } => Ok(()),
         }
     }
 

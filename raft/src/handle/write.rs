@@ -323,6 +323,7 @@ fn is_repeatable(command: &Command) -> bool {
         | Command::AdmitCore { .. }
         | Command::CreateInvitations { .. }
         | Command::ResolveAccessRequest { .. }
+        | Command::RenameUser { .. }
         | Command::Sweep { .. } => true,
         Command::DeleteUser { .. }
         | Command::RevokeJoinToken { .. }

@@ -3,6 +3,7 @@
 
 mod cores;
 mod fixture;
+mod names;
 mod placement;
 mod platform;
 mod random;

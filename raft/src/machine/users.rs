@@ -6,12 +6,12 @@ use std::time::Duration;
 use homecore_types::{CoreId, Millis, UserId};
 
 use super::transaction::{Transaction, inconsistent};
-use super::{MachineError, Outcome, Stop, dns, invitations};
+use super::{MachineError, Outcome, Stop, dns, invitations, names};
 use crate::command::{Rejection, ReserveUser, Response};
 use crate::directory::Directory;
 use crate::keys::{
-    Deadline, DeadlineKind, Deadlines, NameRow, Names, ReservationRow, ReservationState,
-    Reservations, Space, Unique, Users,
+    Deadline, DeadlineKind, Deadlines, ReservationRow, ReservationState, Reservations, Space,
+    Unique, Users,
 };
 use crate::records::{Core, CoreState, Reservation, User};
 
@@ -101,6 +101,8 @@ fn take(
         }),
         invitation,
         created_at: asked.at,
+        aliases: Vec::new(),
+        name_changes: 0,
     };
     write_reserved(transaction, &user)?;
     Ok(Response::Reserved {
@@ -111,7 +113,7 @@ fn take(
 
 fn write_reserved(transaction: &mut Transaction<'_>, user: &User) -> Result<(), MachineError> {
     transaction.put::<Users>(&user.id, user)?;
-    put_name(transaction, user)?;
+    names::put(transaction, user)?;
     for (field, value) in &user.unique {
         transaction.put::<Unique>(&(field.clone(), value.clone()), &user.id)?;
     }
@@ -125,20 +127,6 @@ fn write_reserved(transaction: &mut Transaction<'_>, user: &User) -> Result<(), 
         transaction.put::<Deadlines>(&deadline(&reservation.id, reservation.deadline), &())?;
     }
     transaction.count_user(&user.core, true);
-    Ok(())
-}
-
-/// Writes whose a name is, from the user as it now is.
-fn put_name(transaction: &mut Transaction<'_>, user: &User) -> Result<(), MachineError> {
-    let row = NameRow {
-        id: user.id.clone(),
-        core: user.core.clone(),
-        active: user.reservation.is_none(),
-    };
-    transaction.put::<Names>(user.username.as_str(), &row)?;
-    transaction
-        .directory_mut()
-        .set_name(user.username.as_str(), &row);
     Ok(())
 }
 
@@ -244,7 +232,7 @@ pub(super) fn commit(transaction: &mut Transaction<'_>, id: &str, at: Millis) ->
     }
     transaction.put::<Deadlines>(&deadline(id, at + COMMITTED_KEPT), &())?;
     transaction.put::<Users>(&user.id, &user)?;
-    put_name(transaction, &user)?;
+    names::put(transaction, &user)?;
     let row = ReservationRow {
         state: ReservationState::Committed,
         ..row
@@ -344,11 +332,8 @@ pub(super) fn drop_account(
     for (field, value) in &user.unique {
         transaction.delete::<Unique>(&(field.clone(), value.clone()));
     }
-    transaction.delete::<Names>(user.username.as_str());
+    names::remove_all(transaction, user);
     transaction.delete::<Users>(&user.id);
-    transaction
-        .directory_mut()
-        .remove_name(user.username.as_str());
     transaction.count_user(&user.core, false);
     Ok(())
 }

@@ -7,15 +7,16 @@ use axum::extract::{self, Path, Request};
 use axum::response::Response;
 use homecore_http::owner::resolve;
 use homecore_http::rate::{RateKey, RateLimits};
-use homecore_http::{ApiError, JsonBody, Rate};
+use homecore_http::{ApiError, JsonBody, Rate, Site};
 use homecore_kernel::Method;
-use homecore_kernel::ports::PasswordTries;
+use homecore_kernel::ports::{PasswordTries, ReservedNames};
 use homecore_types::{ErrorId, Username};
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::caller::{Caller, identify_as, name_access};
 use crate::items::given;
+use crate::reserved::is_reserved;
 use crate::state::State;
 
 /// Passwords that are tried over the API: no more of them than log-ins of the same user.
@@ -62,6 +63,37 @@ pub(crate) async fn change_password(
 ) -> Result<Response, ApiError> {
     let method = Method::AccountChangePassword;
     let reply = state.kernel.call(&actor, method, given(body)).await?;
+    state.context.reply_text(StatusCode::OK, reply.as_bytes())
+}
+
+/// Names that this platform keeps for itself.
+#[derive(Debug)]
+pub(crate) struct OwnNames(pub(crate) Arc<dyn Site>);
+
+impl ReservedNames for OwnNames {
+    fn is_reserved(&self, name: &Username) -> bool {
+        is_reserved(name.as_str(), &self.0.facts())
+    }
+}
+
+/// `POST /{username}/account/change-username`.
+pub(crate) async fn change_username(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let method = Method::AccountChangeUsername;
+    let reply = state.kernel.call(&actor, method, given(body)).await?;
+    state.context.reply_text(StatusCode::OK, reply.as_bytes())
+}
+
+/// `GET /{username}/account/username-changes`.
+pub(crate) async fn username_changes(
+    extract::State(state): extract::State<State>,
+    Caller(actor): Caller,
+) -> Result<Response, ApiError> {
+    let method = Method::AccountUsernameChanges;
+    let reply = state.kernel.call(&actor, method, json!({})).await?;
     state.context.reply_text(StatusCode::OK, reply.as_bytes())
 }
 

@@ -219,6 +219,22 @@ fn account_routes() -> Routes<State> {
             ),
             account::change_password,
         )
+        .route(
+            Operation::of(
+                Verb::Post,
+                "/account/change-username",
+                Method::AccountChangeUsername,
+            ),
+            account::change_username,
+        )
+        .route(
+            Operation::of(
+                Verb::Get,
+                "/account/username-changes",
+                Method::AccountUsernameChanges,
+            ),
+            account::username_changes,
+        )
 }
 
 fn profile_routes() -> Routes<State> {

@@ -6,7 +6,10 @@ use serde_json::{Map, Value};
 use super::tracking::uses_of;
 use crate::account::{self, AccountError};
 use crate::actor::Actor;
-use crate::kernel::Context;
+use crate::audit::entry::Draft;
+use crate::error::Error;
+use crate::kernel::{Context, Kernel};
+use crate::method::Method;
 use crate::number::seconds;
 use crate::permission::{Permission, with_injected};
 use crate::reply::Reply;
@@ -46,4 +49,24 @@ pub fn access_info(
     }
     info.insert("user".to_owned(), Value::Object(user));
     Ok(Reply::from_map(info))
+}
+
+impl Kernel {
+    /// `getAccessInfo`.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn access_info(&self, actor: &Actor) -> Result<Reply, Error> {
+        let method = Method::GetAccessInfo.id();
+        let draft = Draft::of(actor, method, self.now());
+        self.note(&actor.owner.id, draft).await;
+        let actor_there = actor.clone();
+        let reply = self
+            .read(&actor.owner.id, move |view, context| {
+                access_info(view, context, &actor_there)
+            })
+            .await??;
+        self.used(actor, method);
+        Ok(reply)
+    }
 }

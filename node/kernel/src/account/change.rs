@@ -2,7 +2,7 @@
 //! that the platform keeps, too.
 
 use homecore_store::{Base, Transaction};
-use homecore_types::{Email, ErrorId};
+use homecore_types::{Email, ErrorId, Username};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -63,6 +63,12 @@ pub enum ChangeError {
     /// See [`TakeError`].
     #[error(transparent)]
     Take(#[from] TakeError),
+    /// It is the present name.
+    #[error("This is the present username")]
+    SameName,
+    /// Nobody can have the name.
+    #[error("The username \"{0}\" is reserved")]
+    ReservedName(Username),
     /// This core does not serve accounts yet, or no more.
     #[error("accounts cannot be changed now, please try again")]
     NoRegistry,
@@ -77,6 +83,11 @@ impl Refusal for ChangeError {
             Self::PersonOnly => ErrorId::Forbidden,
             Self::Parameters(invalid) => invalid.id(),
             Self::Take(TakeError::Taken(_)) => ErrorId::ItemAlreadyExists,
+            Self::SameName
+            | Self::ReservedName(_)
+            | Self::Take(TakeError::Reserved(_) | TakeError::ChangesUsed { .. }) => {
+                ErrorId::InvalidOperation
+            }
             Self::Take(TakeError::Unavailable(_)) | Self::NoRegistry | Self::Interrupted => {
                 ErrorId::ApiUnavailable
             }
@@ -87,8 +98,13 @@ impl Refusal for ChangeError {
         match self {
             Self::Parameters(invalid) => invalid.data(),
             Self::Take(TakeError::Taken(fields)) => Some(json!(fields)),
+            Self::Take(TakeError::ChangesUsed { used, most }) => Some(json!({
+                "usernameChangesUsed": used, "usernameChangesLimit": most,
+            })),
             Self::PersonOnly
-            | Self::Take(TakeError::Unavailable(_))
+            | Self::SameName
+            | Self::ReservedName(_)
+            | Self::Take(TakeError::Reserved(_) | TakeError::Unavailable(_))
             | Self::NoRegistry
             | Self::Interrupted => None,
         }
@@ -103,6 +119,10 @@ impl Refusal for ChangeError {
                     .collect();
                 format!("An user with {} already exists", shown.join(", "))
             }
+            Self::Take(TakeError::Reserved(name)) => Self::ReservedName(name.clone()).to_string(),
+            Self::Take(TakeError::ChangesUsed { most, .. }) => {
+                format!("A username can be changed {most} times, not more")
+            }
             Self::Take(TakeError::Unavailable(_)) => {
                 "The platform cannot answer now, please try again".to_owned()
             }
@@ -114,7 +134,13 @@ impl Refusal for ChangeError {
         match self {
             Self::Take(TakeError::Unavailable(unavailable)) => Some(unavailable.retry_after),
             Self::NoRegistry | Self::Interrupted => Some(std::time::Duration::from_secs(1)),
-            Self::PersonOnly | Self::Parameters(_) | Self::Take(TakeError::Taken(_)) => None,
+            Self::PersonOnly
+            | Self::Parameters(_)
+            | Self::SameName
+            | Self::ReservedName(_)
+            | Self::Take(
+                TakeError::Taken(_) | TakeError::Reserved(_) | TakeError::ChangesUsed { .. },
+            ) => None,
         }
     }
 }
@@ -213,6 +239,24 @@ impl Account {
     /// The answer of `account.get`.
     #[must_use]
     pub fn shown(&self, usage: Usage) -> Reply {
+        Reply::from_map(self.to_wire(usage, true))
+    }
+
+    /// `{"account": …}`, with every address or with the present one.
+    pub(super) fn to_wire(&self, usage: Usage, with_addresses: bool) -> Map<String, Value> {
+        let mut account = json!({
+            "username": self.username, "email": self.email, "language": self.language,
+            "storageUsed": {
+                "dbDocuments": usage.db_documents_bytes, "attachedFiles": usage.attached_files_bytes,
+            },
+        });
+        if let Some(account) = account.as_object_mut().filter(|_| with_addresses) {
+            account.insert("emails".to_owned(), Value::Array(self.addresses()));
+        }
+        Map::from_iter([("account".to_owned(), account)])
+    }
+
+    fn addresses(&self) -> Vec<Value> {
         let address = |value: &Email, origin: Origin, primary: bool| {
             json!({
                 "value": value, "primary": primary, "status": "verified", "verifiedAt": null,
@@ -220,17 +264,9 @@ impl Account {
             })
         };
         let former = self.former_emails.iter();
-        let emails: Vec<Value> = std::iter::once(address(&self.email, self.email_origin, true))
+        std::iter::once(address(&self.email, self.email_origin, true))
             .chain(former.map(|former| address(&former.value, former.origin, false)))
-            .collect();
-        let account = json!({
-            "username": self.username, "email": self.email, "language": self.language,
-            "storageUsed": {
-                "dbDocuments": usage.db_documents_bytes, "attachedFiles": usage.attached_files_bytes,
-            },
-            "emails": emails,
-        });
-        Reply::from_map(Map::from_iter([("account".to_owned(), account)]))
+            .collect()
     }
 }
 

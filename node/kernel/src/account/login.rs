@@ -159,23 +159,29 @@ impl LoginParams {
         Ok(read)
     }
 
-    /// The checks before the password.
+    /// Whether the app may ask for passwords.
     ///
     /// # Errors
-    /// If the app is not trusted or another user is named.
-    pub fn check(
-        &self,
-        owner: &Owner,
-        trusted: &TrustedApps,
-        origin: &str,
-    ) -> Result<(), LoginError> {
-        if !trusted.trusts(&self.app_id, origin) {
-            return Err(LoginError::UntrustedApp);
+    /// If it is not trusted.
+    pub fn check_app(&self, trusted: &TrustedApps, origin: &str) -> Result<(), LoginError> {
+        if trusted.trusts(&self.app_id, origin) {
+            Ok(())
+        } else {
+            Err(LoginError::UntrustedApp)
         }
-        if self.username.to_lowercase() != owner.username.as_str() {
-            return Err(LoginError::OtherUser);
+    }
+
+    /// Whether the name is the user's, or was before.
+    ///
+    /// # Errors
+    /// If another user is named.
+    pub fn check_name(&self, owner: &Owner, account: &Account) -> Result<(), LoginError> {
+        let name = self.username.to_lowercase();
+        if name == owner.username.as_str() || account.is_called(&name) {
+            Ok(())
+        } else {
+            Err(LoginError::OtherUser)
         }
-        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::change::{self, ChangeError};
 use super::passwords::{self, ChangePassword, PasswordError};
+use super::step::Step;
 use super::{Account, AccountError};
 use crate::actor::Actor;
 use crate::audit::entry::Draft;
@@ -26,7 +27,10 @@ use crate::stream::system::AccountStream;
 /// Whether a call cannot run on the store's threads alone.
 pub(crate) fn is_alone(method: Method, params: &Value) -> bool {
     match method {
-        Method::AccountGet | Method::AccountUpdate | Method::AccountChangePassword => true,
+        Method::AccountGet
+        | Method::AccountUpdate
+        | Method::AccountChangePassword
+        | Method::AccountChangeUsername => true,
         Method::EventsCreate | Method::EventsUpdate => account_event::names_field(params),
         _ => false,
     }
@@ -74,6 +78,7 @@ impl Kernel {
                 Err(error) => Err(self.refused(actor, draft, error.into()).await),
             },
             Method::AccountChangePassword => self.change_password(actor, &params, draft).await,
+            Method::AccountChangeUsername => self.change_username(actor, &params, draft).await,
             _ => self.set_by_event(actor, method, params, draft).await,
         }
     }
@@ -95,31 +100,32 @@ impl Kernel {
         changes: FieldChanges,
         draft: Draft,
     ) -> Result<Reply, Error> {
-        self.change_fields(actor, changes, draft, |_, _| Ok(Reply::empty()))
+        let step = Step::Fields(changes);
+        self.take_and_write(actor, step, draft, |_, _| Ok(Reply::empty()))
             .await?;
         self.account_get(actor).await
     }
 
-    /// Takes fields on the platform, then writes them with the call's entry of the audit log.
-    async fn change_fields(
+    /// Takes something on the platform, then writes it with the call's entry of the audit log.
+    pub(super) async fn take_and_write(
         &self,
         actor: &Actor,
-        changes: FieldChanges,
+        step: Step,
         draft: Draft,
         reply: impl FnOnce(&Account, &Context) -> Result<Reply, Error> + Send + 'static,
     ) -> Result<Reply, Error> {
         let (kernel, actor) = (self.clone(), actor.clone());
         // A task of its own: a client that goes away leaves nothing half done.
         let changing = tokio::spawn(async move {
-            let claim = match kernel.registry().as_ref().and_then(Weak::upgrade) {
-                Some(registry) => registry.take(&actor.owner.id, &changes).await,
+            let taken = match kernel.registry().as_ref().and_then(Weak::upgrade) {
+                Some(registry) => step.take(&*registry, &actor.owner.id).await,
                 None => {
                     let error = ChangeError::NoRegistry.into();
                     return Err(kernel.refused(&actor, draft, error).await);
                 }
             };
-            let claim = match claim {
-                Ok(claim) => claim,
+            let (taken, claim) = match taken {
+                Ok(taken) => taken,
                 Err(error) => {
                     let error = ChangeError::Take(error).into();
                     return Err(kernel.refused(&actor, draft, error).await);
@@ -128,7 +134,7 @@ impl Kernel {
             let context = kernel.context();
             let (result, ()) = kernel
                 .write_noted(&actor.owner.id, draft, move |writer| {
-                    let written = writer.attempt(|tx| change::write(tx, &changes));
+                    let written = writer.attempt(|tx| taken.write(tx));
                     let written = written.map_err(Error::from);
                     (written.and_then(|account| reply(&account, &context)), ())
                 })
@@ -174,7 +180,8 @@ impl Kernel {
         let Some((stream, changes)) = to_take(&error) else {
             return Err(self.refused(actor, draft, error).await);
         };
-        self.change_fields(actor, changes, draft, move |account, context| {
+        let step = Step::Fields(changes);
+        self.take_and_write(actor, step, draft, move |account, context| {
             let event = account_event::event(account, stream, context.now());
             match event {
                 Some(event) => Ok(Reply::of("event", &event.json)),

@@ -29,6 +29,10 @@ const REFERER: Type = Type::Text {
     min: *registration::REFERER_CHARS.start(),
     max: Some(*registration::REFERER_CHARS.end()),
 };
+const USERNAME: Type = Type::Pattern {
+    pattern: "^[a-zA-Z0-9][a-zA-Z0-9-]{3,58}[a-zA-Z0-9]$",
+    example: "samplebeta1",
+};
 const EMAIL: Type = Type::Pattern {
     pattern: "^[^@\\s]+@[^@\\s]+$",
     example: "samplebeta1@example.com",
@@ -53,14 +57,7 @@ pub const RESET_PASSWORD: Record = Record::open(&[
 
 /// What a registration takes.
 pub const REGISTRATION: Record = Record::open(&[
-    Field::new(
-        "username",
-        Type::Pattern {
-            pattern: "^[a-zA-Z0-9][a-zA-Z0-9-]{3,58}[a-zA-Z0-9]$",
-            example: "samplebeta1",
-        },
-    )
-    .required(),
+    Field::new("username", USERNAME).required(),
     Field::new("password", PASSWORD).required(),
     Field::new("email", EMAIL).required(),
     Field::new("appId", APP_ID).required(),
@@ -103,4 +100,29 @@ pub(super) const CHANGE_PASSWORD: Description = Description {
         ErrorId::InvalidOperation,
         ErrorId::TooManyRequests,
     ],
+};
+
+pub(super) const CHANGE_USERNAME: Description = Description {
+    summary: "Gives the account another name; the former one still leads to it",
+    takes: &Record::closed(&[Field::new("newUsername", USERNAME).required()]),
+    answers: Answer::Members(&[
+        Member::one("account", "Account"),
+        Member::one("usernameChangesRemaining", "Count"),
+    ]),
+    refuses: &[
+        ErrorId::InvalidParametersFormat,
+        ErrorId::InvalidOperation,
+        ErrorId::ItemAlreadyExists,
+    ],
+};
+
+pub(super) const USERNAME_CHANGES: Description = Description {
+    summary: "How often the name was and may be changed",
+    takes: Record::NOTHING,
+    answers: Answer::Members(&[
+        Member::one("usernameChangesUsed", "Count"),
+        Member::one("usernameChangesLimit", "Count"),
+        Member::one("usernameChangesRemaining", "Count"),
+    ]),
+    refuses: &[],
 };

@@ -66,6 +66,8 @@ fn parse(home: &mut Home, method: Method, params: &Value) -> Result<(), Error> {
         }
         // It has no parameters, and none are looked at.
         Method::AccountGet => Ok(()),
+        Method::AccountUsernameChanges => home.read(&me, method, params).map(drop),
+        Method::AccountChangeUsername => Ok(account::name::parse(params).map(drop)?),
         Method::AccountUpdate => Ok(account::change::parse(params).map(drop)?),
         Method::AccountChangePassword => {
             Ok(account::passwords::ChangePassword::parse(params).map(drop)?)

@@ -311,6 +311,16 @@ pub(super) fn reserved(core: &str, name: &str) -> Response {
     }
 }
 
+/// Another name for a user.
+pub(super) fn rename(user: &str, from: &str, to: &str, changes_max: u32) -> Command {
+    Command::RenameUser {
+        user: user_id(user),
+        from: Username::parse(from).unwrap(),
+        to: Username::parse(to).unwrap(),
+        changes_max,
+    }
+}
+
 /// Users counted on a core.
 pub(super) fn users_on(machine: &Machine, core: &str) -> u64 {
     machine.directory().core(&core_id(core)).unwrap().users

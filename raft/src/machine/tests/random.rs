@@ -67,6 +67,9 @@ fn a_command() -> impl Strategy<Value = Command> {
             unique: [("email".to_owned(), format!("{email}@test.org"))].into(),
             indexed: [("language".to_owned(), language)].into(),
         }),
+        6 => (0..8_usize, 0..NAMES.len(), 0..NAMES.len()).prop_map(|(id, from, to)| {
+            rename(&format!("x{id}"), NAMES[from], NAMES[to], 3)
+        }),
         3 => (0..4_u8, core()).prop_map(|(id, core)| put_token(&format!("t{id}"), CORES[core])),
         1 => (0..4_u8).prop_map(|id| Command::RevokeJoinToken { id: format!("t{id}"), at: Millis(3) }),
         4 => (0..4_u8, core(), 0..2_u8).prop_map(|(id, core, key)| {
@@ -139,6 +142,13 @@ fn check_sound(machine: &Machine) {
     let users = machine.users(None, None, usize::MAX).unwrap();
     let rows = crate::engine::suite::everything(engine, Space::Users, 64);
     assert_eq!(rows.len(), users.len(), "every user has a name");
+    let names: usize = users.iter().map(|user| 1 + user.aliases.len()).sum();
+    let rows = crate::engine::suite::everything(engine, Space::Names, 64);
+    assert_eq!(
+        rows.len(),
+        names,
+        "a name belongs to one user, and is one of its"
+    );
     let mut unique = BTreeSet::new();
     let mut on_core: BTreeMap<_, u64> = BTreeMap::new();
     for user in &users {
@@ -152,8 +162,18 @@ fn check_sound(machine: &Machine) {
                 "one owner for {field} {value}"
             );
         }
-        assert!(directory.dns_record(user.username.as_str()).is_none());
-        assert!(directory.core_or_removed(user.username.as_str()).is_none());
+        for name in std::iter::once(&user.username).chain(&user.aliases) {
+            let name = name.as_str();
+            assert_eq!(
+                directory.user(name),
+                Some(entry.clone()),
+                "{name} leads to it"
+            );
+            assert_eq!(directory.present_name(name), user.username.as_str());
+            assert!(directory.dns_record(name).is_none());
+            assert!(directory.core_or_removed(name).is_none());
+        }
+        assert!(u32::try_from(user.aliases.len()).unwrap() <= user.name_changes);
         assert!(directory.core(&user.core).is_some(), "lives on a member");
         *on_core.entry(user.core.clone()).or_default() += 1;
     }

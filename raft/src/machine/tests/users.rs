@@ -6,7 +6,7 @@ use super::fixture::*;
 use crate::command::{Command, Rejection, ReserveUser, Response};
 use crate::machine::sweep::SWEEP_MAX;
 
-fn conflict(fields: &[(&str, &str)]) -> Rejection {
+pub(super) fn conflict(fields: &[(&str, &str)]) -> Rejection {
     let own = |(field, value): &(&str, &str)| ((*field).to_owned(), (*value).to_owned());
     Rejection::Conflict {
         fields: fields.iter().map(own).collect(),

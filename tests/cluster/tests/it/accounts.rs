@@ -1,5 +1,5 @@
-//! Cores die in the middle of deleting an account and of changing its address: afterwards it is all
-//! done or nothing, and an address belongs to one person.
+//! Cores die in the middle of deleting an account and of changing its address or its name: afterwards
+//! it is all done or nothing, and an address and a name belong to one person.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -103,6 +103,88 @@ async fn an_address_has_one_owner_whoever_dies() -> anyhow::Result<()> {
             let url = format!("{}users", cluster.core(0)?.url());
             http.post(&url, None, &body).await?.expect(status)?;
         }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_has_one_owner_whoever_dies() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(3)).await?;
+    let http = Http::new()?;
+    for round in 0..rounds(6) {
+        let (former, new) = (format!("former{round}"), format!("newname{round}"));
+        let person = Person::new(&http, &cluster.core(round % 3)?.url(), &former).await?;
+        person.write(&http, 1).await?.expect(201)?;
+
+        let change = Some(json!({ "newUsername": new }));
+        let url = person.url("account/change-username");
+        let asked = (Method::POST, url, person.token.clone(), change);
+        let answer = interrupt(&mut cluster, &http, &person, round, asked).await?;
+        let acknowledged = answer.is_some_and(|reply| reply.status == 200);
+        let renamed = wait_until(PATIENCE, "one name everywhere", async || {
+            // The former name is good whatever happened; it tells the present one.
+            let shown = http
+                .get(&person.url("account"), Some(&person.token))
+                .await?;
+            let shown = shown.expect(200)?;
+            let present = shown["account"]["username"].as_str().context("no name")?;
+            let renamed = present == new;
+            ensure!(renamed || present == former, "{present} of nowhere");
+            let url = person.url("account/username-changes");
+            let changes = http.get(&url, Some(&person.token)).await?.expect(200)?;
+            let used = &changes["usernameChangesUsed"];
+            ensure!(*used == u64::from(renamed), "{used} changes, {present}");
+            let expected = if renamed { 3 } else { 0 };
+            let (old, held) = (
+                held(&cluster, &http, &former).await?,
+                held(&cluster, &http, &new).await?,
+            );
+            ensure!(
+                old == 3 && held == expected,
+                "{old} and {held} cores know {present}"
+            );
+            Ok(Some(renamed))
+        })
+        .await
+        .with_context(|| format!("round {round}"))?;
+        ensure!(renamed || !acknowledged, "round {round}: {former} is back");
+        ensure!(person.numbers(&http).await? == [1], "round {round}");
+        if renamed {
+            let moved = Person {
+                username: new.clone(),
+                ..person.clone()
+            };
+            ensure!(moved.numbers(&http).await? == [1], "round {round}");
+            elsewhere(&cluster, &http, &moved).await?;
+        }
+        elsewhere(&cluster, &http, &person).await?;
+        // Neither name is anybody else's to have, unless it never was taken.
+        for (name, status) in [(&former, 409), (&new, if renamed { 409 } else { 201 })] {
+            let body = registration(name, &format!("heir-{name}@example.com"));
+            let url = format!("{}users", cluster.core(0)?.url());
+            http.post(&url, None, &body).await?.expect(status)?;
+        }
+        let url = format!("{}users/{former}", person.home);
+        let key = cluster.admin_key().expose().to_owned();
+        let gone = http.request(Method::DELETE, &url, Some(&key), None).await?;
+        gone.expect(200)?;
+        register(&http, &cluster.core(1)?.url(), &former)
+            .await?
+            .expect(201)?;
+    }
+    Ok(())
+}
+
+/// Every other core says where somebody of this name is.
+async fn elsewhere(cluster: &Cluster, http: &Http, person: &Person) -> anyhow::Result<()> {
+    for core in cluster
+        .cores()
+        .iter()
+        .filter(|core| core.url() != person.home)
+    {
+        let url = format!("{}{}/account", core.url(), person.username);
+        let reply = http.get(&url, Some(&person.token)).await?;
+        reply.expect(421)?;
     }
     Ok(())
 }

@@ -25,4 +25,5 @@ mod routing;
 mod shared_secrets;
 mod streams;
 mod support;
+mod usernames;
 mod users;

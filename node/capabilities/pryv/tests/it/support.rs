@@ -61,9 +61,17 @@ pub(crate) struct Fake {
 #[derive(Debug, Default)]
 struct State {
     users: BTreeMap<String, UserInfo>,
+    /// Former names → present ones.
+    aliases: BTreeMap<String, String>,
     invitations: Vec<InvitationInfo>,
     requests: BTreeMap<String, AccessRequestState>,
     records: BTreeMap<String, Records>,
+}
+
+impl State {
+    fn present<'a>(&'a self, name: &'a str) -> &'a str {
+        self.aliases.get(name).map_or(name, String::as_str)
+    }
 }
 
 impl Fake {
@@ -140,7 +148,7 @@ impl Fake {
 impl Directory for Fake {
     fn find(&self, username: &str) -> Option<Home> {
         let state = self.state.lock().unwrap();
-        let user = state.users.get(username)?;
+        let user = state.users.get(state.present(username))?;
         Some(if user.core.as_str() == "core-b" {
             Home::Elsewhere {
                 core_url: THERE.to_owned(),
@@ -177,7 +185,7 @@ impl Platform for Fake {
         {
             let mut state = self.state.lock().unwrap();
             let mut taken = BTreeMap::new();
-            if state.users.contains_key(name.as_str()) {
+            if state.users.contains_key(state.present(name.as_str())) {
                 taken.insert("username".to_owned(), name.to_string());
             }
             let email = registration.email.as_str();
@@ -223,12 +231,8 @@ impl Platform for Fake {
 
     async fn username_taken(&self, username: &Username) -> Result<bool, Unavailable> {
         self.up()?;
-        Ok(self
-            .state
-            .lock()
-            .unwrap()
-            .users
-            .contains_key(username.as_str()))
+        let state = self.state.lock().unwrap();
+        Ok(state.users.contains_key(state.present(username.as_str())))
     }
 
     async fn find_by_email(&self, email: &Email) -> Result<Option<UserInfo>, Unavailable> {
@@ -244,7 +248,8 @@ impl Platform for Fake {
 
     async fn find_user(&self, username: &str) -> Result<Option<UserInfo>, Unavailable> {
         self.up()?;
-        Ok(self.state.lock().unwrap().users.get(username).cloned())
+        let state = self.state.lock().unwrap();
+        Ok(state.users.get(state.present(username)).cloned())
     }
 
     fn core_url(&self, core: &CoreId) -> Option<String> {

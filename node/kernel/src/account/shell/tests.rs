@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::access::AccessType;
 use crate::account::passwords::PasswordPolicy;
 use crate::method::Method;
-use crate::ports::{Claim, FieldChanges, Registry, TakeError, Unavailable};
+use crate::ports::{Claim, FieldChanges, NameChange, Registry, TakeError, Unavailable, UserNames};
 use crate::testing::{Home, TestClock, json as read, kernel_with, new_account, owner};
 use crate::{Actor, Credential, Error, Kernel};
 
@@ -61,6 +61,15 @@ impl Registry for Platform {
             fields.language.clone_from(&changes.language);
         }
         Ok(Box::new(Taken(Arc::clone(&self.settled))))
+    }
+
+    /// Names have tests of their own.
+    async fn rename(
+        &self,
+        _user: &UserId,
+        change: &NameChange,
+    ) -> Result<(UserNames, Box<dyn Claim>), TakeError> {
+        Err(TakeError::Reserved(change.to.clone()))
     }
 }
 

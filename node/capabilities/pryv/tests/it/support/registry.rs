@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use homecore_kernel::ports::{Claim, FieldChanges, Registry, TakeError, UserInfo};
-use homecore_types::UserId;
+use homecore_kernel::ports::{
+    Claim, FieldChanges, NameChange, Registry, TakeError, UserInfo, UserNames,
+};
+use homecore_types::{UserId, Username};
 
 use super::Fake;
 
@@ -31,6 +33,49 @@ impl Registry for Fake {
         user.unique.extend(changes.unique());
         user.indexed.extend(changes.indexed());
         Ok(Box::new(Taken))
+    }
+
+    async fn rename(
+        &self,
+        id: &UserId,
+        change: &NameChange,
+    ) -> Result<(UserNames, Box<dyn Claim>), TakeError> {
+        self.up()?;
+        let mut state = self.state.lock().unwrap();
+        let name = change.to.as_str();
+        let others = |user: Option<&UserInfo>| user.is_some_and(|user| user.id != *id);
+        let present = state.aliases.get(name).map_or(name, String::as_str);
+        if others(state.users.get(present)) {
+            let taken = BTreeMap::from([("username".to_owned(), name.to_owned())]);
+            return Err(TakeError::Taken(taken));
+        }
+        let mut user = state.users.remove(change.from.as_str()).unwrap();
+        user.username = change.to.clone();
+        state.users.insert(name.to_owned(), user);
+        for present in state.aliases.values_mut() {
+            if *present == change.from.as_str() {
+                *present = name.to_owned();
+            }
+        }
+        state.aliases.remove(name);
+        let former = change.from.to_string();
+        state.aliases.insert(former, name.to_owned());
+        let own = state.aliases.iter().filter(|(_, present)| *present == name);
+        let former: Vec<Username> = own.map(|(old, _)| Username::parse(old).unwrap()).collect();
+        let changes = u32::try_from(former.len()).unwrap();
+        if changes > change.changes_max {
+            return Err(TakeError::ChangesUsed {
+                used: changes,
+                most: change.changes_max,
+            });
+        }
+        let present = change.to.clone();
+        let names = UserNames {
+            present,
+            former,
+            changes,
+        };
+        Ok((names, Box::new(Taken)))
     }
 }
 
