@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use arc_swap::ArcSwapOption;
 use homecore_capability_pryv::{Addressing, Previews, Pryv, Service, Settings, SettingsSource};
+use homecore_http::openapi::Outline;
 use homecore_http::{Capability, Context, Limits, RateLimits, Site, SiteFacts};
 use homecore_kernel::attachment::token::ReadTokenKey;
 use homecore_kernel::audit::{AuditSettings, MethodSet};
@@ -43,6 +44,11 @@ pub(crate) fn list(
         previews: Arc::new(Previews(pryv.clone())),
         all: vec![Arc::new(pryv)],
     })
+}
+
+/// What their routes are, without a core: the same list.
+pub(crate) fn outlines() -> Vec<Outline> {
+    vec![homecore_capability_pryv::outline()]
 }
 
 /// The kernel's settings.

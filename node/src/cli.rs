@@ -102,6 +102,9 @@ enum Command {
     /// Ask a running core whether it may take traffic; for containers
     #[command(after_help = "Example: homecore healthcheck --url http://127.0.0.1:3000")]
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print the OpenAPI document that a core of this version serves
+    #[command(after_help = "Example: homecore openapi > openapi.json")]
+    Openapi,
     /// Print completions for a shell
     #[command(after_help = "Example: homecore completions bash > /etc/bash_completion.d/homecore")]
     Completions {
@@ -128,7 +131,7 @@ impl Command {
             Self::Import(args) => args.json,
             Self::Export(args) => args.json,
             Self::Healthcheck(args) => args.json,
-            Self::Demo(_) | Self::Completions { .. } => false,
+            Self::Demo(_) | Self::Openapi | Self::Completions { .. } => false,
         }
     }
 }
@@ -189,6 +192,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
+        Command::Openapi => openapi(),
         Command::Completions { shell } => {
             clap_complete::generate(
                 shell,
@@ -213,6 +217,12 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `homecore openapi`.
+fn openapi() -> anyhow::Result<()> {
+    let document = homecore_http::openapi::document(crate::capabilities::outlines());
+    answer(std::str::from_utf8(&document)?)
 }
 
 /// A command was not done, and its answer on standard output says so already.

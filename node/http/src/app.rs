@@ -34,8 +34,8 @@ use crate::context::{API_VERSION, ClientAddress, Context};
 use crate::cors::Cors;
 use crate::error::ApiError;
 use crate::health::{self, Health};
-use crate::openapi::Routes;
-use crate::openapi::document::{self, Document, Placed};
+use crate::openapi::document::{self, Document};
+use crate::openapi::{Outline, Routes};
 use crate::site::{Rewrite, first_segment, rewrite};
 use crate::upload::time_allowed;
 use crate::{form, owner};
@@ -311,15 +311,11 @@ fn described(
 ) -> (Router, Router) {
     let (root, at_root) = root.into_parts();
     let (user, below_user) = user.into_parts();
-    let own = health::operations().chain([document::own_operation()]);
-    let placed = |operation, below_user| Placed {
-        operation,
-        below_user,
-    };
-    let at_root = own.chain(at_root).map(|operation| placed(operation, false));
-    let below_user = below_user.into_iter().map(|o| placed(o, true));
-    let operations: Vec<Placed> = at_root.chain(below_user).collect();
-    let document = Document::of(&operations, schemas);
+    let document = Document::of(Outline {
+        root: at_root,
+        user: below_user,
+        schemas,
+    });
     let show = Routes::new().route(document::own_operation(), move |headers: HeaderMap| {
         std::future::ready(document.answer(&headers))
     });

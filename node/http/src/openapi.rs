@@ -17,9 +17,11 @@ use axum::extract::Request;
 use axum::handler::Handler;
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, Route, on};
+use bytes::Bytes;
 use homecore_kernel::Method;
 use homecore_kernel::describe::{ALWAYS_REFUSED, Answer, Field, Member, Record, Type};
 use homecore_types::ErrorId;
+use serde_json::{Map, Value};
 use tower::{Layer, Service};
 
 /// The verb of a request.
@@ -381,9 +383,38 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
         }
     }
 
+    /// The descriptions.
+    #[must_use]
+    pub fn into_operations(self) -> Vec<Operation> {
+        self.operations
+    }
+
     pub(crate) fn into_parts(self) -> (Router<S>, Vec<Operation>) {
         (self.router, self.operations)
     }
+}
+
+/// What a capability describes, for the document without a core.
+#[derive(Clone, Debug, Default)]
+pub struct Outline {
+    /// Routes at the root.
+    pub root: Vec<Operation>,
+    /// Routes below a user.
+    pub user: Vec<Operation>,
+    /// See [`crate::Capability::schemas`].
+    pub schemas: Map<String, Value>,
+}
+
+/// The document that a core with these capabilities serves.
+#[must_use]
+pub fn document(outlines: impl IntoIterator<Item = Outline>) -> Bytes {
+    let mut all = Outline::default();
+    for outline in outlines {
+        all.root.extend(outline.root);
+        all.user.extend(outline.user);
+        all.schemas.extend(outline.schemas);
+    }
+    document::text(all)
 }
 
 impl<S: Clone + Send + Sync + 'static> Default for Routes<S> {

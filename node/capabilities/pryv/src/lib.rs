@@ -31,7 +31,7 @@ mod streams;
 
 use std::sync::Arc;
 
-use homecore_http::openapi::Routes;
+use homecore_http::openapi::{Outline, Routes};
 use homecore_http::{Capability, Context};
 use homecore_kernel::Kernel;
 use homecore_kernel::ports::Platform;
@@ -46,6 +46,20 @@ pub(crate) const FEATURES: &[(&str, bool)] = &[("noHF", true), ("contentQueries"
 
 /// The items of answers as JSON Schema.
 const SCHEMAS: &str = include_str!("schemas.json");
+
+fn schemas() -> Map<String, Value> {
+    // The tests of the document fail if this cannot be read.
+    serde_json::from_str(SCHEMAS).unwrap_or_default()
+}
+
+/// What the routes are, for the document without a core.
+#[must_use]
+pub fn outline() -> Outline {
+    Outline {
+        schemas: schemas(),
+        ..routes::outline()
+    }
+}
 
 /// The Pryv API as a [`Capability`].
 #[derive(Clone, Debug)]
@@ -106,7 +120,6 @@ impl Capability for Pryv {
     }
 
     fn schemas(&self) -> Map<String, Value> {
-        // The tests of the document fail if this cannot be read.
-        serde_json::from_str(SCHEMAS).unwrap_or_default()
+        schemas()
     }
 }

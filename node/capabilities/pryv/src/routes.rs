@@ -4,7 +4,7 @@
 mod root;
 
 use axum::middleware::from_fn_with_state;
-use homecore_http::openapi::{Auth, Body, Content, Operation, Routes, Verb};
+use homecore_http::openapi::{Auth, Body, Content, Operation, Outline, Routes, Verb};
 use homecore_kernel::Method;
 use homecore_kernel::describe::{
     LOGIN, Member, RESET_PASSWORD, RESET_REQUEST, RETRIEVE, RETRIEVE_REFUSES,
@@ -21,7 +21,23 @@ pub(crate) use root::{ROOTS, root};
 
 /// Routes below a user.
 pub(crate) fn user(state: State) -> Routes {
-    let guarded = Routes::new()
+    let authenticated = from_fn_with_state(state.clone(), caller::authenticate);
+    let guarded = guarded_routes().route_layer(authenticated);
+    open_routes().merge(guarded).with_state(state)
+}
+
+/// What all routes are.
+pub(crate) fn outline() -> Outline {
+    Outline {
+        root: root::routes().into_operations(),
+        user: open_routes().merge(guarded_routes()).into_operations(),
+        ..Outline::default()
+    }
+}
+
+/// Routes for callers with a token.
+fn guarded_routes() -> Routes<State> {
+    Routes::new()
         .route(call_batch(), batch::call_batch)
         .route(
             Operation::new(
@@ -44,8 +60,6 @@ pub(crate) fn user(state: State) -> Routes {
         .merge(event_routes())
         .merge(access_routes())
         .merge(shared_secret_routes())
-        .route_layer(from_fn_with_state(state.clone(), caller::authenticate));
-    open_routes().merge(guarded).with_state(state)
 }
 
 /// Routes that need no token, or look for it themselves.

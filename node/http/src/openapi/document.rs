@@ -12,8 +12,9 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::schema::{self, named, set};
-use super::{Auth, Body as RequestBody, Content, Operation, Verb};
+use super::{Auth, Body as RequestBody, Content, Operation, Outline, Verb};
 use crate::context::json_response;
+use crate::health;
 use crate::range::{self, Wanted};
 
 /// Where the document is.
@@ -25,13 +26,14 @@ const ABOUT: &str = "Users are addressed by path; where the platform has a domai
     `{username}.{domain}/…` means the same. A JSON body is read when its content type is JSON; of any \
     other type there is none. Every answer has `API-Version`; every object has `meta` unless it is said \
     to have none. A status of 500 is a defect and therefore not listed; 503 can be tried again after \
-    `Retry-After`.";
+    `Retry-After`. Paths that are not listed answer 404; what is no HTTP, or has too long a head, is \
+    refused with 400 or 431 and no body.";
 
 /// An operation at the root, or below a user.
 #[derive(Clone, Debug)]
-pub(crate) struct Placed {
-    pub(crate) operation: Operation,
-    pub(crate) below_user: bool,
+struct Placed {
+    operation: Operation,
+    below_user: bool,
 }
 
 /// The document as it is sent.
@@ -56,8 +58,8 @@ pub(crate) fn own_operation() -> Operation {
 
 impl Document {
     /// Writes the document.
-    pub(crate) fn of(operations: &[Placed], schemas: Map<String, Value>) -> Self {
-        let text = Bytes::from(write(operations, schemas).to_string());
+    pub(crate) fn of(outline: Outline) -> Self {
+        let text = text(outline);
         let etag = format!("\"{}-{:016x}\"", env!("CARGO_PKG_VERSION"), hash(&text));
         Self {
             etag: HeaderValue::try_from(etag).unwrap_or(HeaderValue::from_static("\"\"")),
@@ -89,6 +91,21 @@ fn hash(text: &[u8]) -> u64 {
     text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+/// The document, with what the router answers itself.
+pub(super) fn text(outline: Outline) -> Bytes {
+    let own = health::operations().chain([own_operation()]);
+    let at_root = own.chain(outline.root).map(|operation| Placed {
+        operation,
+        below_user: false,
+    });
+    let below_user = outline.user.into_iter().map(|operation| Placed {
+        operation,
+        below_user: true,
+    });
+    let operations: Vec<Placed> = at_root.chain(below_user).collect();
+    Bytes::from(write(&operations, outline.schemas).to_string())
 }
 
 fn write(operations: &[Placed], schemas: Map<String, Value>) -> Value {

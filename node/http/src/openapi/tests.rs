@@ -4,8 +4,8 @@ use homecore_kernel::Method;
 use homecore_kernel::describe::{Field, Record, Type};
 use serde_json::json;
 
-use super::document::{Document, Placed};
-use super::{Body, Operation, Verb, schema};
+use super::document::Document;
+use super::{Body, Operation, Outline, Verb, schema};
 
 const ONE: Record = Record::closed(&[Field::new("a", Type::Flag).required()]);
 
@@ -60,11 +60,11 @@ fn parameters_of_a_method_go_where_the_route_has_them() {
 
 #[test]
 fn paths_below_a_user_have_the_user() {
-    let placed = Placed {
-        operation: Operation::of(Verb::Get, "/events", Method::EventsGet),
-        below_user: true,
+    let outline = Outline {
+        user: vec![Operation::of(Verb::Get, "/events", Method::EventsGet)],
+        ..Outline::default()
     };
-    let document = Document::of(&[placed], serde_json::Map::new());
+    let document = Document::of(outline);
     let document: serde_json::Value = serde_json::from_slice(document.text()).unwrap();
     let read = &document["paths"]["/{username}/events"]["get"];
     assert_eq!(read["operationId"], "events.get");

@@ -16,7 +16,8 @@ use anyhow::{Context as _, ensure};
 use homecore_contract_tests::fuzz::{
     Answer, Asked, Chance, Document, Operation, World, generate, judge, send,
 };
-use homecore_harness::{Core, CoreOptions, Http};
+use homecore_harness::{Core, CoreOptions, Http, find_binary};
+use serde_json::Value;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const ADMIN_KEY: &str = "the-key-of-the-fuzz-admin";
@@ -123,7 +124,16 @@ async fn fuzz_generated_requests_are_answered_as_documented() -> anyhow::Result<
     let document = Http::new()?
         .get(&format!("{}openapi.json", core.url()), None)
         .await?;
-    let document = Document::read(document.expect(200)?)?;
+    let document = document.expect(200)?;
+    let printed = std::process::Command::new(find_binary()?)
+        .arg("openapi")
+        .output()?;
+    let printed: Value = serde_json::from_slice(&printed.stdout)?;
+    ensure!(
+        printed == document,
+        "homecore openapi prints another document"
+    );
+    let document = Document::read(document)?;
     let methods = document
         .operations()
         .iter()

@@ -25,6 +25,10 @@ pub(crate) const ROOTS: &[&str] = &[
 
 /// Routes at the root.
 pub(crate) fn root(state: State) -> Routes {
+    routes().with_state(state)
+}
+
+pub(super) fn routes() -> Routes<State> {
     let info = |path, id| {
         Operation::new(Verb::Get, path, id, "What the platform says of itself")
             .answers(200, Content::Named("ServiceInfo"))
@@ -52,7 +56,6 @@ pub(crate) fn root(state: State) -> Routes {
                 .refuses(&[ErrorId::WrongCore]),
             previews::get_of,
         )
-        .with_state(state)
 }
 
 /// `/`, of the platform and of a user.

@@ -102,6 +102,14 @@ async fn openapi_document_is_complete_in_itself() {
 }
 
 #[tokio::test]
+async fn openapi_document_without_a_core_is_the_same() {
+    let core = Core::new();
+    let text = homecore_http::openapi::document([homecore_capability_pryv::outline()]);
+    let printed: Value = serde_json::from_slice(&text).unwrap();
+    assert!(&printed == document(&core.app).await);
+}
+
+#[tokio::test]
 async fn openapi_document_is_cached_and_for_everybody() {
     let core = Core::new();
     let first = core.get("/openapi.json").await;
