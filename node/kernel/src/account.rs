@@ -7,6 +7,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::error::Refusal;
+use crate::indexes::EVENTS_BY_TYPE;
 use crate::kernel::Context;
 use crate::ports::Registration;
 use crate::stream::system::Field;
@@ -102,6 +103,9 @@ pub struct Account {
     pub referer: Option<String>,
     /// When it was made.
     pub created: Millis,
+    /// The set of indexes that all its events are in; zero before there was [`EVENTS_BY_TYPE`].
+    #[serde(default)]
+    pub event_indexes: u8,
 }
 
 impl std::fmt::Debug for Account {
@@ -191,6 +195,7 @@ pub fn create(
             .unwrap_or_else(|| NO_INVITATION.to_owned()),
         referer: new.referer.clone(),
         created: tx.at(),
+        event_indexes: EVENTS_BY_TYPE,
     };
     store(tx, &account, Base::Absent)?;
     let opened = login::open_session(tx, context, &new.app)?;

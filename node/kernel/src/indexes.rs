@@ -32,10 +32,17 @@ pub const ACCESS_BY_CREATOR: Index = Index(11);
 pub const ACCESS_DELETED: Index = Index(12);
 /// Deleted accesses by their creator and the time: `text(access) · f64(deleted)`.
 pub const ACCESS_DELETED_BY_CREATOR: Index = Index(13);
+/// Events by type and time: `text(type) · state · f64(time)`. Those of users that are older than this
+/// index have none ([`EVENTS_BY_TYPE`]).
+pub const EVENT_BY_TYPE: Index = Index(14);
 /// Pages of the audit log: `text(stream) · f64(last time)`; the empty stream stands for all.
 pub const AUDIT_BY_STREAM: Index = Index(20);
 /// Shared secrets that wait, by when their time is over: `f64(expires)`.
 pub const SECRET_BY_END: Index = Index(21);
+
+/// The set of indexes in which every event of a user is that was made by this build: an account remembers
+/// which its events are in. With this one they are in [`EVENT_BY_TYPE`].
+pub const EVENTS_BY_TYPE: u8 = 1;
 
 /// Whether an event is in the trash: the first part of its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +92,8 @@ pub fn span_bound(span: u8) -> f64 {
 pub struct EventKeys<'a> {
     /// Its streams.
     pub streams: &'a [String],
+    /// Its type.
+    pub kind: &'a str,
     /// In the trash or not.
     pub state: State,
     /// Its time.
@@ -102,6 +111,10 @@ impl EventKeys<'_> {
         let mut entries = vec![
             entry(EVENT_BY_TIME, timed(prefix_of_state(self.state), self.time)),
             entry(EVENT_BY_MODIFIED, timed(Vec::new(), self.modified)),
+            entry(
+                EVENT_BY_TYPE,
+                timed(prefix_of_type(self.kind, self.state), self.time),
+            ),
         ];
         for stream in self.streams {
             let prefix = prefix_of_stream(stream, self.state);
@@ -250,6 +263,16 @@ pub fn prefix_of_state(state: State) -> Vec<u8> {
 pub fn prefix_of_stream(stream: &str, state: State) -> Vec<u8> {
     let mut key = Vec::with_capacity(stream.len() + 11);
     push_text(&mut key, stream);
+    key.push(state.byte());
+    key
+}
+
+/// The start of keys of [`EVENT_BY_TYPE`]. Long types share keys.
+#[must_use]
+pub fn prefix_of_type(kind: &str, state: State) -> Vec<u8> {
+    let mut key = Vec::with_capacity(kind.len() + 11);
+    push_text(&mut key, kind);
+    key.truncate(KEY_BYTES_MAX - 9);
     key.push(state.byte());
     key
 }

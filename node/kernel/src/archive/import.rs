@@ -13,7 +13,7 @@ use crate::access::StoredAccess;
 use crate::account::{self, Account};
 use crate::error::{Error, Refusal};
 use crate::event::stored::Head;
-use crate::indexes::{event_deleted_entry, stream_deleted_entry};
+use crate::indexes::{EVENTS_BY_TYPE, event_deleted_entry, stream_deleted_entry};
 use crate::kernel::Kernel;
 use crate::number::seconds;
 
@@ -104,7 +104,8 @@ impl Kernel {
     ///
     /// # Errors
     /// If the user exists, or of the store.
-    pub async fn import_account(&self, user: &UserId, account: Account) -> Result<(), Error> {
+    pub async fn import_account(&self, user: &UserId, mut account: Account) -> Result<(), Error> {
+        account.event_indexes = EVENTS_BY_TYPE;
         let created = self
             .users()
             .create(user, move |writer| {

@@ -46,6 +46,9 @@ pub struct Filter {
     pub selection: Selection,
     /// By type; none: every type.
     pub types: Option<Vec<String>>,
+    /// Whether events are found by their types rather than by streams: every event of these types has an
+    /// entry, and most of them are wanted.
+    pub by_type: bool,
     /// Start and end of the window, in seconds, both inclusive.
     pub window: Option<(f64, f64)>,
     /// Only running ones; the window's start does not count then.

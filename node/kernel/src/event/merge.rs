@@ -7,7 +7,7 @@
 //! changed while a client reads may be missed or seen twice by it; any other is seen exactly once.
 
 use std::cmp::Ordering;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 
 use homecore_store::{Document, Index, Kind, Scan, StoreError, View};
@@ -15,16 +15,16 @@ use homecore_store::{Document, Index, Kind, Scan, StoreError, View};
 use super::filter::Filter;
 use super::stored::Head;
 use crate::indexes::{
-    self, EVENT_BY_MODIFIED, EVENT_BY_STREAM, EVENT_BY_TIME, EVENT_LASTING, EVENT_RUNNING, SPANS,
-    span_bound,
+    self, EVENT_BY_MODIFIED, EVENT_BY_STREAM, EVENT_BY_TIME, EVENT_BY_TYPE, EVENT_LASTING,
+    EVENT_RUNNING, SPANS, span_bound,
 };
 
 /// With more streams than this the user's whole time line is read and filtered, instead of one
 /// range a stream.
 const STREAM_RANGES_MAX: usize = 32;
-/// Documents taken from a range at first: one, for nothing is known of their size yet and often one
-/// is all that is asked for.
-const FETCH_FIRST: usize = 1;
+/// Documents taken from all ranges together at first, at most: as many as are asked for, since each look
+/// at a range costs as much as some documents.
+const FETCH_FIRST_MAX: usize = 64;
 /// Documents taken from a range at once when a part begins, and ever.
 const FETCH_AGAIN: usize = 8;
 const FETCH_MAX: usize = 256;
@@ -87,9 +87,9 @@ pub enum Progress {
 }
 
 impl Merge {
-    /// Chooses the ranges for a filter.
+    /// Chooses the ranges for a filter, of which so many events are `asked` for.
     #[must_use]
-    pub fn plan(filter: &Filter, descending: bool) -> Self {
+    pub fn plan(filter: &Filter, descending: bool, asked: Option<usize>) -> Self {
         let mut merge = Self {
             sources: Vec::new(),
             descending,
@@ -107,7 +107,13 @@ impl Merge {
                 merge.add(EVENT_RUNNING, of_state, f64::NEG_INFINITY, to);
                 continue;
             }
-            if streams.len() <= STREAM_RANGES_MAX {
+            if filter.by_type {
+                let types: BTreeSet<&String> = filter.types.iter().flatten().collect();
+                for kind in types {
+                    let prefix = indexes::prefix_of_type(kind, state);
+                    merge.add(EVENT_BY_TYPE, prefix, from, to);
+                }
+            } else if streams.len() <= STREAM_RANGES_MAX {
                 for stream in &streams {
                     merge.add(
                         EVENT_BY_STREAM,
@@ -130,6 +136,11 @@ impl Merge {
                     merge.add_before(EVENT_RUNNING, of_state, (f64::NEG_INFINITY, from), to);
                 }
             }
+        }
+        let first = asked.unwrap_or(FETCH_FIRST_MAX).min(FETCH_FIRST_MAX);
+        let share = first.div_ceil(merge.sources.len().max(1)).max(1);
+        for source in &mut merge.sources {
+            source.fetch = share;
         }
         merge
     }
@@ -191,7 +202,7 @@ impl Merge {
                 from: scan.from,
                 to: scan.to,
                 done: false,
-                fetch: FETCH_FIRST,
+                fetch: 1,
             });
         }
     }
@@ -209,7 +220,7 @@ impl Merge {
             from: start,
             to,
             done: false,
-            fetch: FETCH_FIRST,
+            fetch: 1,
         });
     }
 

@@ -62,7 +62,7 @@ impl EventPages {
             kernel,
             user,
             first,
-            reading: Some(reading),
+            reading: unended(reading),
             has_deletions,
             draft: Some(draft),
             items: 0,
@@ -108,7 +108,7 @@ impl EventPages {
                 })
                 .await?;
             let Some(part) = part? else { break };
-            self.reading = Some(reading);
+            self.reading = unended(reading);
             if !part.is_empty() {
                 return Ok(Some(part));
             }
@@ -127,6 +127,11 @@ impl EventPages {
         }
         Ok(collected.into_reply(self.has_deletions))
     }
+}
+
+/// What is known to be over is not asked of the store once more: most answers have one part.
+fn unended(reading: Reading) -> Option<Reading> {
+    (!reading.has_ended()).then_some(reading)
 }
 
 impl Drop for EventPages {

@@ -24,7 +24,7 @@ use crate::audit::page;
 use crate::audit::scan::AuditScan;
 use crate::error::{InvalidParameters, InvalidStructure, Refusal};
 use crate::fields::{Fields, Null};
-use crate::indexes::{self, EVENT_DELETED};
+use crate::indexes::{self, EVENT_DELETED, EVENTS_BY_TYPE};
 use crate::kernel::Context;
 use crate::reply::{ObjectWriter, Reply};
 use crate::stream::cache::Trees;
@@ -39,6 +39,8 @@ mod beside;
 const DEFAULT_LIMIT: usize = 20;
 /// How far back a query reaches that names only its end.
 const DEFAULT_WINDOW_SECONDS: f64 = 86_400.0;
+/// With more types than this all events are looked at, instead of one range a type.
+const TYPE_RANGES_MAX: usize = 32;
 /// Events and bytes of one part.
 const PART_EVENTS: usize = 256;
 const PART_BYTES: usize = 1024 * 1024;
@@ -273,8 +275,14 @@ pub fn open(
     let selection = select::select(&tree, rights, query.streams.as_ref(), trashed_too)?;
     let now = context.now();
     let (window, limit) = query.bounds(now.as_seconds());
+    let account = accounts::load(view)?;
+    let everywhere =
+        query.streams.is_none() && rights.star().is_some() && rights.forced().is_empty();
     let filter = Filter {
         selection,
+        by_type: everywhere
+            && account.event_indexes >= EVENTS_BY_TYPE
+            && are_few(query.types.as_ref()),
         types: query.types,
         window,
         running: query.running,
@@ -283,8 +291,7 @@ pub fn open(
         wanted: query.wanted,
         now: now.as_seconds(),
     };
-    let mut account: VecDeque<StoredEvent> =
-        account::selected(&accounts::load(view)?, &filter, now).into();
+    let mut account: VecDeque<StoredEvent> = account::selected(&account, &filter, now).into();
     account.retain(|event| filter.accepts_body(&event.json));
     if query.sort_ascending {
         account.make_contiguous().reverse();
@@ -302,8 +309,9 @@ pub fn open(
     if audit.is_some() && !filter.conditions.is_empty() {
         return Err(ReadError::NoContentQueries);
     }
+    let asked = limit.map(|limit| limit.saturating_add(query.skip));
     Ok(Reading {
-        merge: changes.unwrap_or_else(|| Merge::plan(&filter, descending)),
+        merge: changes.unwrap_or_else(|| Merge::plan(&filter, descending, asked)),
         audit,
         held: None,
         filter,
@@ -318,11 +326,24 @@ pub fn open(
     })
 }
 
+/// Whether types can each be read from a range of their own.
+fn are_few(types: Option<&Vec<String>>) -> bool {
+    types.is_some_and(|types| {
+        types.len() <= TYPE_RANGES_MAX && types.iter().all(|kind| !kind.ends_with('*'))
+    })
+}
+
 impl Reading {
     /// Whether deletions follow the events (if only an empty list).
     #[must_use]
     pub fn has_deletions(&self) -> bool {
         self.deletions.is_some()
+    }
+
+    /// Whether nothing follows what was read.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.phase == Phase::Ended
     }
 
     /// Reads the next part: a bounded piece of work. A part may be empty though others follow.

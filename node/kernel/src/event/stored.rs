@@ -109,6 +109,7 @@ impl Head {
     pub fn entries(&self) -> Vec<Entry> {
         let mut entries = EventKeys {
             streams: &self.streams,
+            kind: &self.kind,
             state: self.state(),
             time: self.time,
             duration: self.duration(),
@@ -142,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_found_under_time_streams_change_and_span() {
+    fn an_event_is_found_under_time_type_streams_change_and_span() {
         let lasting =
             head(r#"{"streamIds":["a","b"],"time":10,"type":"a/b","modified":1,"duration":60}"#);
-        assert_eq!(lasting.entries().len(), 5);
+        assert_eq!(lasting.entries().len(), 6);
         let instant = head(r#"{"streamIds":["a"],"time":10,"type":"a/b","modified":1}"#);
-        assert_eq!(instant.entries().len(), 3);
+        assert_eq!(instant.entries().len(), 4);
         let running =
             head(r#"{"streamIds":["a"],"time":10,"type":"a/b","modified":1,"duration":null}"#);
-        assert_eq!(running.entries().len(), 4);
+        assert_eq!(running.entries().len(), 5);
     }
 }

@@ -172,6 +172,48 @@ fn a_small_limit_reads_little_of_small_events() {
 }
 
 #[test]
+fn a_rare_type_is_found_among_many_events() {
+    let mut home = Home::new();
+    home.stream("a", None);
+    for time in 0..100 {
+        event(&mut home, "a", time, &json!(1));
+    }
+    let me = home.person();
+    let rare = json!({ "streamIds": ["a"], "type": "rare/one", "time": 3, "content": 1 });
+    home.create_event(&me, &rare).unwrap();
+    for (query, expected) in [
+        (json!({ "types": ["rare/one"] }), (1, 1)),
+        (json!({ "types": ["rare/one", "none/at-all"] }), (1, 1)),
+        (json!({ "types": ["none/at-all"], "state": "all" }), (0, 0)),
+        // A class is no type, and a stream that was asked for has a range of its own.
+        (json!({ "types": ["rare/*"] }), (1, 101)),
+        (json!({ "types": ["rare/one"], "streams": ["a"] }), (1, 101)),
+    ] {
+        let (found, documents, _) = cost(&home, &query);
+        assert_eq!((found, documents), expected, "{query}");
+    }
+}
+
+#[test]
+fn events_older_than_the_index_of_types_are_found() {
+    let mut home = Home::new();
+    home.stream("a", None);
+    event(&mut home, "a", 1, &json!(1));
+    let account = home.look(|view| crate::account::load(view).unwrap());
+    let older = crate::account::Account {
+        event_indexes: 0,
+        ..account
+    };
+    home.attempt(|tx| crate::account::store(tx, &older, homecore_store::Base::Any))
+        .unwrap();
+    let me = home.person();
+    let other = json!({ "streamIds": ["a"], "type": "rare/one", "time": 3, "content": 1 });
+    home.create_event(&me, &other).unwrap();
+    let (found, documents, _) = cost(&home, &json!({ "types": ["a/b"] }));
+    assert_eq!((found, documents), (1, 2));
+}
+
+#[test]
 fn conditions_read_no_more_than_the_range() {
     let mut home = Home::new();
     for stream in ["a", "b"] {

@@ -316,7 +316,12 @@ struct Ask {
 
 fn ask() -> impl Strategy<Value = Ask> {
     let streams = prop::option::of(prop::sample::subsequence(vec!["a", "b", "c", "d"], 1..=3));
-    let types = prop::option::of(Just(vec!["t-mass/*"]));
+    let types = prop::option::of(prop::sample::select(vec![
+        vec!["t-mass/*"],
+        vec!["t-mass/kg"],
+        vec!["t-note/txt", "t-mass/lb", "t-note/txt"],
+        vec!["t-note/none"],
+    ]));
     let bound = || prop::option::of((-30_i32..50).prop_map(|t| f64::from(t) * 4.0));
     let to = prop_oneof![bound(), Just(Some(NOW.as_seconds() + 100.0))];
     let state = prop::sample::select(vec!["default", "trashed", "all"]);
@@ -379,7 +384,12 @@ fn expected(asked: &Ask, events: &[(Sample, String)], now: f64) -> Vec<String> {
                     .iter()
                     .any(|s| wanted.contains(s) || parent(s).is_some_and(|p| wanted.contains(&p)))
             });
-            let kind = asked.types.is_none() || e.kind.starts_with("t-mass/");
+            let kind = asked.types.as_ref().is_none_or(|types| {
+                types.iter().any(|kind| match kind.strip_suffix('*') {
+                    Some(class) => e.kind.starts_with(class),
+                    None => e.kind == *kind,
+                })
+            });
             let since = asked.since.is_none_or(|since| {
                 (NOW.0 + 1000 * i64::try_from(e.later).unwrap()) as f64 / 1000.0 > since
             });
