@@ -1,5 +1,6 @@
 //! One file a figure: what is set up, what is measured, and beside what.
 
+pub(crate) mod data;
 pub(crate) mod dns;
 pub(crate) mod failover;
 pub(crate) mod files;

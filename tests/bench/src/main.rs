@@ -56,6 +56,12 @@ enum What {
     Idle,
     /// Lookups, 421 and events.get, beside a bare HTTP server with the same bytes
     Requests,
+    /// The data API with one user and fifty, beside recorded figures of the Node.js server; a large store
+    Data {
+        /// Events of the large store: ten million take some ten minutes and 6 GB
+        #[arg(long, default_value_t = 100_000)]
+        events: u64,
+    },
     /// Time from the death of the leader to the next acknowledged registration
     Failover,
     /// One large file into a core and out again, with its memory, beside write and sync of a file
@@ -116,6 +122,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             What::Idle,
             What::Writes,
             What::Requests,
+            What::Data { events: 100_000 },
             What::Dns,
             What::Registrations,
             What::Failover,
@@ -142,6 +149,7 @@ async fn measure(what: &What, effort: Effort) -> anyhow::Result<()> {
         What::Dns => figures::dns::run(effort).await,
         What::Idle => figures::idle::run(effort).await,
         What::Requests => figures::requests::run(effort).await,
+        What::Data { events } => figures::data::run(effort, *events).await,
         What::Failover => figures::failover::run(effort).await,
         What::Files => figures::files::run(effort).await,
         What::All | What::Bare { .. } => Ok(()),

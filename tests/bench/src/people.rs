@@ -17,7 +17,9 @@ const AT_ONCE: usize = 8;
 const TRIES_MAX: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The stream that everybody has.
-const STREAM: &str = "bench";
+pub(crate) const STREAM: &str = "bench";
+/// The password that everybody has.
+pub(crate) const PASSWORD: &str = "a-password";
 
 /// Somebody who can write.
 #[derive(Clone, Debug)]
@@ -31,7 +33,7 @@ pub(crate) struct Person {
 /// The bytes of a registration.
 pub(crate) fn registration(core: SocketAddr, username: &str) -> Vec<u8> {
     let body = json!({
-        "appId": "homecore-bench", "username": username, "password": "a-password",
+        "appId": "homecore-bench", "username": username, "password": PASSWORD,
         "email": format!("{username}@example.com"), "language": "en",
     });
     request("POST", "/users", core, None, Some(&body.to_string()))
