@@ -215,6 +215,15 @@ impl Core {
             .with_context(|| format!("{} was not started", options.id))
     }
 
+    /// The end of its log, as far as it was started.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        self.process
+            .as_ref()
+            .map(Process::log_tail)
+            .unwrap_or_default()
+    }
+
     /// Whether it was started and has not ended. A paused core runs.
     pub fn is_running(&mut self) -> bool {
         self.process

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use homecore_harness::{Cluster, ClusterOptions, Http, Reply, wait_until};
+use homecore_harness::{Cluster, ClusterOptions, Core, Http, Reply, wait_until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -38,16 +38,20 @@ async fn a_deletion_is_whole_whoever_dies() -> anyhow::Result<()> {
             }
             match held {
                 0 if left == 0 => Ok(Some(true)),
-                3 if left == folders.len() && is_unmarked(&cluster)? => {
+                3 if left == folders.len() && marks(&cluster)?.is_empty() => {
                     let numbers = person.numbers(&http).await?;
                     ensure!(numbers == [1], "{numbers:?} is left of {name}");
                     Ok(Some(false))
                 }
-                _ => anyhow::bail!("{held} cores know {name}, {left} folders are left"),
+                _ => anyhow::bail!(
+                    "{held} cores know {name}, {left} of {} folders are left, marked: {:?}",
+                    folders.len(),
+                    marks(&cluster)?
+                ),
             }
         })
         .await
-        .with_context(|| format!("round {round}"))?;
+        .with_context(|| format!("round {round}: {}", logs(&cluster)))?;
         ensure!(gone || !acknowledged, "round {round}: {name} is back");
         // Whoever comes next has nothing of who went.
         let taken = register(&http, &cluster.core(0)?.url(), &name).await?;
@@ -91,7 +95,7 @@ async fn an_address_has_one_owner_whoever_dies() -> anyhow::Result<()> {
             Ok(Some(mine.to_owned()))
         })
         .await
-        .with_context(|| format!("round {round}"))?;
+        .with_context(|| format!("round {round}: {}", logs(&cluster)))?;
         ensure!(
             mine == new || !acknowledged,
             "round {round}: {mine} is back"
@@ -219,6 +223,12 @@ async fn interrupt(
     Ok(answer)
 }
 
+/// The ends of all cores' logs.
+fn logs(cluster: &Cluster) -> String {
+    let tails = cluster.cores().iter().map(Core::log_tail);
+    tails.collect::<Vec<_>>().join("\n")
+}
+
 /// How many cores say that somebody has this name.
 async fn held(cluster: &Cluster, http: &Http, name: &str) -> anyhow::Result<usize> {
     let mut held = 0;
@@ -235,17 +245,19 @@ async fn held(cluster: &Cluster, http: &Http, name: &str) -> anyhow::Result<usiz
     Ok(held)
 }
 
-/// Whether no core remembers a step that is under way.
-fn is_unmarked(cluster: &Cluster) -> anyhow::Result<bool> {
+/// What cores remember of steps that are under way: the core, the user, and what the file says.
+fn marks(cluster: &Cluster) -> anyhow::Result<Vec<(String, String, String)>> {
+    let mut found = Vec::new();
     for core in cluster.cores() {
-        if std::fs::read_dir(core.data().join("pending"))?
-            .next()
-            .is_some()
-        {
-            return Ok(false);
+        for entry in std::fs::read_dir(core.data().join("pending"))? {
+            let entry = entry?;
+            let user = entry.file_name().to_string_lossy().into_owned();
+            // It may be gone by now.
+            let text = std::fs::read_to_string(entry.path()).unwrap_or_else(|e| e.to_string());
+            found.push((core.id().to_owned(), user, text));
         }
     }
-    Ok(true)
+    Ok(found)
 }
 
 /// The folders of all users on all cores.
