@@ -64,6 +64,7 @@ struct Inner {
     mails: OnceLock<Arc<dyn Mails>>,
     previews: Arc<Workshop>,
     reserved_names: OnceLock<Arc<dyn ReservedNames>>,
+    usages: account::usage::UsageCache,
 }
 
 /// What a method's logic needs beside the user's data. Goes along to the store's threads.
@@ -123,6 +124,7 @@ impl Kernel {
                 mails: OnceLock::new(),
                 previews: Arc::default(),
                 reserved_names: OnceLock::new(),
+                usages: account::usage::UsageCache::default(),
             }),
         })
     }
@@ -526,12 +528,12 @@ impl Kernel {
         outcomes
     }
 
-    /// How much a user stores: adds up every document, in short steps.
+    /// How much a user stores; see [`account::usage`].
     ///
     /// # Errors
     /// Of the store.
     pub async fn usage(&self, user: &UserId) -> Result<Usage, Error> {
-        account::usage::measure(self, user).await
+        account::usage::measured(self, user).await
     }
 
     pub(crate) fn now(&self) -> Millis {
@@ -574,6 +576,10 @@ impl Kernel {
     #[must_use]
     pub fn mails(&self) -> Option<&dyn Mails> {
         self.inner.mails.get().map(Arc::as_ref)
+    }
+
+    pub(crate) fn usages(&self) -> &account::usage::UsageCache {
+        &self.inner.usages
     }
 
     pub(crate) fn previews(&self) -> &Arc<Workshop> {

@@ -19,7 +19,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 
 use super::archives::folder::Folder;
-use super::archives::{passphrase, read};
+use super::archives::{passphrase, read, users_were};
 use super::client::{channel, refused};
 use super::{ConfigArgs, answer, block_on, say};
 use crate::rpc::archives::RECORD_BYTES_MAX;
@@ -99,7 +99,7 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<()> {
         if args.json {
             return Ok(());
         }
-        answer(&format!("{} users were exported to {shown}", names.len()))
+        answer(&format!("{} exported to {shown}", users_were(names.len())))
     })
 }
 

@@ -24,7 +24,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::archives::check::{check, hash_of, is_account_event, platform_emails};
 use super::archives::folder::Folder;
-use super::archives::{passphrase, read};
+use super::archives::{passphrase, read, users_were};
 use super::client::{channel, refused};
 use super::{ConfigArgs, answer, block_on, say};
 use crate::rpc::archives::{VERSION, pieces};
@@ -171,12 +171,16 @@ fn send_users(
     let done = users.len().saturating_sub(failed);
     if failed > 0 {
         bail!(
-            "{done} of {} users were imported; of the others nothing is left behind",
-            users.len()
+            "{done} of {} imported; of the others nothing is left behind",
+            users_were(users.len())
         );
     }
     if !args.json {
-        answer(&format!("{done} users were imported to {}", config.core.id))?;
+        answer(&format!(
+            "{} imported to {}",
+            users_were(done),
+            config.core.id
+        ))?;
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ pub(super) const GET: Description = Description {
         ErrorId::InvalidParametersFormat,
         ErrorId::InvalidRequestStructure,
         ErrorId::UnknownReferencedResource,
+        ErrorId::TooManyResults,
     ],
 };
 

@@ -1,7 +1,7 @@
 //! `streams.get`: the part of the tree that an access may see (spec/pryv-api §5.2).
 
 use homecore_store::{Document, StoreError, View};
-use homecore_types::{ErrorId, Millis};
+use homecore_types::{ErrorId, Millis, limits};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
@@ -53,6 +53,9 @@ pub enum StreamsGetError {
         /// As given.
         id: String,
     },
+    /// More streams were deleted since then than are collected.
+    #[error("Too many streams were deleted since then: ask for those deleted since a later time")]
+    TooMany,
     /// See [`StoreError`].
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -65,6 +68,7 @@ impl Refusal for StreamsGetError {
             Self::Both => ErrorId::InvalidRequestStructure,
             Self::Forbidden => ErrorId::Forbidden,
             Self::Unknown { .. } => ErrorId::UnknownReferencedResource,
+            Self::TooMany => ErrorId::TooManyResults,
             Self::Store(error) => error.id(),
         }
     }
@@ -73,7 +77,7 @@ impl Refusal for StreamsGetError {
         match self {
             Self::Parameters(invalid) => invalid.data(),
             Self::Unknown { param, id } => Some(json!({ *param: id })),
-            Self::Both | Self::Forbidden | Self::Store(_) => None,
+            Self::Both | Self::Forbidden | Self::TooMany | Self::Store(_) => None,
         }
     }
 
@@ -122,7 +126,7 @@ pub fn get(
     let mut reply = ObjectWriter::new();
     reply.member("streams", &streams);
     if let Some(since) = params.include_deletions_since {
-        let deletions = deletions(view, since)?;
+        let deletions = deletions(view, since, limits::COLLECTED_ITEMS_MAX)?;
         reply.array("streamDeletions", deletions.iter().map(Vec::as_slice));
     }
     Ok(reply.finish())
@@ -262,8 +266,8 @@ impl Listing<'_> {
     }
 }
 
-/// Tombstones of streams, newest first.
-fn deletions(view: &dyn View, since: f64) -> Result<Vec<Vec<u8>>, StoreError> {
+/// Tombstones of streams, newest first; so many at most.
+fn deletions(view: &dyn View, since: f64, most: usize) -> Result<Vec<Vec<u8>>, StreamsGetError> {
     let mut found = Vec::new();
     let mut scan = indexes::range(STREAM_DELETED, &[], since, f64::INFINITY, true);
     scan.limit = DELETIONS_PAGE;
@@ -273,6 +277,9 @@ fn deletions(view: &dyn View, since: f64) -> Result<Vec<Vec<u8>>, StoreError> {
             // One that was imported was deleted before it was written here.
             let deleted = deleted_at(document);
             if deleted.as_seconds() > since {
+                if found.len() >= most {
+                    return Err(StreamsGetError::TooMany);
+                }
                 let item = json!({ "id": document.id, "deleted": seconds(deleted) });
                 found.push(item.to_string().into_bytes());
             }

@@ -117,7 +117,7 @@ async fn a_user_of_the_original_server_moves_in_and_on() -> anyhow::Result<()> {
     // Again: the names are taken, and the one who has them stays.
     let said = failure(core, &["import", &archive]).await?;
     ensure!(
-        said.contains("taken already") || said.contains("0 of 1 users"),
+        said.contains("taken already") || said.contains("0 of 1 user was"),
         "{said}"
     );
     http.get(&events, app).await?.expect(200)?;
@@ -126,7 +126,7 @@ async fn a_user_of_the_original_server_moves_in_and_on() -> anyhow::Result<()> {
     let out = folder.path().join("out");
     let shown = out.display().to_string();
     let printed = core.run(&["export", &shown, "--no-compress"]).await?;
-    ensure!(printed.contains("1 users were exported"), "{printed}");
+    ensure!(printed.contains("1 user was exported"), "{printed}");
     let said = failure(core, &["export", &shown]).await?;
     ensure!(said.contains("is not empty"), "{said}");
 

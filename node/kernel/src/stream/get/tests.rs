@@ -204,3 +204,19 @@ fn what_is_hidden_stays_hidden() {
         Err(ErrorId::UnknownReferencedResource)
     );
 }
+
+#[test]
+fn deletions_are_collected_up_to_a_bound() {
+    let mut home = planted();
+    let me = home.person();
+    for id in ["c", "b", "d"] {
+        for _ in 0..2 {
+            home.delete_stream(&me, id, None).unwrap();
+        }
+    }
+    let collect = |since, most| home.look(|view| deletions(view, since, most));
+    assert_eq!(collect(0.0, 3).unwrap().len(), 3);
+    let refused = collect(0.0, 2).unwrap_err();
+    assert_eq!(refused.id(), ErrorId::TooManyResults);
+    assert_eq!(collect(4e9, 0).unwrap().len(), 0, "none is wanted");
+}
