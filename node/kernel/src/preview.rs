@@ -39,7 +39,7 @@ const BOUNDS: Bounds = Bounds {
     side_max: limits::PREVIEW_SIDE_MAX,
     pixels_max: limits::PREVIEW_PIXELS_MAX,
     decoded_bytes_max: limits::PREVIEW_DECODED_BYTES_MAX,
-    scanned_pixels_max: limits::PREVIEW_SCANNED_PIXELS_MAX,
+    scanned_samples_max: limits::PREVIEW_SCANNED_SAMPLES_MAX,
 };
 
 /// What an operator decides about previews (`previews.*`).

@@ -29,8 +29,9 @@ pub struct Bounds {
     pub pixels_max: u64,
     /// Bytes of the decoded pixels.
     pub decoded_bytes_max: u64,
-    /// Pixels that a JPEG goes over in all of its scans together.
-    pub scanned_pixels_max: u64,
+    /// Samples that a JPEG goes over in all of its scans together: its pixels times the colour components
+    /// of each scan.
+    pub scanned_samples_max: u64,
 }
 
 /// Why there is no preview of a file.
@@ -127,14 +128,14 @@ fn open<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<Picture<'a>, RenderError
     if size.pixels() == 0 {
         return Err(RenderError::Broken("it has no pixels".into()));
     }
-    let scans = match format {
-        ImageFormat::Jpeg => jpeg::scans(bytes),
-        _ => 1,
+    let scanned = match format {
+        ImageFormat::Jpeg => jpeg::scanned_components(bytes),
+        _ => 0,
     };
     if width.max(height) > bounds.side_max
         || size.pixels() > bounds.pixels_max
         || decoder.total_bytes() > bounds.decoded_bytes_max
-        || size.pixels().saturating_mul(scans) > bounds.scanned_pixels_max
+        || size.pixels().saturating_mul(scanned) > bounds.scanned_samples_max
     {
         return Err(RenderError::TooLarge);
     }

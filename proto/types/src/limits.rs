@@ -114,8 +114,8 @@ pub const PREVIEW_ALONE_PIXELS: u64 = 16_000_000;
 pub const PREVIEW_SIDE_MAX: u32 = 30_000;
 /// Bytes of its decoded pixels.
 pub const PREVIEW_DECODED_BYTES_MAX: u64 = 4 * PREVIEW_PIXELS_MAX;
-/// Pixels that a JPEG goes over in all of its scans: a dozen scans of the largest picture.
-pub const PREVIEW_SCANNED_PIXELS_MAX: u64 = 12 * PREVIEW_PIXELS_MAX;
+/// Samples that a JPEG goes over in all of its scans: a dozen scans of the largest picture in colour.
+pub const PREVIEW_SCANNED_SAMPLES_MAX: u64 = 12 * 3 * PREVIEW_PIXELS_MAX;
 /// A preview that was not used for this long is deleted (`eventFiles.previewsCacheMaxAge`).
 pub const PREVIEW_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Bytes of all previews of one core.

@@ -10,7 +10,7 @@ const BOUNDS: Bounds = Bounds {
     side_max: 4_000,
     pixels_max: 4_000_000,
     decoded_bytes_max: 16_000_000,
-    scanned_pixels_max: 20_000_000,
+    scanned_samples_max: 20_000_000,
 };
 const RED: [u8; 3] = [230, 20, 20];
 const BLUE: [u8; 3] = [20, 20, 230];
