@@ -69,6 +69,7 @@ pub(crate) fn kernel_settings(
     Ok(homecore_kernel::Settings {
         session_max_age: config.auth.session_max_age,
         reset_max_age: config.auth.reset_max_age,
+        mfa_max_age: config.mfa.session_max_age,
         trusted_apps: TrustedApps::parse(&config.auth.trusted_apps).context("auth.trusted_apps")?,
         keep_history: config.versioning.force_keep_history,
         deletion_mode: config.versioning.deletion_mode,

@@ -7,6 +7,7 @@
 
 mod layers;
 mod mail;
+mod mfa;
 mod reader;
 mod template;
 mod values;
@@ -28,6 +29,7 @@ use homecore_types::{CoreId, Secret, limits};
 
 pub(crate) use layers::{LoadError, Sources, default_path, load};
 pub(crate) use mail::{Delivery, MailConfig, Security, SmtpConfig};
+pub(crate) use mfa::{Endpoint, MfaConfig, MfaMode};
 pub(crate) use reader::Problem;
 pub(crate) use template::{Answers, render};
 use values::{
@@ -51,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) auth: AuthConfig,
     /// Mails to people.
     pub(crate) mail: MailConfig,
+    /// Second factors of log-ins.
+    pub(crate) mfa: MfaConfig,
     /// What service info says.
     pub(crate) service: ServiceConfig,
     /// What stays of events that change or go.
@@ -237,6 +241,7 @@ fn read(table: toml::Table) -> Result<Config, Vec<Problem>> {
         http: read_http(&mut root),
         mail: mail::read(&mut root, &core.url, auth.reset_page.is_some()),
         auth,
+        mfa: mfa::read(&mut root),
         service: read_service(&mut root),
         versioning: read_versioning(&mut root),
         audit: read_audit(&mut root),

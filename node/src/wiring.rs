@@ -24,6 +24,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
+use crate::adapters::codes::Provider;
 use crate::adapters::directory::PlatformDirectory;
 use crate::adapters::mail;
 use crate::adapters::names::ZoneKeeper;
@@ -89,6 +90,9 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     kernel.connect(&registry);
     if let Some(mails) = mail::start(&tasks, &config, &cluster)? {
         kernel.connect_mails(mails);
+    }
+    if let Some(provider) = Provider::new(&config.mfa.mode).context("[mfa]")? {
+        kernel.connect_codes(Arc::new(provider));
     }
     serve_cores(&tasks, rpc_listener, &config, &cluster, &accounts)?;
     serve_operator(&tasks, &data, &cluster, &accounts)?;

@@ -26,6 +26,10 @@ pub enum Rate {
     LoginByClient,
     /// Log-ins as one user.
     LoginByUser,
+    /// Codes sent to one user.
+    MfaSend,
+    /// Codes tried for one user.
+    MfaTry,
     /// Requests for a password reset from one address.
     ResetByClient,
     /// Requests for a password reset of one user.
@@ -123,6 +127,9 @@ impl RateLimits {
         BTreeMap::from([
             (Rate::LoginByClient, rule(500, 20.0)),
             (Rate::LoginByUser, rule(60, 1.0)),
+            // Codes have four digits: whoever knows a password and tries all day is right once a month.
+            (Rate::MfaSend, rule(10, 0.005)),
+            (Rate::MfaTry, rule(20, 0.004)),
             (Rate::ResetByClient, rule(100, 1.0)),
             (Rate::ResetByUser, rule(10, 0.05)),
             (Rate::Registration, rule(2_000, 50.0)),

@@ -13,6 +13,7 @@ use crate::ports::Registration;
 use crate::stream::system::Field;
 
 pub mod change;
+mod enter;
 pub mod login;
 pub mod name;
 pub mod passwords;

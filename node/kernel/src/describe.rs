@@ -16,7 +16,7 @@ use homecore_types::ErrorId;
 
 use crate::method::Method;
 
-pub use account::{LOGIN, REGISTRATION, RESET_PASSWORD, RESET_REQUEST};
+pub use account::{LOGIN, MFA_CODE, MFA_RECOVER, REGISTRATION, RESET_PASSWORD, RESET_REQUEST};
 pub use shared_secrets::{RETRIEVE, RETRIEVE_REFUSES};
 
 /// A method as a reader of the API sees it.

@@ -13,12 +13,11 @@ use serde_json::Value;
 use crate::access;
 use crate::access::cache::{AccessCache, Known};
 use crate::access::tracking::Tracker;
-use crate::account::login::{LoggedIn, LoginParams};
 use crate::account::{self, NewAccount};
 use crate::actor::{Actor, Credential, Owner};
 use crate::audit::entry::Draft;
+use crate::audit::page;
 use crate::audit::pending::Pending;
-use crate::audit::{self, Source, page};
 use crate::batch::{self, Calls};
 use crate::error::Error;
 use crate::event::pages::EventPages;
@@ -26,16 +25,15 @@ use crate::event::query::StreamsQuery;
 use crate::event::read;
 use crate::event::types::{Catalogue, EventTypes};
 use crate::method::{self, Method};
+use crate::mfa::sessions::MfaSessions;
 use crate::password::Hasher;
-use crate::ports::{Mails, PasswordTries, Registry, ReservedNames};
+use crate::ports::{CodeSender, Mails, PasswordTries, Registry, ReservedNames};
 use crate::preview::workshop::Workshop;
 use crate::reply::Reply;
 use crate::session;
 use crate::settings::Settings;
 use crate::stream::cache::{TreeCache, Trees};
 
-/// The method id of a login.
-const LOGIN: &str = "auth.login";
 /// The method id of a logout.
 const LOGOUT: &str = "auth.logout";
 
@@ -65,6 +63,8 @@ struct Inner {
     previews: Arc<Workshop>,
     reserved_names: OnceLock<Arc<dyn ReservedNames>>,
     usages: account::usage::UsageCache,
+    codes: OnceLock<Arc<dyn CodeSender>>,
+    mfa_sessions: MfaSessions,
 }
 
 /// What a method's logic needs beside the user's data. Goes along to the store's threads.
@@ -125,6 +125,8 @@ impl Kernel {
                 previews: Arc::default(),
                 reserved_names: OnceLock::new(),
                 usages: account::usage::UsageCache::default(),
+                codes: OnceLock::new(),
+                mfa_sessions: MfaSessions::default(),
             }),
         })
     }
@@ -185,61 +187,6 @@ impl Kernel {
         // Nobody is left to read them.
         drop(self.inner.pending.take(user));
         Ok(())
-    }
-
-    /// `auth.login`: checks who it is and opens a session, or finds the app's present one.
-    /// `origin` is that of the request, empty without one.
-    ///
-    /// # Errors
-    /// In the order of spec/pryv-api §2.3.
-    pub async fn login(
-        &self,
-        owner: &Owner,
-        params: &Value,
-        origin: &str,
-        source: Source,
-    ) -> Result<LoggedIn, Error> {
-        let result = self.check_and_open(owner, params, origin, source).await;
-        if let Err(error) = &result {
-            let draft = Draft::anonymous(&source, audit::INVALID, LOGIN, self.now());
-            self.note(&owner.id, draft.refused(error)).await;
-        }
-        result
-    }
-
-    async fn check_and_open(
-        &self,
-        owner: &Owner,
-        params: &Value,
-        origin: &str,
-        source: Source,
-    ) -> Result<LoggedIn, Error> {
-        let params = LoginParams::parse(params)?;
-        params.check_app(&self.inner.settings.trusted_apps, origin)?;
-        let account = self
-            .read(&owner.id, |view, _| account::load(view))
-            .await??;
-        params.check_name(owner, &account)?;
-        let (hasher, policy) = (&self.inner.hasher, &self.inner.settings.passwords);
-        let password = params.password.clone();
-        account::login::verify(hasher, policy, &account, password, self.now()).await?;
-        let rehash = account::rehash::prepare(hasher, &account, params.password.clone()).await;
-        let context = self.context();
-        let covered = self.inner.settings.audit.covers(LOGIN);
-        self.write(&owner.id, move |writer| {
-            writer.attempt(|tx| {
-                let opened = account::login::open(tx, &context, &params.app_id)?;
-                if let Some(rehash) = rehash {
-                    account::rehash::replace(tx, rehash)?;
-                }
-                if covered {
-                    let draft = Draft::anonymous(&source, audit::VALID_PASSWORD, LOGIN, tx.at());
-                    page::append(tx, &context, &[draft.finish()])?;
-                }
-                Ok(opened)
-            })
-        })
-        .await?
     }
 
     /// `auth.logout`: ends the session of a personal access; nothing happens for others.
@@ -593,6 +540,20 @@ impl Kernel {
 
     pub(crate) fn reserved_names(&self) -> Option<&dyn ReservedNames> {
         self.inner.reserved_names.get().map(Arc::as_ref)
+    }
+
+    /// Through what codes are sent that a log-in asks for. The first one stays; without one no log-in
+    /// asks for any.
+    pub fn connect_codes(&self, codes: Arc<dyn CodeSender>) {
+        let _: &Arc<dyn CodeSender> = self.inner.codes.get_or_init(|| codes);
+    }
+
+    pub(crate) fn codes(&self) -> Option<&dyn CodeSender> {
+        self.inner.codes.get().map(Arc::as_ref)
+    }
+
+    pub(crate) fn mfa_sessions(&self) -> &MfaSessions {
+        &self.inner.mfa_sessions
     }
 
     pub(crate) fn pending(&self) -> &Pending {

@@ -22,6 +22,7 @@ pub mod indexes;
 pub mod integrity;
 pub mod kernel;
 pub mod method;
+pub mod mfa;
 mod number;
 pub mod password;
 mod patch;

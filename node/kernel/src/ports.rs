@@ -275,6 +275,33 @@ pub trait ReservedNames: Send + Sync + std::fmt::Debug + 'static {
     fn is_reserved(&self, name: &Username) -> bool;
 }
 
+/// The provider through which codes are sent did not do as it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the provider of codes: {reason}")]
+pub struct CodeProviderError {
+    /// Why, for operators.
+    pub reason: String,
+}
+
+/// Sends people the codes that a log-in asks for.
+#[async_trait]
+pub trait CodeSender: Send + Sync + std::fmt::Debug + 'static {
+    /// Whether the provider makes and checks the codes itself; else they are made here.
+    fn makes_codes(&self) -> bool;
+
+    /// Sends a code. `values` are the person's, and the code where it is made here.
+    async fn send(
+        &self,
+        values: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), CodeProviderError>;
+
+    /// Whether the provider takes a code, which is among the values.
+    async fn check(
+        &self,
+        values: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), CodeProviderError>;
+}
+
 /// A core as listings show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoreInfo {

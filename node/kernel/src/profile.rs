@@ -175,6 +175,21 @@ fn load(view: &dyn View, id: &str) -> Result<Map<String, Value>, StoreError> {
     }
 }
 
+/// The person's private profile.
+pub(crate) fn private(view: &dyn View) -> Result<Map<String, Value>, StoreError> {
+    load(view, "private")
+}
+
+/// Sets a member of the private profile, or removes it.
+pub(crate) fn set_private(
+    tx: &mut Transaction<'_>,
+    name: &str,
+    value: Value,
+) -> Result<(), ProfileError> {
+    let changes = Map::from_iter([(name.to_owned(), value)]);
+    merge(tx, "private", Some(&changes)).map(drop)
+}
+
 fn merge(
     tx: &mut Transaction<'_>,
     id: &str,

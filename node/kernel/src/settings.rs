@@ -20,6 +20,8 @@ pub struct Settings {
     pub session_max_age: Duration,
     /// How long a token to reset a password works (`auth.passwordResetRequestMaxAge`).
     pub reset_max_age: Duration,
+    /// How long a second factor may be given after the password (`services.mfa.sessions.ttlSeconds`).
+    pub mfa_max_age: Duration,
     /// Which apps may ask for a person's password, from where (`auth.trustedApps`).
     pub trusted_apps: TrustedApps,
     /// Every changed event's former version is kept (`versioning.forceKeepHistory`).
@@ -94,6 +96,7 @@ impl Default for Settings {
         Self {
             session_max_age: limits::SESSION_MAX_AGE,
             reset_max_age: limits::PASSWORD_RESET_MAX_AGE,
+            mfa_max_age: limits::MFA_MAX_AGE,
             trusted_apps: TrustedApps::default(),
             keep_history: false,
             deletion_mode: DeletionMode::default(),

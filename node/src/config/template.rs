@@ -233,6 +233,7 @@ fn rest(out: &mut String, answers: &Answers) {
     );
     line(out, "# password_reset_request_max_age_s = 3600");
     mail(out);
+    mfa(out);
     line(out, "\n[user_account]");
     line(
         out,
@@ -267,6 +268,36 @@ fn rest(out: &mut String, answers: &Answers) {
     );
     line(out, "# format = \"auto\"");
     line(out, "# level = \"info\"");
+}
+
+fn mfa(out: &mut String) {
+    line(out, "\n[mfa]");
+    line(
+        out,
+        "# disabled; single (this core makes codes of four digits, a provider sends them) or challenge-verify",
+    );
+    line(
+        out,
+        "# (the provider makes, sends and checks them). Who set a second factor is then asked for a code.",
+    );
+    line(out, "# mode = \"disabled\"");
+    line(out, "# session_ttl_s = 1800");
+    line(
+        out,
+        "# One section for each call to the provider ([mfa.single]; [mfa.challenge] and [mfa.verify]). {{ key }} is",
+    );
+    line(
+        out,
+        "# what the person gave under that key, such as a telephone number; {{ code }} is the code.",
+    );
+    line(out, "# [mfa.single]");
+    line(out, "# url = \"https://sms.example.com/send\"");
+    line(out, "# method = \"POST\"");
+    line(out, "# headers = [\"Authorization: Bearer KEY\"]");
+    line(
+        out,
+        "# body = '{ \"to\": \"{{ phone_number }}\", \"text\": \"Your code: {{ code }}\" }'",
+    );
 }
 
 fn mail(out: &mut String) {

@@ -124,6 +124,16 @@ pub const PREVIEWS_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 pub const SESSION_MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3_600);
 /// How long a token to reset a password works (`auth.passwordResetRequestMaxAge`).
 pub const PASSWORD_RESET_MAX_AGE: Duration = Duration::from_secs(3_600);
+/// How long a second factor may be given after the password (`services.mfa.sessions.ttlSeconds`).
+pub const MFA_MAX_AGE: Duration = Duration::from_secs(1_800);
+/// Log-ins that wait for a second factor on one core; more are answered busy.
+pub const MFA_SESSIONS_MAX: usize = 10_000;
+/// The same of one user; one more ends the oldest.
+pub const MFA_SESSIONS_PER_USER_MAX: usize = 10;
+/// Codes that may be tried in one such log-in.
+pub const MFA_TRIES_MAX: u8 = 5;
+/// Bytes of what a person's codes are sent with.
+pub const MFA_CONTENT_BYTES_MAX: usize = 4 * 1024;
 /// Mails waiting to be sent on one core; more are answered busy.
 pub const MAILS_MAX: usize = 1_000;
 /// Mails being sent at once.

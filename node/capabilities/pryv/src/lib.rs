@@ -16,6 +16,7 @@ mod caller;
 mod greeting;
 mod items;
 mod lookup;
+mod mfa;
 mod previews;
 mod profile;
 mod records;

@@ -1,6 +1,7 @@
 //! Which path leads where, and what it is: each route is declared with its description, from which
 //! `/openapi.json` is written. Those at the root are in [`root`].
 
+mod mfa;
 mod root;
 
 use axum::middleware::from_fn_with_state;
@@ -60,6 +61,7 @@ fn guarded_routes() -> Routes<State> {
         .merge(event_routes())
         .merge(access_routes())
         .merge(shared_secret_routes())
+        .merge(mfa::guarded())
 }
 
 /// Routes that need no token, or look for it themselves.
@@ -127,6 +129,7 @@ fn open_routes() -> Routes<State> {
             .refuses(RETRIEVE_REFUSES),
             shared_secrets::retrieve,
         )
+        .merge(mfa::open())
 }
 
 fn shared_secret_routes() -> Routes<State> {
@@ -154,11 +157,13 @@ fn login() -> Operation {
     )
     .takes(Body::Record(&LOGIN))
     .says([
-        Member::one("token", "Text"),
-        Member::one("apiEndpoint", "Text"),
-        Member::one("preferredLanguage", "Text"),
+        // Or only the last, where a second factor is asked for.
+        Member::one("token", "Text").sometimes(),
+        Member::one("apiEndpoint", "Text").sometimes(),
+        Member::one("preferredLanguage", "Text").sometimes(),
         Member::one("passwordExpires", "Seconds").sometimes(),
         Member::one("passwordCanBeChanged", "Seconds").sometimes(),
+        Member::one("mfaToken", "Text").sometimes(),
     ])
     .refuses(&[
         ErrorId::InvalidParametersFormat,

@@ -8,7 +8,8 @@ use axum::response::Response;
 use homecore_http::context::ClientAddress;
 use homecore_http::owner::Owner;
 use homecore_http::rate::RateKey;
-use homecore_http::{ApiError, Rate, Unread};
+use homecore_http::{ApiError, Rate, Unread, UserContext};
+use homecore_kernel::account::login::{LoggedIn, Login};
 use homecore_kernel::audit::Source;
 use http::header::{ORIGIN, REFERER};
 use http::{HeaderMap, StatusCode};
@@ -36,15 +37,18 @@ pub(crate) async fn login(
         .find_map(|name| headers.get(name))
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let logged_in = state
+    let login = state
         .kernel
-        .login(&owner(&user), &params, origin, Source::http(client.0))
+        .log_in(&owner(&user), &params, origin, Source::http(client.0))
         .await?;
-    let endpoint = state.settings().addressing.api_endpoint(
-        &state.own_url(),
-        user.username.as_str(),
-        &logged_in.token,
-    );
+    let logged_in = match login {
+        Login::Done(logged_in) => logged_in,
+        Login::SecondFactor(token) => {
+            let body = json!({ "mfaToken": token.expose() });
+            return state.context.reply(StatusCode::OK, &body);
+        }
+    };
+    let endpoint = endpoint(&state, &user, &logged_in);
     let mut body = Map::from_iter([
         ("token".to_owned(), json!(logged_in.token.expose())),
         ("apiEndpoint".to_owned(), json!(endpoint)),
@@ -55,6 +59,13 @@ pub(crate) async fn login(
     ]);
     body.extend(logged_in.password.to_json());
     state.context.reply(StatusCode::OK, &body)
+}
+
+/// The URL with which an app uses the session.
+pub(crate) fn endpoint(state: &State, user: &UserContext, logged_in: &LoggedIn) -> String {
+    let addressing = &state.settings().addressing;
+    let (core, name) = (state.own_url(), user.username.as_str());
+    addressing.api_endpoint(&core, name, &logged_in.token)
 }
 
 /// `POST /{username}/auth/logout`.

@@ -44,6 +44,15 @@ pub struct LoggedIn {
     pub password: PasswordTimes,
 }
 
+/// How far a log-in came.
+#[derive(Clone, Debug)]
+pub enum Login {
+    /// To its end.
+    Done(LoggedIn),
+    /// The password is right; with this token a second factor is asked for and given.
+    SecondFactor(Secret),
+}
+
 /// Why nobody was logged in.
 #[derive(Debug, Error)]
 pub enum LoginError {

@@ -45,6 +45,16 @@ pub const LOGIN: Record = Record::open(&[
     Field::new("appId", Type::SOME_TEXT).required(),
 ]);
 
+/// What takes a code of a second factor.
+pub const MFA_CODE: Record = Record::open(&[Field::new("code", Type::TEXT).required()]);
+
+/// What removes a second factor with a recovery code.
+pub const MFA_RECOVER: Record = Record::open(&[
+    Field::new("username", Type::TEXT).required(),
+    Field::new("password", Type::TEXT).required(),
+    Field::new("recoveryCode", Type::TEXT).required(),
+]);
+
 /// What a request for a password reset takes.
 pub const RESET_REQUEST: Record = Record::open(&[Field::new("appId", Type::TEXT).required()]);
 

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{Checked, Field, LOGIN, REGISTRATION, RESET_PASSWORD, RESET_REQUEST, Record, Type};
+use super::{
+    Checked, Field, LOGIN, MFA_CODE, MFA_RECOVER, REGISTRATION, RESET_PASSWORD, RESET_REQUEST,
+    Record, Type,
+};
 use crate::error::{Error, InvalidParameters, Refusal};
 use crate::fields::watch::{Seen, watched};
 use crate::method::{Method, QueryType};
@@ -336,6 +339,15 @@ fn resets_are_described() {
     let found = differences(&RESET_PASSWORD, |params| {
         Ok(ResetPassword::parse(params).map(drop)?)
     });
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn second_factors_are_described() {
+    use crate::mfa::{GivenCode, Recover};
+    let found = differences(&MFA_CODE, |params| Ok(GivenCode::parse(params).map(drop)?));
+    assert_eq!(found, Vec::<String>::new());
+    let found = differences(&MFA_RECOVER, |params| Ok(Recover::parse(params).map(drop)?));
     assert_eq!(found, Vec::<String>::new());
 }
 

@@ -6,7 +6,8 @@ use homecore_types::ErrorId;
 
 use crate::state::State;
 use crate::{
-    access_request, account, admin, apps, assets, greeting, lookup, previews, records, registration,
+    access_request, account, admin, apps, assets, greeting, lookup, mfa, previews, records,
+    registration,
 };
 
 /// First path segments at the root.
@@ -493,5 +494,16 @@ fn admin_routes() -> Routes<State> {
             )
             .says([Member::one("status", "PlatformStatus")]),
             admin::status,
+        )
+        .route(
+            operation(
+                Verb::Delete,
+                "/system/users/{name}/mfa",
+                "system.deactivateMfa",
+                "Removes the second factor of a user",
+            )
+            .answers(204, Content::Nothing)
+            .refuses(&[ErrorId::WrongCore]),
+            mfa::remove,
         )
 }

@@ -15,6 +15,7 @@ mod attachments;
 mod bodies;
 mod events;
 mod lookups;
+mod mfa;
 mod openapi;
 mod previews;
 mod profile;

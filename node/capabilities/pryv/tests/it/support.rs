@@ -3,6 +3,7 @@
 mod answer;
 pub(crate) mod documented;
 mod mails;
+mod phone;
 mod registry;
 
 use std::collections::BTreeMap;
@@ -422,6 +423,8 @@ pub(crate) struct Wanted {
     pub(crate) apps: Vec<Map<String, Value>>,
     pub(crate) deletion: AccountDeletion,
     pub(crate) passwords: PasswordPolicy,
+    /// Codes are sent.
+    pub(crate) codes: bool,
 }
 
 pub(crate) fn settings(wanted: &Wanted) -> Settings {
@@ -465,6 +468,7 @@ pub(crate) struct Core {
     previews: App,
     pub(crate) fake: Arc<Fake>,
     pub(crate) mails: Arc<mails::Mails>,
+    pub(crate) phone: Arc<phone::Phone>,
 }
 
 impl Core {
@@ -510,6 +514,10 @@ impl Core {
         kernel.connect(&(Arc::clone(&fake) as Arc<dyn Registry>));
         let mails = Arc::new(mails::Mails::default());
         kernel.connect_mails(Arc::clone(&mails) as Arc<dyn ports::Mails>);
+        let phone = Arc::new(phone::Phone::default());
+        if wanted.codes {
+            kernel.connect_codes(Arc::clone(&phone) as Arc<dyn ports::CodeSender>);
+        }
         let facts = SiteFacts {
             domain: wanted.domain.map(str::to_owned),
             core: fake.this_id().to_owned(),
@@ -543,6 +551,7 @@ impl Core {
             previews,
             fake,
             mails,
+            phone,
         }
     }
 
