@@ -3,8 +3,9 @@
 //!
 //! What may be seen of one is an event of type `shared-secret/item` below `:_shared-secrets:`, the
 //! person's to read. The secret itself never is in an event: it is a document of its own
-//! ([`Kind::SharedSecret`](homecore_store::Kind)), sealed under the key ([`seal`]) and gone with the
-//! commit that hands it over. Answers leave after their commit is on disk, so no crash gives a secret twice.
+//! ([`Kind::SharedSecret`](homecore_store::Kind)), gone with the commit that hands it over. It is
+//! sealed under the key ([`seal`]) where the core makes the key, and in clear where the client does.
+//! Answers leave after their commit is on disk, so no crash gives a secret twice.
 
 mod create;
 mod error;

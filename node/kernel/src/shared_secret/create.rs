@@ -260,7 +260,7 @@ pub(crate) fn create(
     Ok(Reply::of("sharedSecret", shown.as_bytes()))
 }
 
-/// Ends those whose time is over, and sees that there are not too many left.
+/// Ends those whose time is over or that cannot be read, and sees that there are not too many left.
 fn make_room(
     tx: &mut Transaction<'_>,
     context: &Context,
@@ -271,17 +271,26 @@ fn make_room(
     let now = tx.at().as_seconds();
     let (mut pending, mut of_access, mut over) = (0_usize, 0_usize, Vec::new());
     for (_, document) in tx.view().scan(&scan)? {
-        let kept = Kept::decode(&document.id, &document.body)?;
-        if now > kept.expires {
-            over.push(document.id);
-        } else {
-            pending += 1;
-            of_access += usize::from(kept.access == access);
+        match Kept::decode(&document.id, &document.body) {
+            Ok(kept) if now <= kept.expires => {
+                pending += 1;
+                of_access += usize::from(kept.access == access);
+            }
+            Ok(_) => over.push((document.id, "expired")),
+            // One that nobody can be handed is in the way of no other.
+            Err(error) => {
+                tracing::warn!(%error, "a shared secret is lost");
+                over.push((document.id, "lost"));
+            }
         }
     }
-    for id in over {
-        if let Some(item) = Item::find(tx.view(), &id)? {
-            item.end(tx, context, Status::Discarded, Some("expired"), SYSTEM)?;
+    for (id, why) in over {
+        match Item::find(tx.view(), &id)? {
+            Some(item) if item.is_pending() => {
+                item.end(tx, context, Status::Discarded, Some(why), SYSTEM)?;
+            }
+            // No item would ever take it along.
+            _ => item::remove_secret(tx, &id)?,
         }
     }
     if pending >= limits::SHARED_SECRETS_PENDING_MAX

@@ -121,6 +121,29 @@ fn pass_to(content: &mut Map<String, Value>, status: Status, at: Value, info: Op
     }
 }
 
+/// Removes what was to be handed over.
+///
+/// # Errors
+/// Of the store.
+pub(super) fn remove_secret(tx: &mut Transaction<'_>, id: &str) -> Result<(), StoreError> {
+    let write = Write {
+        kind: Kind::SharedSecret,
+        id: id.to_owned(),
+        base: Base::Any,
+        body: Vec::new().into(),
+        deleted: true,
+        entries: Vec::new(),
+        keep_previous: false,
+    };
+    match tx.put_dropping_history(write) {
+        Ok(_) => Ok(()),
+        Err(PutError::Store(error)) => Err(error),
+        Err(PutError::Conflict { .. }) => Err(StoreError::Corrupted {
+            what: format!("shared secret {id}: conflict on any"),
+        }),
+    }
+}
+
 impl Item {
     /// The item that a key is of.
     ///
@@ -214,22 +237,8 @@ impl Item {
         self.event.insert("trashed".to_owned(), Value::Bool(true));
         touched(&mut self.event, tx.at(), author);
         store(tx, context, &self.document, self.event.clone())?;
-        let write = Write {
-            kind: Kind::SharedSecret,
-            id: self.document.id.clone(),
-            base: Base::Any,
-            body: Vec::new().into(),
-            deleted: true,
-            entries: Vec::new(),
-            keep_previous: false,
-        };
-        match tx.put_dropping_history(write) {
-            Ok(_) => Ok(self),
-            Err(PutError::Store(error)) => Err(error),
-            Err(PutError::Conflict { .. }) => Err(StoreError::Corrupted {
-                what: format!("shared secret {}: conflict on any", self.document.id),
-            }),
-        }
+        remove_secret(tx, &self.document.id)?;
+        Ok(self)
     }
 
     /// `{"sharedSecret": …}`.

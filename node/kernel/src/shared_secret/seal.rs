@@ -57,7 +57,10 @@ pub(super) struct Kept {
 enum Body {
     /// Base64 of nonce, ciphertext and tag.
     Sealed(String),
-    /// As it is.
+    /// As it is: the JSON text of what is held. As a value it would be a level deeper here than it
+    /// was in the request, and could be too deep to be read again.
+    Text(String),
+    /// As it is, written by earlier builds of 0.1.0.
     Open(Held),
 }
 
@@ -139,13 +142,14 @@ impl Kept {
         key: Option<&Key>,
         entropy: &dyn Entropy,
     ) -> Result<Self, StoreError> {
+        let held = serde_json::to_string(&held)
+            .map_err(|error| StoreError::engine("encoding a shared secret", error))?;
         let body = match key {
-            None => Body::Open(held),
+            None => Body::Text(held),
             Some(key) => {
                 let mut nonce = [0_u8; NONCE_LEN];
                 entropy.fill(&mut nonce);
-                let mut sealed = serde_json::to_vec(&held)
-                    .map_err(|error| StoreError::engine("encoding a shared secret", error))?;
+                let mut sealed = held.into_bytes();
                 let sealing = Nonce::assume_unique_for_key(nonce);
                 key.cipher()?
                     .seal_in_place_append_tag(sealing, Aad::empty(), &mut sealed)
@@ -165,11 +169,12 @@ impl Kept {
     /// # Errors
     /// If what is stored is damaged: the key was checked before.
     pub(super) fn open(self, key: &Key) -> Result<Held, StoreError> {
+        let damaged = || unsealable(&key.id);
         let sealed = match self.body {
             Body::Open(held) => return Ok(held),
+            Body::Text(held) => return serde_json::from_str(&held).map_err(|_json| damaged()),
             Body::Sealed(sealed) => sealed,
         };
-        let damaged = || unsealable(&key.id);
         let bytes = URL_SAFE_NO_PAD
             .decode(sealed)
             .map_err(|_base64| damaged())?;

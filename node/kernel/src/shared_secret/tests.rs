@@ -1,11 +1,12 @@
 //! Every rule of shared secrets, on one user and on a kernel with its threads.
 
-use homecore_store::Kind;
+use homecore_store::{Base, Kind, Write};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::actor::Actor;
 use crate::audit::Source;
+use crate::indexes;
 use crate::permission::{Level, Permission, SECRET_SHARING, Setting};
 use crate::stream::cache::Trees;
 use crate::testing::{Home, json as read_json, kernel, kernel_with, new_account, owner};
@@ -390,6 +391,55 @@ fn their_number_is_bounded() {
     assert_eq!(refused.id().wire(), "invalid-operation");
     home.clock.advance(Duration::from_secs(61));
     make(&mut home, &me, &asked()).expect("those whose time is over make room");
+}
+
+#[test]
+fn a_secret_is_as_deep_as_a_request_can_be() {
+    let mut home = Home::new();
+    let me = home.person();
+    let random = "r".repeat(32);
+    // Parsers stop at 128 levels; a request is one around it.
+    let deep = format!("{}{}", "[".repeat(126), "]".repeat(126));
+    let deep: Value = serde_json::from_str(&deep).unwrap();
+    for changes in [
+        json!({ "secret": deep, "keyHash": seal::hash(&random) }),
+        json!({ "secret": deep }),
+    ] {
+        let made = make(&mut home, &me, &with(&changes)).unwrap();
+        let id = made["id"].as_str().unwrap();
+        let by_client = format!("{id}.{random}");
+        let key = made["key"].as_str().unwrap_or(&by_client);
+        make(&mut home, &me, &asked()).expect("it is in nobody's way");
+        let taken = take(&mut home, &json!({ "key": key })).unwrap();
+        assert_eq!(taken, deep);
+    }
+}
+
+#[test]
+fn what_can_no_longer_be_handed_over_makes_room() {
+    let mut home = Home::new();
+    let me = home.person();
+    let made = make(&mut home, &me, &asked()).unwrap();
+    let id = made["id"].as_str().unwrap();
+    let over = json!({ "access": "x", "expires": 1.0, "sealed": "" }).to_string();
+    for (id, body) in [(id, "{"), ("unreadable", "{"), ("over", &over)] {
+        let write = Write {
+            kind: Kind::SharedSecret,
+            id: id.to_owned(),
+            base: Base::Any,
+            body: body.as_bytes().to_vec().into(),
+            deleted: false,
+            entries: vec![indexes::secret_entry(1.0)],
+            keep_previous: false,
+        };
+        home.attempt(|tx| tx.put(write.clone())).unwrap();
+    }
+    make(&mut home, &me, &asked()).unwrap();
+    for id in [id, "unreadable", "over"] {
+        assert_eq!(stored(&home, &json!(id), Kind::SharedSecret), "", "{id}");
+    }
+    let after = status(&mut home, &me, &made["key"]).unwrap();
+    assert_eq!(after["statusHistory"][1]["info"], "lost");
 }
 
 #[test]
