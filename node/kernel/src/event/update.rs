@@ -17,6 +17,7 @@ use crate::kernel::Context;
 use crate::number::seconds;
 use crate::patch::merge_keys;
 use crate::permission::Level;
+use crate::shared_secret;
 use crate::stream::cache::Trees;
 use crate::stream::store::Store;
 use crate::stream::system::{AccountStream, account_stream};
@@ -274,6 +275,10 @@ pub fn update(
     let mut event: Map<String, Value> = decode(&document)?;
     let former = Head::decode(&document)?;
     check_place(&tree, actor, &former.streams, asked)?;
+    if shared_secret::is_item_type(&former.kind) {
+        // Whatever it would become: its secret ends with the item, and only by it.
+        return Err(TypeError::Reserved { kind: former.kind }.into());
+    }
     asked.apply(&mut event);
     let kind = event
         .get("type")

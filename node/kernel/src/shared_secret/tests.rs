@@ -365,6 +365,8 @@ fn nobody_writes_items_by_hand() {
         json!({ "trashed": false }),
         json!({ "content": content }),
         json!({ "streamIds": ["a"] }),
+        json!({ "type": "note/txt", "content": "x" }),
+        json!({ "streamIds": ["a"], "type": "note/txt", "content": "x" }),
     ] {
         home.update_event(&me, &id, &changes).unwrap_err();
     }
