@@ -25,9 +25,11 @@ pub(crate) async fn request(
     body: Unread,
 ) -> Result<Response, ApiError> {
     state.limit(Rate::ResetByClient, client)?;
-    let by_user = RateKey::User(user.username.as_str().into());
-    state.context.rates.take(Rate::ResetByUser, by_user)?;
     let params = Value::Object(body.json(&state.context).await?.into_object()?);
+    if state.kernel.may_request_reset(&params, origin(&headers)) {
+        let by_user = RateKey::User(user.username.as_str().into());
+        state.context.rates.take(Rate::ResetByUser, by_user)?;
+    }
     let (owner, source) = (owner(&user), Source::http(client.0));
     let reply = state
         .kernel

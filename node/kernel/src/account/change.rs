@@ -199,7 +199,8 @@ fn wrong(field: &'static str, message: &str) -> Violation {
 }
 
 impl Account {
-    /// Sets fields. The former address is remembered; one that comes back is no longer former.
+    /// Sets fields. The former address is remembered; one that comes back is no longer former. Tokens that
+    /// were sent to the former one are void.
     pub fn set(&mut self, changes: &FieldChanges) {
         if let Some(language) = &changes.language {
             self.language.clone_from(language);
@@ -221,6 +222,8 @@ impl Account {
         };
         self.former_emails.insert(0, former);
         self.former_emails.truncate(EMAILS_MAX - 1);
+        // They were sent to the former address, which others may read by now.
+        self.resets.clear();
     }
 
     /// Whether the fields are so already.

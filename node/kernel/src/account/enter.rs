@@ -59,11 +59,13 @@ impl Kernel {
             .transpose()?;
         let context = self.context();
         let covered = self.settings().audit.covers(LOGIN);
+        let set = account.password_set;
         self.write(&owner.id, move |writer| {
             writer.attempt(|tx| {
                 let login = match waiting {
+                    // The password is asked about once more with the code.
                     Some(token) => Login::SecondFactor(token),
-                    None => Login::Done(super::login::open(tx, &context, &params.app_id)?),
+                    None => Login::Done(super::login::open(tx, &context, &params.app_id, set)?),
                 };
                 if let Some(rehash) = rehash {
                     super::rehash::replace(tx, rehash)?;

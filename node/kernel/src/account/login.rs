@@ -215,16 +215,21 @@ pub async fn verify(
     }
 }
 
-/// Opens a session for an app, or goes on with its live one.
+/// Opens a session for an app, or goes on with its live one. `password_set` is of the account whose password
+/// was verified.
 ///
 /// # Errors
-/// Of the store.
+/// If the password is another one by now, or of the store.
 pub fn open(
     tx: &mut Transaction<'_>,
     context: &Context,
     app_id: &str,
+    password_set: Millis,
 ) -> Result<LoggedIn, LoginError> {
     let account = super::load(tx.view())?;
+    if account.password_set != password_set {
+        return Err(LoginError::WrongPassword);
+    }
     let opened = open_session(tx, context, app_id)?;
     let password = context.settings.passwords.times(&account);
     Ok(LoggedIn {

@@ -243,6 +243,14 @@ fn end_sessions(tx: &mut Transaction<'_>) -> Result<(), StoreError> {
 }
 
 impl Kernel {
+    /// Whether an app may ask for a reset at all, so that what is refused anyway uses up nothing of what
+    /// the person may ask for.
+    #[must_use]
+    pub fn may_request_reset(&self, params: &Value, origin: &str) -> bool {
+        RequestReset::parse(params)
+            .is_ok_and(|asked| self.settings().trusted_apps.trusts(&asked.app_id, origin))
+    }
+
     /// `account.requestPasswordReset`: has a token sent to the person. The answer is the same whether
     /// a mail goes out or not. `origin` is that of the request, empty without one.
     ///

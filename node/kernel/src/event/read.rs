@@ -26,6 +26,7 @@ use crate::error::{InvalidParameters, InvalidStructure, Refusal};
 use crate::fields::{Fields, Null};
 use crate::indexes::{self, EVENT_DELETED, EVENTS_BY_TYPE};
 use crate::kernel::Context;
+use crate::permission::Level;
 use crate::reply::{ObjectWriter, Reply};
 use crate::stream::cache::Trees;
 use crate::stream::store::Store;
@@ -276,8 +277,9 @@ pub fn open(
     let now = context.now();
     let (window, limit) = query.bounds(now.as_seconds());
     let account = accounts::load(view)?;
-    let everywhere =
-        query.streams.is_none() && rights.star().is_some() && rights.forced().is_empty();
+    let everywhere = query.streams.is_none()
+        && rights.star().is_some_and(Level::reads)
+        && rights.forced().is_empty();
     let filter = Filter {
         selection,
         by_type: everywhere

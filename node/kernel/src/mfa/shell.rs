@@ -248,7 +248,7 @@ impl Kernel {
                     if account::load(tx.view())?.password_set != password_set {
                         return Err(MfaError::UnknownToken);
                     }
-                    Ok(login::open(tx, &context, &app)?)
+                    Ok(login::open(tx, &context, &app, password_set)?)
                 });
                 match opened {
                     Ok(logged_in) => (Ok(Reply::empty()), Some(logged_in)),

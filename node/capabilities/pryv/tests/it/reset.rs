@@ -94,6 +94,46 @@ async fn a_token_is_for_its_user_alone() {
 }
 
 #[tokio::test]
+async fn a_token_that_was_sent_to_a_former_address_is_void() {
+    let core = Core::new();
+    let token = core.register("samplebeta1").await;
+    request(&core).await;
+    let sent = core.mails.token();
+    let change = json!({ "email": "moved@example.com" });
+    let changed = core
+        .send_as(&token, "PUT", "/samplebeta1/account", Some(&change))
+        .await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    let used = reset(&core, &sent, NEW).await;
+    assert_eq!(used.error(), error(401, "invalid-access-token"));
+    request(&core).await;
+    assert_eq!(reset(&core, &core.mails.token(), NEW).await.status, 200);
+}
+
+#[tokio::test]
+async fn requests_that_are_refused_use_up_nothing_of_the_persons() {
+    let rule = RateRule {
+        burst: 2,
+        per_second: 0.001,
+    };
+    let core = Core::of(Wanted {
+        rates: BTreeMap::from([(Rate::ResetByUser, rule)]),
+        ..Wanted::default()
+    });
+    core.register("samplebeta1").await;
+    for _ in 0..3 {
+        let body = json!({ "appId": "x" });
+        assert_eq!(
+            post(&core, REQUEST, "https://evil.test", &body)
+                .await
+                .status,
+            401
+        );
+    }
+    assert_eq!(request(&core).await.status, 200);
+}
+
+#[tokio::test]
 async fn what_is_missing_wrong_or_not_trusted_is_refused() {
     let core = Core::new();
     core.register("samplebeta1").await;

@@ -10,8 +10,8 @@ use crate::audit::Source;
 use crate::kernel::Kernel;
 use crate::method::Method;
 use crate::session::touch_interval;
-use crate::testing::{kernel, kernel_with, new_account, owner};
-use crate::{Actor, Credential, Error};
+use crate::testing::{Home, kernel, kernel_with, new_account, owner};
+use crate::{Actor, Credential, Error, account};
 
 const ORIGIN: &str = "https://l.backloop.dev";
 
@@ -304,4 +304,21 @@ async fn an_expired_password_opens_nothing() {
         .await
         .unwrap();
     assert!(login("sample-pass-2").await.is_ok());
+}
+
+/// The password is verified before the commit: a reset in between must not leave whoever knew the former
+/// one with a session.
+#[test]
+fn a_log_in_that_a_new_password_overtakes_opens_nothing() {
+    let mut home = Home::new();
+    let context = home.context.clone();
+    let mut account = home.look(|view| account::load(view).unwrap());
+    let verified = account.password_set;
+    home.attempt(|tx| open(tx, &context, "sample-app", verified))
+        .unwrap();
+    account.password_set = verified + Duration::from_secs(1);
+    home.attempt(|tx| account::store(tx, &account, homecore_store::Base::Any))
+        .unwrap();
+    let opened = home.attempt(|tx| open(tx, &context, "sample-app", verified));
+    assert!(matches!(opened, Err(LoginError::WrongPassword)));
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::Method;
-use crate::permission::{Level, Permission};
+use crate::permission::Permission;
 use crate::testing::{Home, NOW};
 
 fn planted() -> Home {
