@@ -9,6 +9,7 @@
 mod jpeg;
 mod render;
 mod size;
+mod webp;
 
 pub use render::{Bounds, RenderError, look, render};
 pub use size::{SIDE_MAX, Size, Wish};

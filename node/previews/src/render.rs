@@ -12,8 +12,8 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits, Rgb, Rg
 use jpeg_encoder::{ColorType, Encoder};
 use thiserror::Error;
 
-use crate::jpeg;
 use crate::size::{Size, part};
+use crate::{jpeg, webp};
 
 /// Of 100.
 const QUALITY: u8 = 80;
@@ -110,16 +110,20 @@ fn open<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<Picture<'a>, RenderError
     limits.max_image_width = Some(bounds.side_max);
     limits.max_image_height = Some(bounds.side_max);
     limits.max_alloc = Some(bounds.decoded_bytes_max);
-    let source = Cursor::new(bytes);
+    let mut scanned = 0;
     let mut decoder: Box<dyn ImageDecoder + 'a> = match format {
-        ImageFormat::Jpeg => Box::new(JpegDecoder::new(source).map_err(refused)?),
-        ImageFormat::Png => {
-            Box::new(PngDecoder::with_limits(source, limits.clone()).map_err(refused)?)
+        ImageFormat::Jpeg => {
+            let plain = jpeg::plain(bytes)?;
+            scanned = plain.scanned_components;
+            Box::new(JpegDecoder::new(Cursor::new(plain.bytes)).map_err(refused)?)
         }
-        ImageFormat::Gif => Box::new(GifDecoder::new(source).map_err(refused)?),
+        ImageFormat::Png => {
+            Box::new(PngDecoder::with_limits(Cursor::new(bytes), limits.clone()).map_err(refused)?)
+        }
+        ImageFormat::Gif => Box::new(GifDecoder::new(Cursor::new(bytes)).map_err(refused)?),
         ImageFormat::WebP => {
-            check_webp(bytes)?;
-            Box::new(WebPDecoder::new(source).map_err(refused)?)
+            let file = webp::checked(bytes)?;
+            Box::new(WebPDecoder::new(Cursor::new(file)).map_err(refused)?)
         }
         _ => return Err(RenderError::UnknownFormat),
     };
@@ -128,10 +132,6 @@ fn open<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<Picture<'a>, RenderError
     if size.pixels() == 0 {
         return Err(RenderError::Broken("it has no pixels".into()));
     }
-    let scanned = match format {
-        ImageFormat::Jpeg => jpeg::scanned_components(bytes),
-        _ => 0,
-    };
     if width.max(height) > bounds.side_max
         || size.pixels() > bounds.pixels_max
         || decoder.total_bytes() > bounds.decoded_bytes_max
@@ -147,22 +147,6 @@ fn open<'a>(bytes: &'a [u8], bounds: &Bounds) -> Result<Picture<'a>, RenderError
         size,
         orientation,
     })
-}
-
-/// The decoder makes room for what a WebP file says that it has: it must not say more than is there.
-#[expect(clippy::little_endian_bytes, reason = "the format's own order")]
-fn check_webp(bytes: &[u8]) -> Result<(), RenderError> {
-    let said = bytes
-        .get(4..)
-        .and_then(|rest| rest.first_chunk::<4>())
-        .map_or(u32::MAX, |length| u32::from_le_bytes(*length));
-    let there = bytes.len().saturating_sub(8);
-    // An odd length may lack the byte that makes it even.
-    if usize::try_from(said).is_ok_and(|said| said <= there.saturating_add(1)) {
-        Ok(())
-    } else {
-        Err(RenderError::Broken("it was cut short".into()))
-    }
 }
 
 fn refused(error: ImageError) -> RenderError {

@@ -214,6 +214,52 @@ fn a_jpeg_of_many_scans_is_refused() {
 }
 
 #[test]
+fn notes_of_a_jpeg_cost_nothing() {
+    let bytes = turned_jpeg(&halves(320, 200), 6);
+    let guid = [b'0'; 32];
+    let note = |offset: u32| {
+        let head = b"\xFF\xE1\0\x4Dhttp://ns.adobe.com/xmp/extension/\0";
+        [
+            head,
+            guid.as_slice(),
+            &u32::MAX.to_be_bytes(),
+            &offset.to_be_bytes(),
+        ]
+        .concat()
+    };
+    let noted = |count: u32| {
+        let notes: Vec<u8> = (0..count).flat_map(note).collect();
+        [&bytes[..2], &notes, &bytes[2..]].concat()
+    };
+    assert_eq!(look(&noted(500), &BOUNDS).unwrap(), size(200, 320));
+    let small = size(64, 64);
+    assert_eq!(
+        render(&noted(500), small, &BOUNDS).unwrap(),
+        render(&bytes, small, &BOUNDS).unwrap()
+    );
+    // The decoder would sort them after each.
+    let refused = look(&noted(5_000), &BOUNDS);
+    assert!(matches!(refused, Err(RenderError::TooLarge)), "{refused:?}");
+}
+
+#[test]
+fn scans_cannot_be_hidden() {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, 80);
+    encoder.set_progressive(true);
+    encoder
+        .encode(halves(100, 100).as_raw(), 100, 100, ColorType::Rgb)
+        .unwrap();
+    let few = Bounds {
+        scanned_samples_max: 1,
+        ..BOUNDS
+    };
+    bytes.splice(2..2, [0xFF, 0x01, 0, 4, 0xFF, 0xD9]);
+    let refused = look(&bytes, &few);
+    assert!(refused.is_err(), "{refused:?}");
+}
+
+#[test]
 fn what_is_no_picture_has_no_preview() {
     let svg = b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>".as_slice();
     for bytes in [
@@ -269,7 +315,10 @@ fn samples() -> Vec<Vec<u8>> {
             DynamicImage::ImageRgb8(picture.clone()).into_rgba8(),
         ))
         .unwrap();
+    let [noted_webp, film] = webp::tests::samples();
     vec![
+        noted_webp,
+        film,
         turned_jpeg(&picture, 6),
         progressive,
         written(&picture, ImageFormat::Png),
@@ -300,7 +349,7 @@ proptest! {
 
     #[test]
     fn damaged_files_are_an_answer(
-        kind in 0..5_usize,
+        kind in 0..7_usize,
         damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..12),
         cut in proptest::option::of(any::<proptest::sample::Index>()),
     ) {
