@@ -2,6 +2,7 @@
 //! tests implement them over a map.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -237,7 +238,18 @@ pub enum MailContent {
     ResetPassword {
         /// With this.
         token: Secret,
+        /// From when on it does not work.
+        expires: Millis,
+        /// Is told if the mail was not sent and another one may be.
+        sender: Arc<dyn Sender>,
     },
+}
+
+/// Who has to know that a mail did not go out.
+#[async_trait]
+pub trait Sender: Send + Sync + std::fmt::Debug + 'static {
+    /// The mail was given up: it has not arrived, and another one may.
+    async fn given_up(&self);
 }
 
 /// Too many mails wait to be sent.

@@ -1,9 +1,9 @@
 //! Mails to people: a bounded queue, and a task that words and sends what is in it. A request only
 //! puts a mail into the queue; when it is full the request is told so.
 //!
-//! What could not be sent is tried again a few times and then given up: a mail that comes hours later
-//! carries a token that no longer works. What waits when the core stops is lost; whoever misses a mail
-//! asks for another.
+//! What could not be sent is tried again a few times and then given up, and its sender is told; a mail
+//! whose token no longer works is not sent. What waits when the core stops is lost; whoever misses a
+//! mail asks for another.
 
 mod builtin;
 mod message;
@@ -171,7 +171,15 @@ impl Office {
             }
         };
         let mut pauses = self.retries.iter();
+        let mut may_have_arrived = false;
         loop {
+            if self.is_too_late(&mail.content) {
+                tracing::warn!(
+                    about,
+                    "a mail was not sent; what it carries no longer works"
+                );
+                return;
+            }
             let attempt = tokio::time::timeout(ATTEMPT_TIMEOUT, self.sink.send(&written)).await;
             let error = match attempt.unwrap_or(Err(SendError::TimedOut)) {
                 Ok(()) => {
@@ -180,9 +188,14 @@ impl Office {
                 }
                 Err(error) => error,
             };
+            may_have_arrived |= matches!(error, SendError::TimedOut);
             let pause = pauses.next().filter(|_| error.may_pass());
             let Some(pause) = pause else {
                 tracing::error!(about, error = %chain(&error), "a mail was not sent; it is given up");
+                // Where the server will have none of it another mail would be as vain.
+                if error.may_pass() && !may_have_arrived {
+                    tell_sender(&mail.content).await;
+                }
                 return;
             };
             tracing::warn!(about, error = %chain(&error), "a mail was not sent; it is tried again");
@@ -191,6 +204,21 @@ impl Office {
                 () = tokio::time::sleep(*pause) => {}
             }
         }
+    }
+
+    fn is_too_late(&self, content: &MailContent) -> bool {
+        match content {
+            MailContent::Welcome => false,
+            MailContent::ResetPassword { expires, .. } => self.wording.clock.now() >= *expires,
+        }
+    }
+}
+
+/// Tells who asked for a mail that it is given up.
+async fn tell_sender(content: &MailContent) {
+    match content {
+        MailContent::Welcome => {}
+        MailContent::ResetPassword { sender, .. } => sender.given_up().await,
     }
 }
 

@@ -3,14 +3,18 @@
 //!
 //! Of a token only the hash is kept, with the account. Only [`LIVE_MAX`] live at once, and one more
 //! request makes none: that bounds the mails that anybody can have sent to a person, and nobody can
-//! push out the token that the person is about to use. A reset uses all of them up and ends all
-//! sessions: whoever knew the former password is out.
+//! push out the token that the person is about to use. A token that could not be sent is void and
+//! counts no more. A reset uses all of them up and ends all sessions: whoever knew the former password
+//! is out.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use homecore_store::{Base, Kind, StoreError, Transaction};
-use homecore_types::{ErrorId, Millis, Secret, entropy};
+use homecore_types::{ErrorId, Millis, Secret, UserId, entropy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
@@ -24,7 +28,7 @@ use crate::error::{Error as AnyError, InvalidParameters, Refusal};
 use crate::fields::{Fields, Null};
 use crate::kernel::{Context, Kernel};
 use crate::password::PasswordHashText;
-use crate::ports::{Mail, MailContent, MailsFull};
+use crate::ports::{Mail, MailContent, MailsFull, Sender};
 use crate::reply::Reply;
 use crate::session;
 use crate::trust::TrustedApps;
@@ -191,23 +195,72 @@ impl Account {
     }
 }
 
+/// A token that was made.
+struct Opened {
+    account: Account,
+    token: Secret,
+    expires: Millis,
+}
+
 /// Makes a token, unless enough of them are live already.
-fn open(
-    tx: &mut Transaction<'_>,
-    context: &Context,
-) -> Result<Option<(Account, Secret)>, ResetError> {
+fn open(tx: &mut Transaction<'_>, context: &Context) -> Result<Option<Opened>, ResetError> {
     let (mut account, now) = (super::load(tx.view())?, tx.at());
     account.resets.retain(|reset| reset.is_live(now));
     if account.resets.len() >= LIVE_MAX {
         return Ok(None);
     }
     let token = Secret::new(entropy::wire_id(context.entropy.as_ref()));
+    let expires = now + context.settings.reset_max_age;
     account.resets.push(PendingReset {
         hash: hash_of(&token),
-        expires: now + context.settings.reset_max_age,
+        expires,
     });
     super::store(tx, &account, Base::Any)?;
-    Ok(Some((account, token)))
+    Ok(Some(Opened {
+        account,
+        token,
+        expires,
+    }))
+}
+
+/// Makes a token void.
+fn withdraw(tx: &mut Transaction<'_>, hash: &str) -> Result<(), ResetError> {
+    let mut account = super::load(tx.view())?;
+    let before = account.resets.len();
+    account.resets.retain(|reset| reset.hash != hash);
+    if account.resets.len() < before {
+        super::store(tx, &account, Base::Any)?;
+    }
+    Ok(())
+}
+
+/// Withdraws a token that nobody was sent: it would be in the way of others.
+struct Withdrawal {
+    kernel: Kernel,
+    user: UserId,
+    hash: String,
+}
+
+impl std::fmt::Debug for Withdrawal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Withdrawal(of {})", self.user)
+    }
+}
+
+#[async_trait]
+impl Sender for Withdrawal {
+    async fn given_up(&self) {
+        let hash = self.hash.clone();
+        let withdrawn = self
+            .kernel
+            .write(&self.user, move |writer| {
+                writer.attempt(|tx| withdraw(tx, &hash))
+            })
+            .await;
+        if let Err(error) = withdrawn.map_err(ResetError::from).flatten() {
+            tracing::warn!(user = %self.user, %error, "a token that was not sent stays until it ends");
+        }
+    }
 }
 
 /// Uses a token: sets the password and ends every session.
@@ -307,12 +360,23 @@ impl Kernel {
             })
             .await??;
         match opened {
-            Some((account, token)) => envelope.post(Mail {
-                to: account.email,
-                username: account.username,
-                language: account.language,
-                content: MailContent::ResetPassword { token },
-            }),
+            Some(opened) => {
+                let sender = Arc::new(Withdrawal {
+                    kernel: self.clone(),
+                    user: owner.id.clone(),
+                    hash: hash_of(&opened.token),
+                });
+                envelope.post(Mail {
+                    to: opened.account.email,
+                    username: opened.account.username,
+                    language: opened.account.language,
+                    content: MailContent::ResetPassword {
+                        token: opened.token,
+                        expires: opened.expires,
+                        sender,
+                    },
+                });
+            }
             None => self.note(&owner.id, draft).await,
         }
         Ok(())

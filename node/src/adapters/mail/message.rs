@@ -146,7 +146,7 @@ impl Wording {
             (Variable::Email, mail.to.to_string()),
             (Variable::Service, self.service.clone()),
         ]);
-        if let MailContent::ResetPassword { token } = &mail.content {
+        if let MailContent::ResetPassword { token, .. } = &mail.content {
             let page = self.reset_page.as_ref();
             let minutes = self.reset_max_age.as_secs().div_ceil(60);
             let link = page.map(|page| link(page, token)).unwrap_or_default();

@@ -5,8 +5,11 @@ mod server;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use homecore_types::{Email, Secret, SystemClock, SystemEntropy, Username};
+use async_trait::async_trait;
+use homecore_kernel::ports::Sender;
+use homecore_types::{Clock as _, Email, Millis, Secret, SystemClock, SystemEntropy, Username};
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -64,8 +67,27 @@ fn mail(content: MailContent) -> Mail {
 }
 
 fn reset() -> Mail {
-    let token = Secret::new("thetoken");
-    mail(MailContent::ResetPassword { token })
+    let expires = SystemClock.now() + Duration::from_secs(3_600);
+    reset_until(expires, &Arc::default())
+}
+
+fn reset_until(expires: Millis, told: &Arc<Told>) -> Mail {
+    mail(MailContent::ResetPassword {
+        token: Secret::new("thetoken"),
+        expires,
+        sender: Arc::clone(told) as Arc<dyn Sender>,
+    })
+}
+
+/// How often a mail was given up.
+#[derive(Debug, Default)]
+struct Told(AtomicUsize);
+
+#[async_trait]
+impl Sender for Told {
+    async fn given_up(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// Runs an office until it is told to stop.
@@ -124,29 +146,34 @@ async fn what_fails_for_now_is_tried_again_and_what_fails_for_good_is_not() {
         hangs_up: true,
         ..Manner::default()
     };
-    for (manners, attempts) in [
-        (vec![busy("RCPT"), Manner::default()], 2),
-        (vec![gone.clone(), busy("MAIL"), Manner::default()], 3),
-        (vec![gone.clone(), gone.clone(), gone], 3),
+    for (manners, attempts, given_up) in [
+        (vec![busy("RCPT"), Manner::default()], 2, 0),
+        (vec![gone.clone(), busy("MAIL"), Manner::default()], 3, 0),
+        (vec![gone.clone(), gone.clone(), gone], 3, 1),
         (
             vec![Manner {
                 refuses: Some(("RCPT", "550 nobody")),
                 ..Manner::default()
             }],
             1,
+            0,
         ),
     ] {
-        let told = format!("{manners:?}");
+        let case = format!("{manners:?}");
+        let told = Arc::<Told>::default();
         let (address, mut heard) = serve(manners).await;
         let sink = Sink::smtp(&config(address, Security::None)).unwrap();
         // It ends by itself: one attempt too many would find nobody who answers.
         let office = office(sink, wording());
-        office.deliver(reset(), &CancellationToken::new()).await;
+        let expires = SystemClock.now() + Duration::from_secs(3_600);
+        let mail = reset_until(expires, &told);
+        office.deliver(mail, &CancellationToken::new()).await;
         let mut conversations = 0;
         while heard.recv().await.is_some() {
             conversations += 1;
         }
-        assert_eq!(conversations, attempts, "{told}");
+        assert_eq!(conversations, attempts, "{case}");
+        assert_eq!(told.0.load(Ordering::SeqCst), given_up, "{case}");
     }
 }
 
@@ -274,6 +301,9 @@ async fn the_console_shows_mails() {
     let paper = Paper::default();
     let office = office(Sink::console(paper.clone()), wording());
     let stop = CancellationToken::new();
+    let too_late = reset_until(SystemClock.now(), &Arc::default());
+    office.deliver(too_late, &stop).await;
+    assert!(paper.0.lock().unwrap().is_empty());
     office.deliver(reset(), &stop).await;
     office.deliver(mail(MailContent::Welcome), &stop).await;
     let shown = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();

@@ -74,7 +74,7 @@ impl Fixture {
         let posted = self.mails.0.lock().unwrap();
         let sent = posted.get(before)?;
         match &sent.content {
-            MailContent::ResetPassword { token } => Some(token.expose().to_owned()),
+            MailContent::ResetPassword { token, .. } => Some(token.expose().to_owned()),
             MailContent::Welcome => panic!("{sent:?}"),
         }
     }
@@ -149,6 +149,27 @@ async fn few_tokens_live_at_once_and_none_is_pushed_out() {
     assert_eq!(it.request().await, None);
     it.clock.advance(Duration::from_secs(3_600));
     assert!(it.request().await.is_some());
+}
+
+#[tokio::test]
+async fn a_token_that_was_not_sent_is_in_the_way_of_no_other() {
+    let it = fixture(PasswordPolicy::default()).await;
+    let mut tokens = Vec::new();
+    for _ in 0..5 {
+        tokens.push(it.request().await.unwrap());
+    }
+    assert_eq!(it.request().await, None);
+    let posted = it.mails.0.lock().unwrap()[1].content.clone();
+    let MailContent::ResetPassword { sender, .. } = posted else {
+        panic!("{posted:?}");
+    };
+    sender.given_up().await;
+    assert!(is_wrong_token(it.reset(&tokens[1], "sample-pass-2").await));
+    assert!(it.request().await.is_some());
+    assert_eq!(it.request().await, None, "the others count as before");
+    sender.given_up().await;
+    assert_eq!(it.request().await, None, "once");
+    it.reset(&tokens[0], "sample-pass-2").await.unwrap();
 }
 
 #[tokio::test]

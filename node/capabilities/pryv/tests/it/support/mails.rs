@@ -23,7 +23,7 @@ impl Mails {
     pub(crate) fn token(&self) -> String {
         let content = self.posted().pop().unwrap().content;
         let token = match &content {
-            MailContent::ResetPassword { token } => Some(token.expose()),
+            MailContent::ResetPassword { token, .. } => Some(token.expose()),
             MailContent::Welcome => None,
         };
         token.unwrap().to_owned()
