@@ -80,7 +80,7 @@ pub(crate) struct Accounts {
     /// Changes of one account come one after the other.
     turns: Vec<Arc<Turn<()>>>,
     /// Something was left to be gone on with.
-    left: Notify,
+    left: Arc<Notify>,
 }
 
 /// "Try again", with why.
@@ -100,7 +100,7 @@ impl Accounts {
             marks: Marks::new(data.pending()),
             importing: Mutex::default(),
             turns: (0..TURNS).map(|_| Arc::default()).collect(),
-            left: Notify::new(),
+            left: Arc::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Steps of accounts that exist: changing fields that the platform has, too, and deleting. Each is
 //! marked before it begins and can be gone on with after a crash (adr/0008).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use homecore_raft::WriteError;
 use homecore_raft::command::{Command, Rejection, Response};
 use homecore_raft::records::User;
 use homecore_types::{Email, ErrorId, UserId, Username};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Notify, OwnedMutexGuard};
 
 use super::marks::{Mark, Marks};
 use super::{Accounts, unavailable};
@@ -71,29 +72,25 @@ impl Accounts {
         command: Command,
     ) -> Result<(Response, Box<dyn Claim>), TakeError> {
         let turn = self.turn(user).await;
-        // Left by a change that is not settled: it stays whatever becomes of this one.
-        let marked = self.marks.find(user).await?.is_some();
-        if !marked {
-            self.marks.set(user, Mark::Change).await?;
-        }
+        let marked = self.marks.set_change(user).await?;
         let error = match self.cluster.effect(command).await {
             Ok(response) => {
                 let claim = Taken {
                     user: user.clone(),
                     marks: self.marks.clone(),
                     marked,
+                    settled: false,
+                    left: Arc::clone(&self.left),
                     _turn: turn,
                 };
                 return Ok((response, Box::new(claim)));
             }
             Err(error) => error,
         };
-        let unknown = matches!(error, CommandError::Write(WriteError::Unknown { .. }));
-        if !marked && !unknown {
-            self.marks.remove(user).await;
-        }
-        if unknown {
+        if matches!(error, CommandError::Write(WriteError::Unknown { .. })) {
             self.left.notify_one();
+        } else if !marked {
+            self.marks.remove(user).await;
         }
         Err(refusal(error))
     }
@@ -195,20 +192,35 @@ fn with_bound(error: TakeError, change: &NameChange) -> TakeError {
     }
 }
 
-/// Fields that the platform has, while the account is written.
+/// Fields that the platform has, while the account is written. Dropped before that, they are settled
+/// at once.
 #[derive(Debug)]
 struct Taken {
     user: UserId,
     marks: Marks,
     marked: bool,
+    settled: bool,
+    left: Arc<Notify>,
     _turn: OwnedMutexGuard<()>,
 }
 
 #[async_trait]
 impl Claim for Taken {
-    async fn settled(self: Box<Self>) {
+    async fn settled(mut self: Box<Self>) {
+        self.settled = true;
         if !self.marked {
             self.marks.remove(&self.user).await;
         }
     }
 }
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.left.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -73,6 +73,32 @@ impl Marks {
             .map_err(|reason| unavailable(format!("this core cannot write: {reason}")))
     }
 
+    /// Sets [`Mark::Change`], on disk when this returns, anew if it is there: what this change leaves
+    /// may be as late as what the one before left. A deletion stays one, and what a newer release
+    /// wrote stays. Whether there is something that stays to be settled whatever becomes of this
+    /// change.
+    pub(super) async fn set_change(&self, user: &UserId) -> Result<bool, Unavailable> {
+        let path = self.0.join(user.as_str());
+        let begin = move || {
+            let (stays, write) = match read(&path) {
+                Ok(Some((Mark::Change, _))) => (true, true),
+                Ok(Some((Mark::Deletion, _)) | None) => (true, false),
+                // Of one who is a user meanwhile.
+                Ok(Some((Mark::Creation | Mark::Import(_), _))) => (false, true),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => (false, true),
+                Err(error) => return Err(format!("{}: {error}", path.display())),
+            };
+            if write {
+                let text = Mark::Change.text().as_bytes();
+                files::write(&path, text).map_err(|e| crate::telemetry::chain(&e))?;
+            }
+            Ok(stays)
+        };
+        on_disk(begin)
+            .await
+            .map_err(|reason| unavailable(format!("this core cannot write: {reason}")))
+    }
+
     /// The mark of a user and how old it is. One that a newer release wrote is left alone.
     pub(super) async fn find(
         &self,
@@ -142,12 +168,49 @@ async fn on_disk<T: Send + 'static>(
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_mark_is_found_until_it_is_removed() {
-        let dir = std::env::temp_dir().join(format!("homecore-marks-{}", std::process::id()));
+    fn marks_in(name: &str) -> (PathBuf, Marks, UserId) {
+        let name = format!("homecore-{name}-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&dir).unwrap();
         let marks = Marks::new(dir.clone());
         let user = UserId::parse("u23456789012345678901234").unwrap();
+        (dir, marks, user)
+    }
+
+    #[tokio::test]
+    async fn each_change_makes_the_mark_young_again() {
+        let (dir, marks, user) = marks_in("marks-of-changes");
+        let old = Duration::from_secs(58);
+        assert!(!marks.set_change(&user).await.unwrap());
+        let file = std::fs::File::open(dir.join(user.as_str())).unwrap();
+        let written = file.metadata().unwrap().modified().unwrap() - old;
+        file.set_modified(written).unwrap();
+        let (_, age) = marks.find(&user).await.unwrap().unwrap();
+        assert!(age >= old);
+        assert!(marks.set_change(&user).await.unwrap(), "one was there");
+        let (mark, age) = marks.find(&user).await.unwrap().unwrap();
+        assert!(mark == Mark::Change && age < old, "{age:?}");
+
+        // An account that is there and whose making was not settled yet.
+        let import = Mark::Import("r23456789012345678901234".to_owned());
+        for mark in [Mark::Creation, import] {
+            marks.set(&user, mark).await.unwrap();
+            assert!(!marks.set_change(&user).await.unwrap());
+            let (mark, _) = marks.find(&user).await.unwrap().unwrap();
+            assert_eq!(mark, Mark::Change);
+        }
+        for text in ["deletion", "of the future"] {
+            std::fs::write(dir.join(user.as_str()), text).unwrap();
+            assert!(marks.set_change(&user).await.unwrap(), "{text} stays");
+            let found = std::fs::read_to_string(dir.join(user.as_str())).unwrap();
+            assert_eq!(found, text);
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_mark_is_found_until_it_is_removed() {
+        let (dir, marks, user) = marks_in("marks");
         assert_eq!(marks.find(&user).await.unwrap(), None);
         let import = Mark::Import("r23456789012345678901234".to_owned());
         for mark in [Mark::Creation, import, Mark::Change, Mark::Deletion] {
