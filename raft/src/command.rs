@@ -169,16 +169,20 @@ pub enum Command {
         /// Fields that listings show to set, field → value; others stay.
         indexed: BTreeMap<String, String>,
     },
-    /// Gives a user another name; the former one stays its own and leads to it. Again: the same answer.
-    /// A name that somebody holds: [`Rejection::Conflict`]; something else: [`Rejection::LabelTaken`];
-    /// changed too often: [`Rejection::NameChangesUsed`]; not called `from`: [`Rejection::NameChanged`].
+    /// Gives a user another name; the former one stays its own and leads to it. Again, until the next
+    /// change: the same answer. A name that somebody holds: [`Rejection::Conflict`]; something else:
+    /// [`Rejection::LabelTaken`]; changed too often: [`Rejection::NameChangesUsed`]; not called `from`, or
+    /// after another number of changes: [`Rejection::NameChanged`].
     RenameUser {
         /// Whom.
         user: UserId,
-        /// Its name as the proposer knows it: what arrives late undoes nothing.
+        /// Its name as the proposer knows it.
         from: Username,
         /// Its name from now on.
         to: Username,
+        /// How often its name was changed before, as the proposer knows it: what arrives late undoes
+        /// nothing, not even when the user has its former name again.
+        changes: u32,
         /// How often a user's name may be changed.
         changes_max: u32,
     },

@@ -392,8 +392,17 @@ fn dispatch(transaction: &mut Transaction<'_>, command: Command) -> Outcome {
             user,
             from,
             to,
+            changes,
             changes_max,
-        } => names::rename(transaction, user, &from, to, changes_max),
+        } => {
+            let change = names::Change {
+                from,
+                to,
+                changes,
+                changes_max,
+            };
+            names::rename(transaction, user, change)
+        }
     }
 }
 

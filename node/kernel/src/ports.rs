@@ -165,6 +165,8 @@ pub struct NameChange {
     pub from: Username,
     /// The one to have.
     pub to: Username,
+    /// How often the name was changed before.
+    pub changes: u32,
     /// How often a name may be changed.
     pub changes_max: u32,
 }

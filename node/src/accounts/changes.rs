@@ -87,7 +87,7 @@ impl Accounts {
             }
             Err(error) => error,
         };
-        if matches!(error, CommandError::Write(WriteError::Unknown { .. })) {
+        if may_differ(&error) {
             self.left.notify_one();
         } else if !marked {
             self.marks.remove(user).await;
@@ -117,6 +117,16 @@ impl Accounts {
             Err(error) => Err(unavailable(error.to_string())),
         }
     }
+}
+
+/// Whether the account may differ from the platform after this: the change may have happened, or
+/// another one did that the account does not have.
+fn may_differ(error: &CommandError) -> bool {
+    matches!(
+        error,
+        CommandError::Write(WriteError::Unknown { .. })
+            | CommandError::Rejected(Rejection::NameChanged { .. })
+    )
 }
 
 /// Why the platform did not change anything, as far as it is known.
@@ -163,6 +173,7 @@ impl Registry for Accounts {
             user: user.clone(),
             from: change.from.clone(),
             to: change.to.clone(),
+            changes: change.changes,
             changes_max: change.changes_max,
         };
         let claimed = self.claim(user, rename).await;

@@ -39,20 +39,32 @@ pub(super) fn remove_all(transaction: &mut Transaction<'_>, user: &User) {
     }
 }
 
+/// What [`Command::RenameUser`](crate::command::Command::RenameUser) asks for.
+#[derive(Debug)]
+pub(super) struct Change {
+    pub(super) from: Username,
+    pub(super) to: Username,
+    pub(super) changes: u32,
+    pub(super) changes_max: u32,
+}
+
 /// Gives a user another name. One that it had before it may have again.
-pub(super) fn rename(
-    transaction: &mut Transaction<'_>,
-    id: UserId,
-    from: &Username,
-    to: Username,
-    changes_max: u32,
-) -> Outcome {
+pub(super) fn rename(transaction: &mut Transaction<'_>, id: UserId, change: Change) -> Outcome {
+    let Change {
+        from,
+        to,
+        changes,
+        changes_max,
+    } = change;
     let mut user = match transaction.get::<Users>(&id)? {
         Some(user) if user.reservation.is_none() => user,
         _ => return Err(Rejection::UnknownUser { user: id }.into()),
     };
-    if user.username != to {
-        if user.username != *from {
+    let done = user.username == to && Some(user.name_changes) == changes.checked_add(1);
+    if !done {
+        // The number tells a name from the same one had again.
+        let is_current = user.username == from && user.name_changes == changes;
+        if !is_current || from == to {
             let present = user.username;
             return Err(Rejection::NameChanged { present }.into());
         }

@@ -141,6 +141,7 @@ impl Kernel {
         Ok(NameChange {
             from: account.username,
             to,
+            changes: account.username_changes,
             changes_max: self.settings().username_changes_max,
         })
     }

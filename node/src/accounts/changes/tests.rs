@@ -37,3 +37,13 @@ async fn what_was_taken_and_not_written_is_gone_on_with_at_once() {
     assert_eq!(mark, Mark::Change);
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+#[test]
+fn an_account_differs_where_the_outcome_is_unknown_or_the_name_another() {
+    let present = Username::parse("alice").unwrap();
+    let late = CommandError::Rejected(Rejection::NameChanged { present });
+    assert!(may_differ(&late));
+    assert!(matches!(refusal(late), TakeError::Unavailable(_)));
+    let used = CommandError::Rejected(Rejection::NameChangesUsed { used: 2 });
+    assert!(!may_differ(&used));
+}

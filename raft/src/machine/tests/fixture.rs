@@ -311,12 +311,13 @@ pub(super) fn reserved(core: &str, name: &str) -> Response {
     }
 }
 
-/// Another name for a user.
-pub(super) fn rename(user: &str, from: &str, to: &str, changes_max: u32) -> Command {
+/// Another name for a user whose name was changed so often.
+pub(super) fn rename(user: &str, from: &str, to: &str, changes: u32, changes_max: u32) -> Command {
     Command::RenameUser {
         user: user_id(user),
         from: Username::parse(from).unwrap(),
         to: Username::parse(to).unwrap(),
+        changes,
         changes_max,
     }
 }

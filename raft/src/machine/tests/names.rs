@@ -28,7 +28,7 @@ fn a_former_name_leads_to_its_user_until_the_user_goes() {
     let mut bench = Bench::founded();
     bench.add_user("alice");
     let before = users_on(&bench.machine, "core-a");
-    let change = rename("alice", "alice", "alicia", 2);
+    let change = rename("alice", "alice", "alicia", 0, 2);
     assert_eq!(bench.run(change.clone()), renamed(&["alice"], 1));
     let hash = bench.machine.state_hash().unwrap();
     assert_eq!(bench.run(change), renamed(&["alice"], 1), "again: the same");
@@ -65,12 +65,12 @@ fn what_is_or_was_anothers_cannot_be_taken() {
         bench.add_user(name);
     }
     bench.run(Command::ReserveUser(reserve("carol")));
-    bench.run(rename("alice", "alice", "alicia", 9));
+    bench.run(rename("alice", "alice", "alicia", 0, 9));
     bench.done(put_dns("mailer", "x"));
     bench.add_core("core-b", None);
     let before = bench.machine.state_hash().unwrap();
     for name in ["alice", "alicia", "carol"] {
-        let refused = bench.rejected(rename("bobby", "bobby", name, 9));
+        let refused = bench.rejected(rename("bobby", "bobby", name, 0, 9));
         assert_eq!(refused, conflict(&[("username", name)]));
     }
     for (name, holder) in [
@@ -78,7 +78,7 @@ fn what_is_or_was_anothers_cannot_be_taken() {
         ("core-b", "core"),
         ("system", "reserved"),
     ] {
-        let refused = bench.rejected(rename("bobby", "bobby", name, 9));
+        let refused = bench.rejected(rename("bobby", "bobby", name, 0, 9));
         let (label, holder) = (name.to_owned(), holder.to_owned());
         assert_eq!(refused, Rejection::LabelTaken { label, holder });
     }
@@ -101,22 +101,52 @@ fn a_name_is_changed_as_often_as_it_may_be_and_never_late() {
     bench.add_user("alice");
     for nobody in ["carol", "dave0"] {
         let user = user_id(nobody);
-        let refused = bench.rejected(rename(nobody, nobody, "erika", 9));
+        let refused = bench.rejected(rename(nobody, nobody, "erika", 0, 9));
         assert_eq!(refused, Rejection::UnknownUser { user });
     }
     assert_eq!(
-        bench.run(rename("alice", "alice", "alicia", 2)),
+        bench.run(rename("alice", "alice", "alicia", 0, 2)),
         renamed(&["alice"], 1)
     );
     // Back to a name that was its own.
-    let back = rename("alice", "alicia", "alice", 2);
+    let back = rename("alice", "alicia", "alice", 1, 2);
     assert_eq!(bench.run(back), renamed(&["alicia"], 2));
-    let late = rename("alice", "alicia", "other", 9);
+    let late = rename("alice", "alicia", "other", 1, 9);
     let present = Username::parse("alice").unwrap();
     assert_eq!(bench.rejected(late), Rejection::NameChanged { present });
-    let more = rename("alice", "alice", "erika", 2);
+    let more = rename("alice", "alice", "erika", 2, 2);
     assert_eq!(bench.rejected(more), Rejection::NameChangesUsed { used: 2 });
     assert_eq!(name_of(&bench, "alicia").as_deref(), Some("alice"));
+}
+
+/// A proposer that lost its answer asks again; meanwhile the user takes the former name back.
+#[test]
+fn a_copy_that_is_late_does_not_bring_a_name_back() {
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    let sent_twice = rename("alice", "alice", "alicia", 0, 9);
+    assert_eq!(bench.run(sent_twice.clone()), renamed(&["alice"], 1));
+    let back = rename("alice", "alicia", "alice", 1, 9);
+    assert_eq!(bench.run(back.clone()), renamed(&["alicia"], 2));
+    let before = bench.machine.state_hash().unwrap();
+    let present = Username::parse("alice").unwrap();
+    let refused = Rejection::NameChanged { present };
+    assert_eq!(bench.rejected(sent_twice.clone()), refused);
+    assert_eq!(bench.run(back.clone()), renamed(&["alicia"], 2), "again");
+    assert_eq!(bench.machine.state_hash().unwrap(), before);
+    // The same once more, and the name that a late copy asks for is the present one again.
+    bench.run(rename("alice", "alice", "alicia", 2, 9));
+    for late in [sent_twice, back] {
+        let refused = bench.rejected(late);
+        assert!(matches!(refused, Rejection::NameChanged { .. }));
+    }
+    // No change at all.
+    let same = bench.rejected(rename("alice", "alicia", "alicia", 3, 9));
+    assert!(matches!(same, Rejection::NameChanged { .. }), "{same}");
+    assert_eq!(
+        bench.run(rename("alice", "alicia", "alice", 3, 9)),
+        renamed(&["alicia"], 4)
+    );
 }
 
 #[test]
@@ -125,7 +155,7 @@ fn names_survive_stops_and_snapshots() {
         for clean in [true, false] {
             let mut bench = Bench::founded_on(kind);
             bench.add_user("alice");
-            bench.run(rename("alice", "alice", "alicia", 2));
+            bench.run(rename("alice", "alice", "alicia", 0, 2));
             bench.snapshot();
             let bench = bench.reopen(kind, clean);
             assert_eq!(name_of(&bench, "alice").as_deref(), Some("alicia"));

@@ -67,8 +67,8 @@ fn a_command() -> impl Strategy<Value = Command> {
             unique: [("email".to_owned(), format!("{email}@test.org"))].into(),
             indexed: [("language".to_owned(), language)].into(),
         }),
-        6 => (0..8_usize, 0..NAMES.len(), 0..NAMES.len()).prop_map(|(id, from, to)| {
-            rename(&format!("x{id}"), NAMES[from], NAMES[to], 3)
+        6 => (0..8_usize, 0..NAMES.len(), 0..NAMES.len(), 0..2_u32).prop_map(|(id, from, to, changes)| {
+            rename(&format!("x{id}"), NAMES[from], NAMES[to], changes, 3)
         }),
         3 => (0..4_u8, core()).prop_map(|(id, core)| put_token(&format!("t{id}"), CORES[core])),
         1 => (0..4_u8).prop_map(|id| Command::RevokeJoinToken { id: format!("t{id}"), at: Millis(3) }),
