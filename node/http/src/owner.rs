@@ -61,7 +61,7 @@ pub async fn resolve(directory: &dyn Directory, name: &str) -> Result<UserContex
     };
     match home {
         Some(Home::Here { user, username }) => Ok(UserContext { user, username }),
-        Some(Home::Elsewhere { core_url }) => Err(OwnerError::Elsewhere {
+        Some(Home::Elsewhere { core_url, .. }) => Err(OwnerError::Elsewhere {
             username: name,
             core_url,
         }),

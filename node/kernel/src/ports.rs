@@ -22,6 +22,8 @@ pub enum Home {
     },
     /// On another core.
     Elsewhere {
+        /// The canonical name (an alias may have been asked for).
+        username: Username,
         /// Its base URL, ending in `/`.
         core_url: String,
     },

@@ -23,8 +23,8 @@ impl PlatformDirectory {
 
     fn look_up(&self, directory: &Directory, username: &str) -> Option<Home> {
         let user = directory.user(username).filter(|user| user.active)?;
+        let username = Username::parse(directory.present_name(username)).ok()?;
         if user.core == self.cluster.core {
-            let username = Username::parse(directory.present_name(username)).ok()?;
             return Some(Home::Here {
                 user: user.id,
                 username,
@@ -32,6 +32,7 @@ impl PlatformDirectory {
         }
         let core = directory.core(&user.core)?;
         Some(Home::Elsewhere {
+            username,
             core_url: core.addresses.url.clone(),
         })
     }

@@ -145,10 +145,7 @@ fn remembered(state: &State, username: &Username) -> Option<Place> {
             username,
             core_url: state.own_url(),
         },
-        Home::Elsewhere { core_url } => Place {
-            username: username.clone(),
-            core_url,
-        },
+        Home::Elsewhere { username, core_url } => Place { username, core_url },
     })
 }
 

@@ -40,6 +40,7 @@ impl Directory for Names {
         match username {
             "alice" | "old-alice" => Some(here()),
             "bobby" => Some(Home::Elsewhere {
+                username: Username::parse("bobby").unwrap(),
                 core_url: ELSEWHERE.to_owned(),
             }),
             _ => None,

@@ -219,7 +219,14 @@ async fn what_is_known_is_told_in_an_outage() {
             paths.push("/reg/cores?email=samplebeta1@example.com");
             paths.push("/reg/cores?email=nobody@example.com");
         } else {
-            paths.extend(["/reg/cores?username=bobby", "/reg/bobby/server"]);
+            core.fake.add_former("robert", "bobby");
+            paths.extend([
+                "/reg/cores?username=bobby",
+                "/reg/bobby/server",
+                "/reg/cores?username=robert",
+                "/reg/robert/server",
+                "/reg/robert/check_username",
+            ]);
         }
         for path in paths {
             core.fake.down.store(false, Ordering::SeqCst);

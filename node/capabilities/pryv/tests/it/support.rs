@@ -152,6 +152,7 @@ impl Directory for Fake {
         let user = state.users.get(state.present(username))?;
         Some(if user.core.as_str() == "core-b" {
             Home::Elsewhere {
+                username: user.username.clone(),
                 core_url: THERE.to_owned(),
             }
         } else {

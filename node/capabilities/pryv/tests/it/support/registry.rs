@@ -9,6 +9,14 @@ use homecore_types::{UserId, Username};
 
 use super::Fake;
 
+impl Fake {
+    /// A name that a user had.
+    pub(crate) fn add_former(&self, former: &str, present: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.aliases.insert(former.to_owned(), present.to_owned());
+    }
+}
+
 #[async_trait::async_trait]
 impl Registry for Fake {
     async fn take(&self, id: &UserId, changes: &FieldChanges) -> Result<Box<dyn Claim>, TakeError> {
