@@ -42,6 +42,8 @@ pub enum Rate {
     AccessRequest,
     /// Polls and answers of access requests from one address.
     AccessPoll,
+    /// Changes of one user's account that the cores have to agree on.
+    AccountChange,
     /// Keys of shared secrets that are presented from one address.
     SharedSecret,
 }
@@ -60,7 +62,7 @@ pub struct RateRule {
 pub enum RateKey {
     /// A client's address; IPv6 by its /64, which one household or host has.
     Client(IpAddr),
-    /// A user's name.
+    /// A user's name, or the id where a change of name makes no difference.
     User(Box<str>),
 }
 
@@ -136,6 +138,7 @@ impl RateLimits {
             (Rate::Lookup, rule(2_000, 100.0)),
             (Rate::AccessRequest, rule(50, 0.2)),
             (Rate::AccessPoll, rule(2_000, 200.0)),
+            (Rate::AccountChange, rule(10, 1.0)),
             (Rate::SharedSecret, rule(100, 1.0)),
         ])
     }

@@ -27,7 +27,7 @@ use crate::event::types::{Catalogue, EventTypes};
 use crate::method::{self, Method};
 use crate::mfa::sessions::MfaSessions;
 use crate::password::Hasher;
-use crate::ports::{CodeSender, Mails, PasswordTries, Registry, ReservedNames};
+use crate::ports::{CallLimits, CodeSender, Mails, Registry, ReservedNames};
 use crate::preview::workshop::Workshop;
 use crate::reply::Reply;
 use crate::session;
@@ -58,7 +58,7 @@ struct Inner {
     pending: Pending,
     types: EventTypes,
     registry: OnceLock<Weak<dyn Registry>>,
-    password_tries: OnceLock<Arc<dyn PasswordTries>>,
+    call_limits: OnceLock<Arc<dyn CallLimits>>,
     mails: OnceLock<Arc<dyn Mails>>,
     previews: Arc<Workshop>,
     reserved_names: OnceLock<Arc<dyn ReservedNames>>,
@@ -120,7 +120,7 @@ impl Kernel {
                 pending: Pending::default(),
                 types: EventTypes::shipped().map_err(std::io::Error::other)?,
                 registry: OnceLock::new(),
-                password_tries: OnceLock::new(),
+                call_limits: OnceLock::new(),
                 mails: OnceLock::new(),
                 previews: Arc::default(),
                 reserved_names: OnceLock::new(),
@@ -505,13 +505,13 @@ impl Kernel {
         }
     }
 
-    /// Limits how often passwords are tried, over whichever way the calls come. The first one stays.
-    pub fn limit_password_tries(&self, tries: Arc<dyn PasswordTries>) {
-        let _: &Arc<dyn PasswordTries> = self.inner.password_tries.get_or_init(|| tries);
+    /// Limits how often calls do some things. The first one stays.
+    pub fn limit_calls(&self, limits: Arc<dyn CallLimits>) {
+        let _: &Arc<dyn CallLimits> = self.inner.call_limits.get_or_init(|| limits);
     }
 
-    pub(crate) fn password_tries(&self) -> Option<&dyn PasswordTries> {
-        self.inner.password_tries.get().map(Arc::as_ref)
+    pub(crate) fn call_limits(&self) -> Option<&dyn CallLimits> {
+        self.inner.call_limits.get().map(Arc::as_ref)
     }
 
     /// Through what people are written to. The first one stays; without one nobody is.

@@ -211,13 +211,20 @@ pub trait Claim: Send + Sync + std::fmt::Debug {
     async fn settled(self: Box<Self>);
 }
 
-/// How often anybody may say a user's password where the answer tells whether it is right.
-pub trait PasswordTries: Send + Sync + std::fmt::Debug + 'static {
-    /// Counts one more.
+/// How often calls may do what costs or reveals something, over whichever way they come.
+pub trait CallLimits: Send + Sync + std::fmt::Debug + 'static {
+    /// Counts one more of the times that anybody says a user's password where the answer tells
+    /// whether it is right.
     ///
     /// # Errors
     /// How long to wait, if there were too many.
-    fn take(&self, username: &Username) -> Result<(), Duration>;
+    fn try_password(&self, username: &Username) -> Result<(), Duration>;
+
+    /// Counts one more change of an account that the cores have to agree on.
+    ///
+    /// # Errors
+    /// How long to wait, if there were too many.
+    fn change_account(&self, user: &UserId) -> Result<(), Duration>;
 }
 
 /// A mail to a person. Which words it has is decided where it is sent.

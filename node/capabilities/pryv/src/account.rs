@@ -9,8 +9,8 @@ use homecore_http::owner::resolve;
 use homecore_http::rate::{RateKey, RateLimits};
 use homecore_http::{ApiError, JsonBody, Rate, Site};
 use homecore_kernel::Method;
-use homecore_kernel::ports::{PasswordTries, ReservedNames};
-use homecore_types::{ErrorId, Username};
+use homecore_kernel::ports::{CallLimits, ReservedNames};
+use homecore_types::{ErrorId, UserId, Username};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -19,15 +19,25 @@ use crate::items::given;
 use crate::reserved::is_reserved;
 use crate::state::State;
 
-/// Passwords that are tried over the API: no more of them than log-ins of the same user.
+/// What calls over the API are limited by.
 #[derive(Debug)]
-pub(crate) struct Tries(pub(crate) Arc<RateLimits>);
+pub(crate) struct Limits(pub(crate) Arc<RateLimits>);
 
-impl PasswordTries for Tries {
-    fn take(&self, username: &Username) -> Result<(), Duration> {
-        let user = RateKey::User(username.as_str().into());
-        let taken = self.0.take(Rate::LoginByUser, user);
+impl Limits {
+    fn take(&self, rate: Rate, user: &str) -> Result<(), Duration> {
+        let taken = self.0.take(rate, RateKey::User(user.into()));
         taken.map_err(|error| error.retry_after.unwrap_or_default())
+    }
+}
+
+impl CallLimits for Limits {
+    /// No more of them than log-ins of the same user.
+    fn try_password(&self, username: &Username) -> Result<(), Duration> {
+        self.take(Rate::LoginByUser, username.as_str())
+    }
+
+    fn change_account(&self, user: &UserId) -> Result<(), Duration> {
+        self.take(Rate::AccountChange, user.as_str())
     }
 }
 

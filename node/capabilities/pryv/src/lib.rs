@@ -113,8 +113,8 @@ impl Capability for Pryv {
     }
 
     fn user_routes(&self, context: &Arc<Context>) -> Routes {
-        let tries = account::Tries(Arc::clone(&context.rates));
-        self.kernel.limit_password_tries(Arc::new(tries));
+        let limits = account::Limits(Arc::clone(&context.rates));
+        self.kernel.limit_calls(Arc::new(limits));
         let own = account::OwnNames(Arc::clone(&context.site));
         self.kernel.reserve_names(Arc::new(own));
         routes::user(self.state(context))

@@ -1,6 +1,8 @@
 //! `account.get` and `account.update` (spec/pryv-api §9.2): what an account shows, and its fields
 //! that the platform keeps, too.
 
+use std::time::Duration;
+
 use homecore_store::{Base, Transaction};
 use homecore_types::{Email, ErrorId, Username};
 use serde::{Deserialize, Serialize};
@@ -63,6 +65,12 @@ pub enum ChangeError {
     /// See [`TakeError`].
     #[error(transparent)]
     Take(#[from] TakeError),
+    /// Too many changes.
+    #[error("Too many changes of the account; slow down")]
+    TooMany {
+        /// How long to wait.
+        wait: Duration,
+    },
     /// It is the present name.
     #[error("This is the present username")]
     SameName,
@@ -83,6 +91,7 @@ impl Refusal for ChangeError {
             Self::PersonOnly => ErrorId::Forbidden,
             Self::Parameters(invalid) => invalid.id(),
             Self::Take(TakeError::Taken(_)) => ErrorId::ItemAlreadyExists,
+            Self::TooMany { .. } => ErrorId::TooManyRequests,
             Self::SameName
             | Self::ReservedName(_)
             | Self::Take(TakeError::Reserved(_) | TakeError::ChangesUsed { .. }) => {
@@ -102,6 +111,7 @@ impl Refusal for ChangeError {
                 "usernameChangesUsed": used, "usernameChangesLimit": most,
             })),
             Self::PersonOnly
+            | Self::TooMany { .. }
             | Self::SameName
             | Self::ReservedName(_)
             | Self::Take(TakeError::Reserved(_) | TakeError::Unavailable(_))
@@ -130,10 +140,11 @@ impl Refusal for ChangeError {
         }
     }
 
-    fn retry_after(&self) -> Option<std::time::Duration> {
+    fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Take(TakeError::Unavailable(unavailable)) => Some(unavailable.retry_after),
-            Self::NoRegistry | Self::Interrupted => Some(std::time::Duration::from_secs(1)),
+            Self::TooMany { wait } => Some(*wait),
+            Self::NoRegistry | Self::Interrupted => Some(Duration::from_secs(1)),
             Self::PersonOnly
             | Self::Parameters(_)
             | Self::SameName

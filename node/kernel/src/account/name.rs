@@ -14,7 +14,7 @@ use crate::audit::entry::Draft;
 use crate::error::{Error, InvalidParameters};
 use crate::fields::{Fields, Null};
 use crate::kernel::{Context, Kernel};
-use crate::ports::{NameChange, UserNames};
+use crate::ports::{NameChange, TakeError, UserNames};
 use crate::reply::Reply;
 use crate::violation::Violation;
 
@@ -138,11 +138,19 @@ impl Kernel {
         if is_reserved && !account.is_called(to.as_str()) {
             return Err(ChangeError::ReservedName(to).into());
         }
+        let (used, most) = (
+            account.username_changes,
+            self.settings().username_changes_max,
+        );
+        // The cores need not agree on it.
+        if used >= most {
+            return Err(ChangeError::Take(TakeError::ChangesUsed { used, most }).into());
+        }
         Ok(NameChange {
             from: account.username,
             to,
-            changes: account.username_changes,
-            changes_max: self.settings().username_changes_max,
+            changes: used,
+            changes_max: most,
         })
     }
 }

@@ -114,6 +114,12 @@ impl Kernel {
         draft: Draft,
         reply: impl FnOnce(&Account, &Context) -> Result<Reply, Error> + Send + 'static,
     ) -> Result<Reply, Error> {
+        let limits = self.call_limits();
+        let taken = limits.map_or(Ok(()), |limits| limits.change_account(&actor.owner.id));
+        if let Err(wait) = taken {
+            let error = ChangeError::TooMany { wait }.into();
+            return Err(self.refused(actor, draft, error).await);
+        }
         let (kernel, actor) = (self.clone(), actor.clone());
         // A task of its own: a client that goes away leaves nothing half done.
         let changing = tokio::spawn(async move {
@@ -222,8 +228,8 @@ impl Kernel {
         }
         let asked = ChangePassword::parse(params)?;
         // It tells whether a password is right, as a log-in does.
-        if let Some(tries) = self.password_tries() {
-            let taken = tries.take(&actor.owner.username);
+        if let Some(limits) = self.call_limits() {
+            let taken = limits.try_password(&actor.owner.username);
             taken.map_err(|wait| PasswordError::TooMany { wait })?;
         }
         let account = self

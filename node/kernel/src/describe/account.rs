@@ -95,7 +95,11 @@ pub(super) const UPDATE: Description = Description {
     )
     .required()]),
     answers: ANSWERS,
-    refuses: &[ErrorId::InvalidParametersFormat, ErrorId::ItemAlreadyExists],
+    refuses: &[
+        ErrorId::InvalidParametersFormat,
+        ErrorId::ItemAlreadyExists,
+        ErrorId::TooManyRequests,
+    ],
 };
 
 pub(super) const CHANGE_PASSWORD: Description = Description {
@@ -123,6 +127,7 @@ pub(super) const CHANGE_USERNAME: Description = Description {
         ErrorId::InvalidParametersFormat,
         ErrorId::InvalidOperation,
         ErrorId::ItemAlreadyExists,
+        ErrorId::TooManyRequests,
     ],
 };
 

@@ -18,6 +18,7 @@ const CHANGE_REFUSES: &[ErrorId] = &[
     ErrorId::UnknownResource,
     ErrorId::UnknownReferencedResource,
     ErrorId::ItemAlreadyExists,
+    ErrorId::TooManyRequests,
 ];
 
 const KIND: Type = Type::Pattern {

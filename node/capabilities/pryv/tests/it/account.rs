@@ -158,6 +158,49 @@ async fn passwords_are_guessed_as_slowly_in_a_batch_as_one_by_one() {
 }
 
 #[tokio::test]
+async fn an_account_is_changed_as_seldom_in_a_batch_as_one_by_one() {
+    let rule = RateRule {
+        burst: 3,
+        per_second: 0.001,
+    };
+    let core = Core::of(Wanted {
+        rates: BTreeMap::from([(Rate::AccountChange, rule)]),
+        ..Wanted::default()
+    });
+    let token = core.register("samplebeta1").await;
+    let other = core.register("samplebeta2").await;
+    let language = json!({ "language": "fr" });
+    let update = json!({ "method": "account.update", "params": { "update": language } });
+    let name = |name: &str| json!({ "method": "account.changeUsername", "params": { "newUsername": name } });
+    let calls = json!([
+        update, name("samplebeta2"), name("samplebeta3"), update, name("samplebeta4"),
+        { "method": "account.get", "params": {} },
+    ]);
+    let answer = core.post_as(&token, "/samplebeta1/", &calls).await;
+    let results = answer.json()["results"].clone();
+    assert!(results[0]["account"].is_object());
+    assert_eq!(results[1]["error"]["id"], "item-already-exists");
+    assert_eq!(results[2]["account"]["username"], "samplebeta3");
+    for i in [3, 4] {
+        assert_eq!(results[i]["error"]["id"], "too-many-requests");
+    }
+    assert_eq!(results[5]["account"]["username"], "samplebeta3");
+    // The same for the routes, whatever the name is; what changes nothing is not counted.
+    let refused = core.send_as(&token, "PUT", ACCOUNT, Some(&language)).await;
+    assert_eq!(refused.error(), error(429, "too-many-requests"));
+    assert!(refused.header("retry-after").is_some());
+    let path = "/samplebeta3/account/change-username";
+    let body = json!({ "newUsername": "samplebeta4" });
+    let refused = core.post_as(&token, path, &body).await;
+    assert_eq!(refused.error(), error(429, "too-many-requests"));
+    let path = "/samplebeta2/account";
+    for changes in [language, json!({}), json!({}), json!({}), json!({})] {
+        let good = core.send_as(&other, "PUT", path, Some(&changes)).await;
+        assert_eq!(good.status, 200, "{}", good.text);
+    }
+}
+
+#[tokio::test]
 async fn an_expired_password_is_refused_at_log_in() {
     let aged = |age_max| {
         Core::of(Wanted {

@@ -161,6 +161,8 @@ async fn a_name_changes_and_the_former_one_is_still_good() {
     // Back to a name that was its own; then it is enough.
     it.change("samplebeta1").await.unwrap();
     assert_eq!(it.left().await, 0);
+    // The platform is not asked for that.
+    *it.platform.down.lock().unwrap() = true;
     assert_eq!(
         refused(it.change("third").await),
         (
