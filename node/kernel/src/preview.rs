@@ -6,7 +6,7 @@
 //! picture may be is decided by its header ([`homecore_previews::Bounds`]); how many are made at
 //! once and how many requests may wait, by the [`workshop`].
 
-use std::sync::{Mutex, PoisonError};
+use std::panic::UnwindSafe;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -220,24 +220,23 @@ pub fn find(
     }))
 }
 
-/// Makes a preview: what the picture is, and the preview if it is one. Decoders read what strangers
-/// sent: one that panics has met a broken picture, no more. `alone` is held while a large one is in
-/// memory.
-fn make(bytes: &[u8], wish: Wish, alone: &Mutex<()>) -> (Facts, Option<(Size, Vec<u8>)>) {
-    let making = || -> Result<(Size, Size, Vec<u8>), RenderError> {
-        let picture = look(bytes, &BOUNDS)?;
-        let is_large = picture.pixels() > limits::PREVIEW_ALONE_PIXELS;
-        let _alone = is_large.then(|| alone.lock().unwrap_or_else(PoisonError::into_inner));
-        let size = wish.of(picture);
-        Ok((picture, size, render(bytes, size, &BOUNDS)?))
-    };
-    let made = std::panic::catch_unwind(making);
-    match made {
-        Ok(Ok((picture, size, jpeg))) => (Facts::Picture(picture), Some((size, jpeg))),
-        Ok(Err(error)) => (Facts::None(error.into()), None),
+/// The size of a picture as it is seen.
+fn measure(bytes: &[u8]) -> Result<Size, NoPicture> {
+    caught(|| look(bytes, &BOUNDS))
+}
+
+/// Makes a preview of this size.
+fn make(bytes: &[u8], size: Size) -> Result<Vec<u8>, NoPicture> {
+    caught(|| render(bytes, size, &BOUNDS))
+}
+
+/// Decoders read what strangers sent: one that panics has met a broken picture, no more.
+fn caught<T>(decode: impl FnOnce() -> Result<T, RenderError> + UnwindSafe) -> Result<T, NoPicture> {
+    match std::panic::catch_unwind(decode) {
+        Ok(decoded) => decoded.map_err(NoPicture::from),
         Err(_panic) => {
             tracing::warn!("the decoder of an attached picture panicked");
-            (Facts::None(NoPicture::Broken), None)
+            Err(NoPicture::Broken)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The asynchronous side of previews: what is kept is found, what is not is made by a thread.
 
+use std::ops::ControlFlow;
+
 use bytes::{Bytes, BytesMut};
 use homecore_previews::{Size, Wish};
 use homecore_store::blob::DerivedName;
@@ -7,9 +9,9 @@ use homecore_store::{BlobHash, StoreError};
 use homecore_types::{UserId, limits};
 use serde_json::{Map, Value};
 
-use super::workshop::Place;
+use super::workshop::{Bench, Place};
 use super::{
-    Facts, NoPicture, Preview, PreviewError, Source, facts_name, find, make, preview_name,
+    Facts, NoPicture, Preview, PreviewError, Source, facts_name, find, make, measure, preview_name,
 };
 use crate::actor::Actor;
 use crate::attachment::cut_short;
@@ -24,6 +26,31 @@ const PIECE_BYTES: usize = 4 * 1024 * 1024;
 
 /// A preview by its size.
 type Made = (Size, Bytes);
+
+/// What was made of a picture.
+struct Fresh {
+    /// Of the picture as it is seen.
+    picture: Size,
+    size: Size,
+    jpeg: Bytes,
+}
+
+/// Makes a preview; none where it must wait for another large picture.
+fn make_at(bench: &mut Bench, bytes: &[u8], wish: Wish) -> Option<Result<Fresh, NoPicture>> {
+    let picture = match measure(bytes) {
+        Ok(picture) => picture,
+        Err(why) => return Some(Err(why)),
+    };
+    if picture.pixels() > limits::PREVIEW_ALONE_PIXELS && !bench.take_large() {
+        return None;
+    }
+    let size = wish.of(picture);
+    Some(make(bytes, size).map(|jpeg| Fresh {
+        picture,
+        size,
+        jpeg: jpeg.into(),
+    }))
+}
 
 impl Kernel {
     /// A preview of the picture that is attached to an event; none where events of this type have none.
@@ -136,36 +163,43 @@ impl Kernel {
             return Ok(made);
         }
         // Before the file is read: as many files are in memory as there are benches.
-        let bench = place.bench().await?;
-        let bytes = self.read_picture(user, hash).await?;
-        let (blobs, user, now) = (self.blobs().clone(), user.clone(), self.now());
-        let made = tokio::task::spawn_blocking(move || {
-            let (facts, made) = match bytes {
-                Some(bytes) => make(&bytes, wish, place.alone()),
-                None => (Facts::None(NoPicture::TooLarge), None),
-            };
-            let keep = |name: Option<DerivedName>, bytes: &[u8]| {
-                let Some(name) = name else { return };
-                if let Err(error) = blobs.keep_derived(&user, &name, bytes, now) {
-                    tracing::warn!(%user, %error, "a preview cannot be kept");
+        let mut bench = place.bench(turn).await?;
+        loop {
+            let bytes = self.read_picture(user, hash).await?;
+            let (blobs, of, now) = (self.blobs().clone(), user.clone(), self.now());
+            let work = tokio::task::spawn_blocking(move || {
+                let made = match bytes {
+                    Some(bytes) => match make_at(&mut bench, &bytes, wish) {
+                        Some(made) => made,
+                        None => return ControlFlow::Continue(bench),
+                    },
+                    None => Err(NoPicture::TooLarge),
+                };
+                let keep = |name: Option<DerivedName>, bytes: &[u8]| {
+                    let Some(name) = name else { return };
+                    if let Err(error) = blobs.keep_derived(&of, &name, bytes, now) {
+                        tracing::warn!(user = %of, %error, "a preview cannot be kept");
+                    }
+                };
+                let facts = match &made {
+                    Ok(made) => Facts::Picture(made.picture),
+                    Err(why) => Facts::None(*why),
+                };
+                keep(facts_name(hash), facts.to_text().as_bytes());
+                if let Ok(made) = &made {
+                    keep(preview_name(hash, made.size), &made.jpeg);
                 }
-            };
-            keep(facts_name(hash), facts.to_text().as_bytes());
-            let made = made.map(|(size, jpeg)| (size, Bytes::from(jpeg)));
-            if let Some((size, jpeg)) = &made {
-                keep(preview_name(hash, *size), jpeg);
+                // Kept until here, also where nobody waits any more.
+                drop(bench);
+                ControlFlow::Break(made)
+            });
+            let worked = work.await;
+            match worked.map_err(|error| StoreError::engine("making a preview", error))? {
+                ControlFlow::Break(Ok(made)) => return Ok((made.size, made.jpeg)),
+                ControlFlow::Break(Err(why)) => return Err(PreviewError::NoPicture(why)),
+                // Read again later: what waits has nothing in memory.
+                ControlFlow::Continue(left) => bench = left.wait_for_large().await?,
             }
-            // Kept until here, also where nobody waits any more.
-            drop((bench, turn, place));
-            (facts, made)
-        });
-        let made = made
-            .await
-            .map_err(|error| StoreError::engine("making a preview", error))?;
-        match made {
-            (_, Some(made)) => Ok(made),
-            (Facts::None(why), None) => Err(PreviewError::NoPicture(why)),
-            (Facts::Picture(_), None) => Err(PreviewError::NoPicture(NoPicture::Broken)),
         }
     }
 

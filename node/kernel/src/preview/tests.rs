@@ -6,6 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::workshop::{Bench, Workshop};
 use super::*;
 use crate::attachment::NewFile;
 use crate::testing::{TestClock, json as read_json, kernel_with, new_account, owner};
@@ -198,6 +199,72 @@ async fn who_goes_away_leaves_its_place() {
     person.preview(&event, SQUARE).await.unwrap().unwrap();
 }
 
+const SHORT: Duration = Duration::from_millis(1);
+
+/// A bench for some picture of a user.
+async fn bench(workshop: &Arc<Workshop>, user: u32, picture: u8) -> Bench {
+    let user = format!("o2345678901234567890123{user}");
+    let user = homecore_types::UserId::parse(user).unwrap();
+    let place = workshop.enter(&user, BlobHash::of(&[picture])).unwrap();
+    let turn = place.turn().await;
+    place.bench(turn).await.unwrap()
+}
+
+#[tokio::test]
+async fn nobody_has_two_benches() {
+    let workshop = Arc::new(Workshop::default());
+    let first = bench(&workshop, 1, 1).await;
+    let second = tokio::time::timeout(SHORT, bench(&workshop, 1, 2)).await;
+    assert!(second.is_err(), "though one is free");
+    // Those who wait for their own do not stand before others.
+    let waiting: Vec<_> = (2..100)
+        .map(|picture| {
+            tokio::spawn({
+                let workshop = Arc::clone(&workshop);
+                async move { bench(&workshop, 1, picture).await }
+            })
+        })
+        .collect();
+    let other = bench(&workshop, 2, 1).await;
+    let third = tokio::time::timeout(SHORT, bench(&workshop, 3, 1)).await;
+    assert!(third.is_err(), "there are two");
+    drop(first);
+    for waiting in waiting {
+        drop(waiting.await.unwrap());
+    }
+    drop(other);
+    assert_eq!(workshop.waiting(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_large_picture_waits_without_a_bench() {
+    let person = Arc::new(person(PreviewSettings::default()).await);
+    // Of 20 megapixels, none of which is there.
+    let mut large = pixel(9)[..30].to_vec();
+    large.splice(6..10, [0x88, 0x13, 0xA0, 0x0F]);
+    assert!(measure(&large).unwrap().pixels() > limits::PREVIEW_ALONE_PIXELS);
+    let event = person.event(PICTURE, &[&large]).await;
+    let workshop = person.kernel.previews();
+    let mut other = bench(workshop, 1, 1).await;
+    assert!(other.take_large() && other.take_large());
+    let asked = tokio::spawn({
+        let person = Arc::clone(&person);
+        async move { person.preview(&event, SQUARE).await }
+    });
+    for _ in 0..50 {
+        tokio::time::timeout(Duration::from_secs(20), bench(workshop, 2, 1))
+            .await
+            .unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert!(!asked.is_finished());
+    let mut third = bench(workshop, 2, 1).await;
+    assert!(!third.take_large());
+    drop((other, third));
+    assert_eq!(refused(asked.await.unwrap()).0, ErrorId::CorruptedData);
+    assert_eq!(workshop.waiting(), (0, 0));
+}
+
 #[tokio::test]
 async fn what_is_no_picture_is_known_to_be_none() {
     let person = person(PreviewSettings::default()).await;
@@ -343,7 +410,7 @@ async fn what_nobody_looks_at_is_swept() {
 #[tokio::test]
 async fn what_takes_too_much_goes_by_age() {
     let one = pixel(0);
-    let jpeg = make(&one, SQUARE, &Mutex::default()).1.unwrap().1;
+    let jpeg = make(&one, SQUARE.of(measure(&one).unwrap())).unwrap();
     let person = person(PreviewSettings {
         bytes_max: u64::try_from(jpeg.len()).unwrap() * 2,
         ..PreviewSettings::default()
