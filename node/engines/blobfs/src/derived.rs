@@ -162,11 +162,14 @@ impl Derived for BlobFs {
     ) -> Result<Swept, StoreError> {
         let folder = self.derived_shard(user, shard);
         let mut swept = Swept::default();
-        let sweep = each(&folder, |entry, _| {
+        let sweep = each(&folder, |entry, name| {
             let Some(metadata) = files::if_any(entry.metadata())? else {
                 return Ok(());
             };
-            if metadata.modified()? < time(unused_since) {
+            // After a crash in between, what was made of a blob is there without it.
+            if metadata.modified()? < time(unused_since)
+                || !self.path(user, name.of()).try_exists()?
+            {
                 files::if_any(std::fs::remove_file(entry.path()))?;
                 swept.removed += 1;
             } else {

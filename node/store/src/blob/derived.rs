@@ -110,7 +110,7 @@ pub trait Derived {
     /// Of the disk.
     fn derived_shards(&self, user: &UserId) -> Result<Vec<Shard>, StoreError>;
 
-    /// Deletes what was last used before `unused_since`.
+    /// Deletes what was last used before `unused_since`, and what was made of blobs that are gone.
     ///
     /// # Errors
     /// Of the disk.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use homecore_engine_blobfs::BlobFs;
-use homecore_store::blob::{Derived, DerivedName};
+use homecore_store::blob::{Derived, DerivedName, Shard};
 use homecore_store::suite::{blob_suite, user};
 use homecore_store::{BlobHash, Blobs, StoreError};
 use homecore_types::Millis;
@@ -119,4 +119,30 @@ fn what_was_made_of_a_blob_leaves_nothing_behind() {
     assert!(!home.try_exists().unwrap());
     let staging = root.path().join(".uploads");
     assert_eq!(std::fs::read_dir(staging).unwrap().count(), 0);
+}
+
+#[test]
+fn what_outlived_its_blob_is_swept() {
+    let root = tempfile::tempdir().unwrap();
+    let blobs = open(root.path()).unwrap();
+    let hash = BlobHash::of(b"hello");
+    let mut staged = blobs.stage(&user(1)).unwrap();
+    staged.write(b"hello").unwrap();
+    staged.publish(&hash).unwrap();
+    let name = DerivedName::new(hash, "small").unwrap();
+    let kept = blobs.keep_derived(&user(1), &name, b"x", Millis(9));
+    kept.unwrap();
+    let sweep = || {
+        let swept = blobs.sweep_derived(&user(1), Shard::from(&hash), Millis(0));
+        swept.unwrap().removed
+    };
+    assert_eq!(sweep(), 0);
+    // As a crash amid a deletion leaves it.
+    let text = hash.to_string();
+    let home = root.path().join(user(1).as_str());
+    let shard = home.join("blobs").join(text.get(..2).unwrap());
+    std::fs::remove_file(shard.join(&text)).unwrap();
+    assert_eq!(sweep(), 1);
+    let found = blobs.find_derived(&user(1), &name, Millis(9));
+    assert_eq!(found.unwrap(), None);
 }
