@@ -16,7 +16,7 @@ use homecore_kernel::describe::{Field, Member, Type};
 use homecore_kernel::error::InvalidParameters;
 use homecore_kernel::preview::{Preview, Wish};
 use homecore_kernel::{Actor, Violation};
-use homecore_types::ErrorId;
+use homecore_types::{ErrorId, Millis};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
@@ -137,7 +137,7 @@ async fn answer(
         .find_map(|ending| id.strip_suffix(ending))
         .unwrap_or(id);
     match state.kernel.event_preview(actor, id, wish).await? {
-        Some(preview) => respond(&parts.headers, preview),
+        Some(preview) => respond(&parts.headers, preview, state.context.clock.now()),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }
@@ -186,24 +186,25 @@ async fn clean_up(extract::State(state): extract::State<State>, headers: HeaderM
 
 /// The answer with a preview, or what of it is wanted. It is looked at anew each time whether there is
 /// another: the address is the event's, whatever is attached to it.
-fn respond(asked: &HeaderMap, preview: Preview) -> Result<Response, ApiError> {
+fn respond(asked: &HeaderMap, preview: Preview, now: Millis) -> Result<Response, ApiError> {
     let Preview {
         jpeg,
         tag,
         modified,
     } = preview;
     let etag = format!("\"{tag}\"");
-    let since_epoch = Duration::from_millis(u64::try_from(modified.0).unwrap_or(0));
-    let modified = UNIX_EPOCH + since_epoch;
+    let dated = date(modified, now);
     let size = u64::try_from(jpeg.len()).unwrap_or(u64::MAX);
-    let wanted = if is_known(asked, modified) {
+    let wanted = if dated.is_some_and(|modified| is_known(asked, modified)) {
         Wanted::NotModified
     } else {
         range::wanted(asked, &etag, size)
     };
     let mut headers = HeaderMap::new();
     headers.insert(ETAG, value(&etag)?);
-    headers.insert(LAST_MODIFIED, value(&httpdate::fmt_http_date(modified))?);
+    if let Some(modified) = dated {
+        headers.insert(LAST_MODIFIED, value(&httpdate::fmt_http_date(modified))?);
+    }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -232,6 +233,14 @@ fn respond(asked: &HeaderMap, preview: Preview) -> Result<Response, ApiError> {
     Ok(response)
 }
 
+/// When a preview was last changed; none where that tells it from no other: dates have whole seconds, and
+/// within the same one another may follow (RFC 9110 §8.8.2.2). What was imported may have any date.
+fn date(modified: Millis, now: Millis) -> Option<SystemTime> {
+    let is_settled = now.0.saturating_sub(modified.0) >= 1_000;
+    let since_epoch = Duration::from_millis(u64::try_from(modified.0).unwrap_or(0));
+    is_settled.then(|| UNIX_EPOCH + since_epoch)
+}
+
 /// Whether the client has what was last changed then. A date says less than a tag, and counts only
 /// where there is none (RFC 9110 §13.1.3).
 fn is_known(asked: &HeaderMap, modified: SystemTime) -> bool {
@@ -246,3 +255,6 @@ fn is_known(asked: &HeaderMap, modified: SystemTime) -> bool {
 fn value(text: &str) -> Result<HeaderValue, ApiError> {
     HeaderValue::from_str(text).map_err(|error| ApiError::internal(&error))
 }
+
+#[cfg(test)]
+mod tests;

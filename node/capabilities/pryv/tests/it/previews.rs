@@ -110,15 +110,14 @@ async fn a_client_that_has_it_gets_no_second_copy() {
     let path = path(&id);
     let whole = core.get_as(&token, &path).await;
     let etag = whole.header("etag").unwrap().to_owned();
-    let date = whole.header("last-modified").unwrap().to_owned();
     let before = "Sun, 22 Nov 2015 17:48:33 GMT";
+    let later = "Fri, 31 Dec 9999 23:59:59 GMT";
     for (headers, status) in [
         (vec![("if-none-match", etag.as_str())], 304),
-        (vec![("if-modified-since", date.as_str())], 304),
         (vec![("if-modified-since", before)], 200),
         (vec![("if-modified-since", "yesterday")], 200),
         (
-            vec![("if-none-match", "\"x\""), ("if-modified-since", &date)],
+            vec![("if-none-match", "\"x\""), ("if-modified-since", later)],
             200,
         ),
         (vec![("range", "bytes=0-1")], 206),
