@@ -29,6 +29,8 @@ pub(super) enum Mark {
 const CHANGE: &str = "change";
 /// The text of [`Mark::Deletion`].
 const DELETION: &str = "deletion";
+/// Writing a mark takes no longer.
+const UNFINISHED_MAX: Duration = Duration::from_secs(60);
 /// Characters of a reservation's id, which no other text has.
 const RESERVATION_CHARS: usize = 24;
 
@@ -143,16 +145,27 @@ fn read(path: &Path) -> io::Result<Option<(Mark, Duration)>> {
     Ok(Some((mark, written.elapsed().unwrap_or_default())))
 }
 
+/// Also removes what a crash left of a mark that was being written, which nothing depends on.
 fn names(directory: &Path) -> io::Result<Vec<UserId>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        if let Some(user) = name.to_str().and_then(|name| UserId::parse(name).ok()) {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        if let Ok(user) = UserId::parse(name) {
             names.push(user);
+        } else if files::is_unfinished(name) && is_old(&entry) {
+            std::fs::remove_file(entry.path())?;
         }
     }
     names.sort();
     Ok(names)
+}
+
+/// Whether nobody can still be writing it.
+fn is_old(entry: &std::fs::DirEntry) -> bool {
+    let written = entry.metadata().and_then(|found| found.modified());
+    written.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > UNFINISHED_MAX))
 }
 
 async fn on_disk<T: Send + 'static>(
@@ -226,6 +239,25 @@ mod tests {
         marks.remove(&user).await;
         marks.remove(&user).await;
         assert_eq!(marks.list().await.unwrap(), []);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn what_a_crash_left_of_a_mark_is_removed_in_time() {
+        let dir = std::env::temp_dir().join(format!("homecore-left-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let user = "u23456789012345678901234";
+        let (old, new) = (format!(".{user}.new"), ".u23456789012345678901235.new");
+        for name in [old.as_str(), new, user, "notes.txt"] {
+            std::fs::write(dir.join(name), b"").unwrap();
+        }
+        let long_ago = std::time::SystemTime::now() - 2 * UNFINISHED_MAX;
+        let mut options = std::fs::File::options();
+        let file = options.append(true).open(dir.join(&old)).unwrap();
+        file.set_modified(long_ago).unwrap();
+        assert_eq!(names(&dir).unwrap(), [UserId::parse(user).unwrap()]);
+        let left = |name: &str| dir.join(name).exists();
+        assert!(!left(&old) && left(new) && left(user) && left("notes.txt"));
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -123,6 +123,9 @@ pub(crate) fn read_text(path: &Path) -> Result<Option<String>, FileError> {
     })
 }
 
+/// How the name of a file ends that is being written, after a dot and its name.
+const UNFINISHED: &str = ".new";
+
 /// Writes a file whole: afterwards it has the new content or, after a crash, the old one.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
     // A bare file name has an empty parent, which is no directory to open.
@@ -131,7 +134,7 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
         .filter(|parent| !parent.as_os_str().is_empty())
         .unwrap_or_else(|| Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = directory.join(format!(".{name}.new"));
+    let temporary = directory.join(format!(".{name}{UNFINISHED}"));
     let attempt = || -> io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)
@@ -145,6 +148,11 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
         File::open(directory)?.sync_all()
     };
     attempt().map_err(|source| error("write", path, source))
+}
+
+/// Whether a file of this name is what [`write`] leaves where a crash ends it half-way.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    name.starts_with('.') && name.ends_with(UNFINISHED)
 }
 
 /// Removes a file; none is fine.

@@ -252,6 +252,10 @@ fn marks(cluster: &Cluster) -> anyhow::Result<Vec<(String, String, String)>> {
         for entry in std::fs::read_dir(core.data().join("pending"))? {
             let entry = entry?;
             let user = entry.file_name().to_string_lossy().into_owned();
+            // A crash may leave a mark that was being written; it says nothing, and goes in time.
+            if user.starts_with('.') {
+                continue;
+            }
             // It may be gone by now.
             let text = std::fs::read_to_string(entry.path()).unwrap_or_else(|e| e.to_string());
             found.push((core.id().to_owned(), user, text));
