@@ -251,12 +251,12 @@ mod tests {
         for name in [old.as_str(), new, user, "notes.txt"] {
             std::fs::write(dir.join(name), b"").unwrap();
         }
-        let long_ago = std::time::SystemTime::now() - 2 * UNFINISHED_MAX;
         let mut options = std::fs::File::options();
         let file = options.append(true).open(dir.join(&old)).unwrap();
-        file.set_modified(long_ago).unwrap();
+        let written = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(written - 2 * UNFINISHED_MAX).unwrap();
         assert_eq!(names(&dir).unwrap(), [UserId::parse(user).unwrap()]);
-        let left = |name: &str| dir.join(name).exists();
+        let left = |name: &str| dir.join(name).try_exists().unwrap();
         assert!(!left(&old) && left(new) && left(user) && left("notes.txt"));
         std::fs::remove_dir_all(&dir).unwrap();
     }
