@@ -1,7 +1,7 @@
 /**
  * Runs the tests that the official packages bring along, against a core.
  *
- * Takes the URL of the core's service information. Prints what mocha prints; ends with 1 if a test
+ * Takes the URL of the core's service information. Prints a line a package; ends with 1 if a test
  * fails, if fewer ran than the packages have, or if other methods were not called than are known.
  */
 import { spawnSync } from 'node:child_process';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 /** Package, its test files, how many tests of them must pass, and the methods that none of them calls. */
 const SUITES = [
-  // `revoke` is called by sdk.mjs; there are no series yet.
+  // `revoke` is called by consent.mjs; there are no series yet.
   ['pryv', ['test/*.test.js'], 164, ['Connection.revoke', 'Connection.addPointsToHFEvent']],
   // In the order in which they expect each other. The fourth file is about Socket.IO.
   ['@pryv/monitor', ['test/monitor-edge-cases.test.js', 'test/monitor.test.js', 'test/timer.test.js'], 22, []]
