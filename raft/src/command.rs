@@ -232,6 +232,10 @@ pub struct ReserveUser {
     pub at: Millis,
     /// Until when the names are held without a commit.
     pub deadline: Millis,
+    /// Cores that the proposer tried in vain a moment ago: not to be chosen, whatever the leader thinks
+    /// of them. Left out where empty, so that a leader of an older release understands the rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreached: Vec<CoreId>,
 }
 
 /// What applying a command answers. New variants go at the end.

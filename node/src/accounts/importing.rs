@@ -110,6 +110,7 @@ impl Accounts {
             live: Vec::new(),
             at,
             deadline: at + IMPORT_TTL,
+            unreached: Vec::new(),
         };
         let command = Command::AdoptUser {
             asked,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use homecore_kernel::ports::{
@@ -25,6 +25,10 @@ use crate::rpc::secrets::{open_for_key, seal_for_key, sha256_hex};
 const LIVE_WITHIN: Duration = Duration::from_secs(5);
 /// Creating an account on another core may take this long, hashing included.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(20);
+/// So many cores are tried for a new user. A core that has just died is chosen until the leader misses it.
+const HOMES_TRIED_MAX: usize = 3;
+/// No further core is tried after this time: the client has waited long enough for an answer.
+const HOMES_TRIED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The port.
 #[derive(Clone, Debug)]
@@ -46,6 +50,7 @@ impl PlatformAdapter {
     async fn reserve(
         &self,
         registration: &Registration,
+        unreached: &[CoreId],
     ) -> Result<(CoreId, UserId, String), RegisterError> {
         let now = self.cluster.clock.now();
         let reservation = entropy::wire_id(&*self.cluster.entropy);
@@ -76,6 +81,7 @@ impl PlatformAdapter {
             live: Vec::new(),
             at: now,
             deadline: now + limits::RESERVATION_TTL,
+            unreached: unreached.to_vec(),
         });
         match self.cluster.platform.write(command).await {
             Ok(Response::Reserved { core, user }) => Ok((core, user, reservation)),
@@ -94,10 +100,15 @@ impl PlatformAdapter {
         }
     }
 
-    async fn release(&self, reservation: String) {
+    /// Whether the reservation's names are certainly free again: no account can come of it any more.
+    async fn release(&self, reservation: String) -> bool {
         let release = Command::ReleaseUser { reservation };
-        if let Err(error) = self.cluster.done(release, "ReleaseUser").await {
-            tracing::debug!(error = %crate::telemetry::chain(&error), "reservation not released; it will expire");
+        match self.cluster.done(release, "ReleaseUser").await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(error = %crate::telemetry::chain(&error), "reservation not released; it will expire");
+                false
+            }
         }
     }
 
@@ -443,53 +454,84 @@ impl Platform for PlatformAdapter {
 }
 
 impl PlatformAdapter {
+    /// Registers at the first chosen core that can be reached.
     async fn register_whole(
         &self,
         registration: Registration,
     ) -> Result<Registered, RegisterError> {
-        let (core, user, reservation) = self.reserve(&registration).await?;
-        let home = self.cluster.directory().core(&core).cloned();
+        let began = Instant::now();
+        let mut unreached = Vec::new();
+        loop {
+            let (core, user, reservation) = self.reserve(&registration, &unreached).await?;
+            match self
+                .create_at(&core, user, &reservation, &registration)
+                .await
+            {
+                Ok(registered) => return Ok(registered),
+                Err(CreateError::Refused { id, message }) => {
+                    return Err(RegisterError::Refused { id, message });
+                }
+                Err(CreateError::Unavailable(why)) => {
+                    // Either this frees the names, or the home core's commit came first and the user
+                    // exists: the log's order decides, and nobody is left half done.
+                    let is_free = self.release(reservation).await;
+                    unreached.push(core);
+                    if !is_free
+                        || unreached.len() >= HOMES_TRIED_MAX
+                        || began.elapsed() >= HOMES_TRIED_WITHIN
+                    {
+                        return Err(why.into());
+                    }
+                    tracing::info!(reason = why.reason, "a new user's home is chosen anew");
+                }
+            }
+        }
+    }
+
+    async fn create_at(
+        &self,
+        core: &CoreId,
+        user: UserId,
+        reservation: &str,
+        registration: &Registration,
+    ) -> Result<Registered, CreateError> {
+        let mut fields = BTreeMap::from([("email".to_owned(), registration.email.to_string())]);
+        fields.extend(
+            registration
+                .referer
+                .clone()
+                .map(|r| ("referer".to_owned(), r)),
+        );
+        fields.extend(
+            registration
+                .invitation
+                .clone()
+                .map(|i| ("invitationToken".to_owned(), i)),
+        );
+        let account = NewAccount {
+            reservation: reservation.to_owned(),
+            user,
+            username: registration.username.clone(),
+            password: registration.password.clone(),
+            app: registration.app.clone(),
+            language: registration.language.clone(),
+            fields,
+        };
+        let home = self.cluster.directory().core(core).cloned();
         let core_url = home
             .as_ref()
             .map(|home| home.addresses.url.clone())
             .unwrap_or_default();
-        let mut fields = BTreeMap::from([("email".to_owned(), registration.email.to_string())]);
-        fields.extend(registration.referer.map(|r| ("referer".to_owned(), r)));
-        fields.extend(
-            registration
-                .invitation
-                .map(|i| ("invitationToken".to_owned(), i)),
-        );
-        let account = NewAccount {
-            reservation: reservation.clone(),
-            user,
+        let token = match home {
+            _ if *core == self.cluster.core => self.accounts.create(account).await?,
+            Some(home) => self.create_elsewhere(&home, account).await?,
+            None => return Err(unavailable(format!("{core} is not known here yet")).into()),
+        };
+        Ok(Registered {
             username: registration.username.clone(),
-            password: registration.password,
-            app: registration.app,
-            language: registration.language,
-            fields,
-        };
-        let created = match home {
-            _ if core == self.cluster.core => self.accounts.create(account).await,
-            Some(home) => self.create_elsewhere(&home, account).await,
-            None => Err(unavailable(format!("{core} is not known here yet")).into()),
-        };
-        match created {
-            Ok(token) => Ok(Registered {
-                username: registration.username,
-                token,
-                core_url,
-            }),
-            Err(CreateError::Refused { id, message }) => {
-                Err(RegisterError::Refused { id, message })
-            }
-            Err(CreateError::Unavailable(why)) => {
-                // Either this frees the names, or the home core's commit came first and the user
-                // exists: the log's order decides, and nobody is left half done.
-                self.release(reservation).await;
-                Err(why.into())
-            }
-        }
+            token,
+            core_url,
+        })
     }
 
     fn sealed(

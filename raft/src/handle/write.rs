@@ -199,6 +199,10 @@ impl Inner {
     fn complete(&self, mut command: Command) -> Command {
         if let Command::ReserveUser(reserve) = &mut command {
             reserve.live = self.live_cores();
+            // The proposer knows sooner than the leader that a core has died.
+            reserve
+                .live
+                .retain(|core| !reserve.unreached.contains(core));
         }
         command
     }

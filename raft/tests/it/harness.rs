@@ -413,6 +413,7 @@ pub(crate) fn reserve(number: u64, name: &str) -> Command {
         live: Vec::new(),
         at,
         deadline: at + Duration::from_secs(600),
+        unreached: Vec::new(),
     })
 }
 

@@ -203,6 +203,7 @@ pub(super) fn reserve(name: &str) -> ReserveUser {
         live: ["core-a", "core-b", "core-c"].map(core_id).to_vec(),
         at: Millis(10),
         deadline: Millis(1_000),
+        unreached: Vec::new(),
     }
 }
 

@@ -44,6 +44,7 @@ fn a_reservation() -> impl Strategy<Value = Command> {
                 live: live.map(|(_, name)| core_id(name)).collect(),
                 at: Millis(at),
                 deadline: Millis(at + 30),
+                unreached: Vec::new(),
             })
         })
 }

@@ -77,6 +77,41 @@ async fn the_leader_dies_under_registrations() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A core that has just died looks alive to the leader for a while; whoever registers then is to have
+/// another home, not an error.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_sent_to_a_core_that_has_just_died() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(3)).await?;
+    let http = Http::new()?;
+    for round in 0..rounds(2) {
+        let leader = cluster.leader(round % 3).await?;
+        let victim = (leader + 1 + round % 2) % 3;
+        let dead = cluster.core(victim)?.url();
+        cluster.core_mut(victim)?.kill()?;
+        let killed = Instant::now();
+        // Until well after the leader has missed it. The dead core has the fewest users before long.
+        let mut number = 0;
+        while killed.elapsed() < Duration::from_secs(5) {
+            for at in [leader, 3 - leader - victim] {
+                let name = format!("late{round}x{number}");
+                number += 1;
+                let reply = register(&http, &cluster.core(at)?.url(), &name).await?;
+                let after = killed.elapsed();
+                let registered = reply
+                    .expect(201)
+                    .with_context(|| format!("{name}, {after:?} after the kill"))?;
+                let person = Person::registered(&name, &registered)?;
+                ensure!(person.home != dead, "{name} lives at the dead core");
+                person.make_stream(&http).await?;
+                person.write(&http, 1).await?.expect(201)?;
+            }
+        }
+        cluster.core_mut(victim)?.restart(PATIENCE).await?;
+        cluster.wait_settled(PATIENCE).await?;
+    }
+    Ok(())
+}
+
 /// Registers one after the other until told to stop; the names that were acknowledged.
 async fn registrations(core: String, prefix: String, stop: Arc<AtomicBool>) -> Vec<String> {
     let Ok(http) = Http::new() else {
