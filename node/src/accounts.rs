@@ -8,6 +8,7 @@
 //! The same files remember what else takes a step on both sides (adr/0008): fields of an account that
 //! may be at the platform already and not here, and an account that is being deleted.
 
+mod audit;
 mod changes;
 pub(crate) mod importing;
 mod marks;
@@ -27,8 +28,10 @@ use thiserror::Error;
 use tokio::sync::{Mutex as Turn, Notify, OwnedMutexGuard};
 
 use crate::cluster::{Cluster, CommandError};
+use crate::config::OnUserDelete;
 use crate::rpc::files::DataDir;
 
+use audit::KeptAudit;
 use marks::{Mark, Marks};
 
 /// What makes a reserved account real.
@@ -75,6 +78,7 @@ pub(crate) struct Accounts {
     kernel: Kernel,
     cluster: Arc<Cluster>,
     marks: Marks,
+    kept_audit: KeptAudit,
     /// Users that are being imported by this process.
     importing: Mutex<BTreeSet<UserId>>,
     /// Changes of one account come one after the other.
@@ -93,8 +97,15 @@ pub(crate) fn unavailable(reason: impl Into<String>) -> Unavailable {
 
 impl Accounts {
     /// Over the kernel and the platform.
-    pub(crate) fn new(kernel: Kernel, cluster: Arc<Cluster>, data: &DataDir) -> Self {
+    pub(crate) fn new(
+        kernel: Kernel,
+        cluster: Arc<Cluster>,
+        data: &DataDir,
+        on_user_delete: OnUserDelete,
+    ) -> Self {
+        let keep = on_user_delete == OnUserDelete::Keep;
         Self {
+            kept_audit: KeptAudit(keep.then(|| data.kept_audit())),
             kernel,
             cluster,
             marks: Marks::new(data.pending()),

@@ -6,3 +6,4 @@ pub(crate) mod event_types;
 pub(crate) mod mail;
 pub(crate) mod names;
 pub(crate) mod platform;
+pub(crate) mod syslog;

@@ -5,6 +5,7 @@
 //! *platform-wide*: of the last the platform store is the authority, the file only seeds it when
 //! the cluster is founded, and a difference is logged as `[platform-drift]`.
 
+mod audit;
 mod layers;
 mod mail;
 mod mfa;
@@ -20,13 +21,15 @@ use std::time::Duration;
 use homecore_capability_pryv::AccountDeletion;
 use homecore_kernel::account::name;
 use homecore_kernel::account::passwords::{self, PasswordPolicy};
-use homecore_kernel::audit::MethodPattern;
 use homecore_kernel::preview::PreviewSettings;
 use homecore_kernel::settings::DeletionMode;
 use homecore_kernel::shared_secret::{self, SharedSecretSettings};
 use homecore_raft::records::CoreAddresses;
 use homecore_types::{CoreId, Secret, limits};
 
+pub(crate) use audit::{AuditConfig, OnUserDelete, SyslogAddress, SyslogConfig};
+#[cfg(test)]
+pub(crate) use audit::{Facility, Severity, TEMPLATE as SYSLOG_TEMPLATE};
 pub(crate) use layers::{LoadError, Sources, default_path, load};
 pub(crate) use mail::{Delivery, MailConfig, Security, SmtpConfig};
 pub(crate) use mfa::{Endpoint, MfaConfig, MfaMode};
@@ -169,15 +172,6 @@ pub(crate) struct VersioningConfig {
     pub(crate) deletion_mode: DeletionMode,
 }
 
-/// `[audit]`.
-#[derive(Clone, Debug)]
-pub(crate) struct AuditConfig {
-    pub(crate) active: bool,
-    /// Empty: every method.
-    pub(crate) include: Vec<MethodPattern>,
-    pub(crate) exclude: Vec<MethodPattern>,
-}
-
 /// `[access_tracking]`.
 #[derive(Clone, Debug)]
 pub(crate) struct AccessTrackingConfig {
@@ -244,7 +238,7 @@ fn read(table: toml::Table) -> Result<Config, Vec<Problem>> {
         mfa: mfa::read(&mut root),
         service: read_service(&mut root),
         versioning: read_versioning(&mut root),
-        audit: read_audit(&mut root),
+        audit: audit::read(&mut root),
         access_tracking: read_access_tracking(&mut root),
         shared_secrets: read_shared_secrets(&mut root),
         updates: read_updates(&mut root),
@@ -516,15 +510,6 @@ fn read_versioning(root: &mut reader::Reader) -> VersioningConfig {
         deletion_mode: section
             .parsed("deletion_mode", |mode| mode.parse())
             .unwrap_or_default(),
-    }
-}
-
-fn read_audit(root: &mut reader::Reader) -> AuditConfig {
-    let mut section = root.section("audit");
-    AuditConfig {
-        active: section.boolean("active").unwrap_or(true),
-        include: section.list("include", |name| name.parse()),
-        exclude: section.list("exclude", |name| name.parse()),
     }
 }
 

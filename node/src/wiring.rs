@@ -29,6 +29,7 @@ use crate::adapters::directory::PlatformDirectory;
 use crate::adapters::mail;
 use crate::adapters::names::ZoneKeeper;
 use crate::adapters::platform::PlatformAdapter;
+use crate::adapters::syslog::{self, SyslogCounts};
 use crate::capabilities;
 use crate::cluster::Cluster;
 use crate::config::Config;
@@ -85,15 +86,15 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     )
     .context("cannot start the threads that hash passwords")?;
     DataDir::open(&data.pending())?;
-    let accounts = Arc::new(Accounts::new(kernel.clone(), Arc::clone(&cluster), &data));
+    let accounts = Arc::new(Accounts::new(
+        kernel.clone(),
+        Arc::clone(&cluster),
+        &data,
+        config.audit.on_user_delete,
+    ));
     let registry: Arc<dyn Registry> = Arc::clone(&accounts) as Arc<dyn Registry>;
     kernel.connect(&registry);
-    if let Some(mails) = mail::start(&tasks, &config, &cluster)? {
-        kernel.connect_mails(mails);
-    }
-    if let Some(provider) = Provider::new(&config.mfa.mode).context("[mfa]")? {
-        kernel.connect_codes(Arc::new(provider));
-    }
+    let told = connect_outside(&kernel, &tasks, &config, &cluster)?;
     serve_cores(&tasks, rpc_listener, &config, &cluster, &accounts)?;
     serve_operator(&tasks, &data, &cluster, &accounts)?;
     if config.dns.active {
@@ -101,7 +102,12 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     }
     let http_stop = CancellationToken::new();
     let tended = kernel.clone();
-    let apps = apps(&config, &cluster, kernel, &users, &accounts)?;
+    let health = Arc::new(health::CoreHealth::new(
+        Arc::clone(&cluster),
+        kernel.clone(),
+        told,
+    ));
+    let apps = apps(&config, &cluster, kernel, health, &accounts)?;
     let mut serving = vec![Server::new(apps.all).serve(http_listeners, http_stop.clone())];
     if !preview_listeners.is_empty() {
         serving.push(Server::new(apps.previews).serve(preview_listeners, http_stop.clone()));
@@ -117,10 +123,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         ended.cancel();
     });
     lookafter::spawn(&tasks, &config, &cluster, &accounts, &data);
-    lookafter::tend_blobs(&tasks, &tended);
-    lookafter::sweep_previews(&tasks, &tended);
-    lookafter::write_audit(&tasks, &tended);
-    lookafter::write_uses(&tasks, &tended);
+    lookafter::tend(&tasks, &tended);
     lookafter::keep_event_types(&tasks, &tended, &config, &data);
     tracing::info!(
         core = %config.core.id,
@@ -139,6 +142,27 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         socket,
         _lock: lock,
     })
+}
+
+/// What the kernel speaks to outside of the platform; the counts of lines for the system log.
+fn connect_outside(
+    kernel: &Kernel,
+    tasks: &Tasks,
+    config: &Config,
+    cluster: &Arc<Cluster>,
+) -> anyhow::Result<Arc<SyslogCounts>> {
+    if let Some(mails) = mail::start(tasks, config, cluster)? {
+        kernel.connect_mails(mails);
+    }
+    if let Some(provider) = Provider::new(&config.mfa.mode).context("[mfa]")? {
+        kernel.connect_codes(Arc::new(provider));
+    }
+    let told = Arc::new(SyslogCounts::default());
+    if let Some(log) = &config.audit.syslog {
+        let host = config.core.id.as_str();
+        kernel.connect_audit_listener(syslog::start(tasks, log, host, &told));
+    }
+    Ok(told)
 }
 
 /// Opens the platform store with this core's identity.
@@ -187,14 +211,9 @@ fn apps(
     config: &Config,
     cluster: &Arc<Cluster>,
     kernel: Kernel,
-    users: &homecore_store::Users,
+    health: Arc<dyn Health>,
     accounts: &Arc<Accounts>,
 ) -> anyhow::Result<Apps> {
-    let health: Arc<dyn Health> = Arc::new(health::CoreHealth::new(
-        Arc::clone(cluster),
-        users.clone(),
-        kernel.blobs().clone(),
-    ));
     let directory = Arc::new(PlatformDirectory::new(Arc::clone(cluster)));
     let context = Arc::new(capabilities::context(config, cluster, directory));
     let platform = Arc::new(PlatformAdapter::new(

@@ -8,6 +8,8 @@
 //! core is killed, and shown like the rest to whoever reads the log before.
 
 pub mod entry;
+pub mod keep;
+pub mod listener;
 pub mod page;
 pub(crate) mod pending;
 pub mod scan;
@@ -16,6 +18,7 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 pub use entry::{Entry, Source};
+pub use listener::AuditListener;
 
 /// The pseudo access of a login that succeeded.
 pub const VALID_PASSWORD: &str = "valid-password";

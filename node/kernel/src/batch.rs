@@ -6,6 +6,8 @@
 //! it always goes to a reader by itself and never holds up the thread that writes for many users;
 //! `streams.delete` may write much, and goes in steps of its own.
 
+use std::collections::BTreeSet;
+
 use homecore_types::{ErrorId, limits};
 use serde_json::Value;
 use thiserror::Error;
@@ -238,22 +240,26 @@ async fn run_calls(
 ) -> Vec<Outcome> {
     let count = calls.len();
     let actor_there = actor.clone();
+    let hears: BTreeSet<Method> = (calls.iter().map(|(method, _)| *method))
+        .filter(|method| kernel.audit_listener(method.id()).is_some())
+        .collect();
     let done = if writes {
         let context = kernel.context();
         kernel
             .write(&actor.owner.id, move |writer| {
                 let mut trees = context.trees.for_writing(writer.user());
                 let trees: &mut dyn Trees = &mut trees;
-                let (mut outcomes, mut entries) = (Vec::with_capacity(count), Vec::new());
+                let (mut outcomes, mut entries) = (Vec::with_capacity(count), Entries::new(hears));
                 for (method, params) in calls {
                     let result =
                         method::write(writer, &context, trees, &actor_there, method, &params);
-                    entries.extend(entry(&context, &actor_there, method, &params, &result));
+                    entries.note(&context, &actor_there, method, &params, &result);
                     outcomes.push(Outcome::from(result));
                 }
                 // In the commit of what was written, once for the whole run.
-                writer.attempt(|tx| page::append(tx, &context, &entries))?;
-                Ok((outcomes, Vec::new()))
+                let kept = std::mem::take(&mut entries.kept);
+                writer.attempt(|tx| page::append(tx, &context, &kept))?;
+                Ok((outcomes, entries))
             })
             .await
             .and_then(|done| done)
@@ -262,10 +268,10 @@ async fn run_calls(
             .read(&actor.owner.id, move |view, context| {
                 let mut trees = context.trees.for_reading(&actor_there.owner.id);
                 let trees: &mut dyn Trees = &mut trees;
-                let (mut outcomes, mut entries) = (Vec::with_capacity(count), Vec::new());
+                let (mut outcomes, mut entries) = (Vec::with_capacity(count), Entries::new(hears));
                 for (method, params) in calls {
                     let result = method::read(view, context, trees, &actor_there, method, &params);
-                    entries.extend(entry(context, &actor_there, method, &params, &result));
+                    entries.note(context, &actor_there, method, &params, &result);
                     outcomes.push(Outcome::from(result));
                 }
                 (outcomes, entries)
@@ -274,7 +280,13 @@ async fn run_calls(
     };
     let done = match done {
         Ok((outcomes, entries)) => {
-            kernel.note_all(&actor.owner.id, entries).await;
+            let user = &actor.owner.id;
+            for (method, entry) in entries.told {
+                if let Some(listener) = kernel.audit_listener(method.id()) {
+                    listener.tell(user, entry);
+                }
+            }
+            kernel.note_all(user, entries.kept).await;
             Ok(outcomes)
         }
         Err(error) => Err(error),
@@ -291,24 +303,50 @@ async fn run_calls(
     })
 }
 
-/// The call's entry in the audit log, if it gets one.
-fn entry(
-    context: &Context,
-    actor: &Actor,
-    method: Method,
-    params: &Value,
-    result: &Result<Reply, Error>,
-) -> Option<Entry> {
-    if !context.settings.audit.covers(method.id()) {
-        return None;
+/// What the audit log keeps of a run, and what its listener is told.
+#[derive(Debug)]
+struct Entries {
+    hears: BTreeSet<Method>,
+    kept: Vec<Entry>,
+    told: Vec<(Method, Entry)>,
+}
+
+impl Entries {
+    fn new(hears: BTreeSet<Method>) -> Self {
+        Self {
+            hears,
+            kept: Vec::new(),
+            told: Vec::new(),
+        }
     }
-    let draft = Draft::of(actor, method.id(), context.now());
-    let draft = if method.writes() {
-        draft
-    } else {
-        draft.asking(params)
-    };
-    Some(draft.ended(result).finish())
+
+    fn note(
+        &mut self,
+        context: &Context,
+        actor: &Actor,
+        method: Method,
+        params: &Value,
+        result: &Result<Reply, Error>,
+    ) {
+        let kept = context.settings.audit.covers(method.id());
+        let told = self.hears.contains(&method);
+        if !kept && !told {
+            return;
+        }
+        let draft = Draft::of(actor, method.id(), context.now());
+        let draft = if method.writes() {
+            draft
+        } else {
+            draft.asking(params)
+        };
+        let entry = draft.ended(result).finish();
+        if told {
+            self.told.push((method, entry.clone()));
+        }
+        if kept {
+            self.kept.push(entry);
+        }
+    }
 }
 
 impl Outcome {

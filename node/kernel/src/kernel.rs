@@ -15,6 +15,7 @@ use crate::access::cache::{AccessCache, Known};
 use crate::access::tracking::Tracker;
 use crate::account::{self, NewAccount};
 use crate::actor::{Actor, Credential, Owner};
+use crate::audit::AuditListener;
 use crate::audit::entry::Draft;
 use crate::audit::page;
 use crate::audit::pending::Pending;
@@ -56,6 +57,7 @@ struct Inner {
     tracker: Arc<Tracker>,
     accesses: AccessCache,
     pending: Pending,
+    listener: OnceLock<Arc<dyn AuditListener>>,
     types: EventTypes,
     registry: OnceLock<Weak<dyn Registry>>,
     call_limits: OnceLock<Arc<dyn CallLimits>>,
@@ -118,6 +120,7 @@ impl Kernel {
                 tracker: Arc::default(),
                 accesses: AccessCache::default(),
                 pending: Pending::default(),
+                listener: OnceLock::new(),
                 types: EventTypes::shipped().map_err(std::io::Error::other)?,
                 registry: OnceLock::new(),
                 call_limits: OnceLock::new(),
@@ -202,7 +205,7 @@ impl Kernel {
         }
         let access_id = actor.access.id.clone();
         let covered = self.inner.settings.audit.covers(LOGOUT);
-        let context = self.context();
+        let (context, told) = (self.context(), draft.clone());
         self.write(&actor.owner.id, move |writer| {
             writer.attempt(|tx| {
                 session::end(tx, &access_id)?;
@@ -214,6 +217,7 @@ impl Kernel {
         })
         .await?
         .map_err(Error::from)?;
+        self.tell(&actor.owner.id, LOGOUT, || told);
         self.used(actor, LOGOUT);
         Ok(())
     }
@@ -446,8 +450,9 @@ impl Kernel {
                 (result, beside)
             })
             .await?;
-        if let Err(error) = &result {
-            self.note(user, draft.refused(error)).await;
+        match &result {
+            Ok(reply) => self.tell(user, draft.action(), || draft.clone().wrote(reply)),
+            Err(error) => self.note(user, draft.refused(error)).await,
         }
         Ok((result, beside))
     }
@@ -554,6 +559,10 @@ impl Kernel {
 
     pub(crate) fn mfa_sessions(&self) -> &MfaSessions {
         &self.inner.mfa_sessions
+    }
+
+    pub(crate) fn listener_cell(&self) -> &OnceLock<Arc<dyn AuditListener>> {
+        &self.inner.listener
     }
 
     pub(crate) fn pending(&self) -> &Pending {

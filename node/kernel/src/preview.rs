@@ -10,6 +10,7 @@ use std::panic::UnwindSafe;
 use std::time::Duration;
 
 use bytes::Bytes;
+pub use figures::PreviewFigures;
 pub use homecore_previews::Wish;
 use homecore_previews::{Bounds, RenderError, Size, look, render};
 use homecore_store::blob::DerivedName;
@@ -22,6 +23,7 @@ use crate::attachment::get::{self, GetError};
 use crate::error::Refusal;
 use crate::stream::cache::Trees;
 
+pub(crate) mod figures;
 mod shell;
 mod sweep;
 #[cfg(test)]

@@ -36,6 +36,9 @@ impl Accounts {
     }
 
     pub(super) async fn delete_marked(&self, user: &UserId) -> Result<(), Unavailable> {
+        self.kept_audit
+            .keep(&self.kernel, &self.cluster, user)
+            .await?;
         let removed = self.kernel.remove_account(user).await;
         removed.map_err(|error| unavailable(error.to_string()))?;
         let delete = Command::DeleteUser { user: user.clone() };

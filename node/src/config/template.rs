@@ -359,6 +359,30 @@ fn changes(out: &mut String) {
     );
     line(out, "# include = [\"all\"]");
     line(out, "# exclude = [\"events.get\"]");
+    line(
+        out,
+        "# When a user is deleted: erase the log, or keep it as audit/{user id}.jsonl in the data directory.",
+    );
+    line(out, "# on_user_delete = \"erase\"");
+    line(
+        out,
+        "# A system log that is told of calls, too (RFC 5424): unix:/path or udp:host:port. It never holds a",
+    );
+    line(
+        out,
+        "# call up: what it does not take is dropped and counted.",
+    );
+    line(out, "# [audit.syslog]");
+    line(out, "# address = \"unix:/dev/log\"");
+    line(out, "# facility = \"local0\"");
+    line(out, "# level = \"notice\"");
+    line(out, "# app_name = \"homecore-audit\"");
+    line(
+        out,
+        "# template = \"{userid} {type} createdBy:{createdBy} {streamIds} {content}\"",
+    );
+    line(out, "# include = [\"all\"]");
+    line(out, "# exclude = []");
     line(out, "\n[access_tracking]");
     line(
         out,

@@ -69,6 +69,11 @@ impl DataDir {
         self.root.join("pending")
     }
 
+    /// Audit logs that are kept of deleted users, one file each.
+    pub(crate) fn kept_audit(&self) -> PathBuf {
+        self.root.join("audit")
+    }
+
     /// This core's private key (PEM).
     pub(crate) fn node_key(&self) -> PathBuf {
         self.root.join("node.key")
@@ -128,26 +133,61 @@ const UNFINISHED: &str = ".new";
 
 /// Writes a file whole: afterwards it has the new content or, after a crash, the old one.
 pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    // A bare file name has an empty parent, which is no directory to open.
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or_else(|| Path::new("."));
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = directory.join(format!(".{name}{UNFINISHED}"));
-    let attempt = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
+    let mut writing = Writing::begin(path)?;
+    writing.append(content)?;
+    writing.finish()
+}
+
+/// A file that is written whole, in pieces.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    file: File,
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Writing {
+    /// Begins; what is at the path stays until the end.
+    pub(crate) fn begin(path: &Path) -> Result<Self, FileError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = directory_of(path).join(format!(".{name}{UNFINISHED}"));
+        let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(0o600)
-            .open(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(directory)?.sync_all()
-    };
-    attempt().map_err(|source| error("write", path, source))
+            .open(&temporary)
+            .map_err(|source| error("write", path, source))?;
+        Ok(Self {
+            file,
+            temporary,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Writes a piece.
+    pub(crate) fn append(&mut self, content: &[u8]) -> Result<(), FileError> {
+        let written = self.file.write_all(content);
+        written.map_err(|source| error("write", &self.path, source))
+    }
+
+    /// Puts it in its place, on disk when this returns.
+    pub(crate) fn finish(self) -> Result<(), FileError> {
+        let attempt = || -> io::Result<()> {
+            self.file.sync_all()?;
+            fs::rename(&self.temporary, &self.path)?;
+            File::open(directory_of(&self.path))?.sync_all()
+        };
+        attempt().map_err(|source| error("write", &self.path, source))
+    }
+}
+
+/// The directory of a file.
+fn directory_of(path: &Path) -> &Path {
+    // A bare file name has an empty parent, which is no directory to open.
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."))
 }
 
 /// Whether a file of this name is what [`write`] leaves where a crash ends it half-way.

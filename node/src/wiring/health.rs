@@ -8,28 +8,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use homecore_http::health::{Health, Readiness};
+use homecore_kernel::Kernel;
 use homecore_raft::Role;
 use homecore_raft::records::CoreState;
-use homecore_store::{BlobStore, Users};
 
+use crate::adapters::syslog::SyslogCounts;
 use crate::cluster::Cluster;
 
 /// Looks at the parts of a core.
 #[derive(Debug)]
 pub(super) struct CoreHealth {
     cluster: Arc<Cluster>,
-    users: Users,
-    blobs: BlobStore,
+    kernel: Kernel,
+    told: Arc<SyslogCounts>,
     served_once: AtomicBool,
 }
 
 impl CoreHealth {
     /// Of this core.
-    pub(super) fn new(cluster: Arc<Cluster>, users: Users, blobs: BlobStore) -> Self {
+    pub(super) fn new(cluster: Arc<Cluster>, kernel: Kernel, told: Arc<SyslogCounts>) -> Self {
         Self {
             cluster,
-            users,
-            blobs,
+            kernel,
+            told,
             served_once: AtomicBool::new(false),
         }
     }
@@ -38,7 +39,7 @@ impl CoreHealth {
 impl Health for CoreHealth {
     fn readiness(&self) -> Readiness {
         let mut reasons = Vec::new();
-        if let Some(reason) = self.users.stats().poisoned {
+        if let Some(reason) = self.kernel.users().stats().poisoned {
             reasons.push(format!("users' data cannot be written: {reason}"));
         }
         let directory = self.cluster.directory();
@@ -59,15 +60,11 @@ impl Health for CoreHealth {
 
     fn metrics(&self) -> Option<String> {
         let raft = self.cluster.platform.status();
-        let store = self.users.stats();
+        let store = self.kernel.users().stats();
         let directory = self.cluster.directory();
-        let mut text = String::new();
-        let mut gauge = |name: &str, help: &str, value: u64| {
-            let _infallible = writeln!(
-                text,
-                "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}"
-            );
-        };
+        let mut figures = Figures::default();
+        let mut gauge =
+            |name: &str, help: &str, value: u64| figures.add("gauge", name, help, value);
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         gauge(
             "homecore_raft_term",
@@ -129,7 +126,7 @@ impl Health for CoreHealth {
             "Size of the journal.",
             store.journal_bytes.unwrap_or(0),
         );
-        let blobs = self.blobs.stats();
+        let blobs = self.kernel.blobs().stats();
         gauge(
             "homecore_blobs_uploads",
             "Files on their way in.",
@@ -145,6 +142,66 @@ impl Health for CoreHealth {
             "Files that may be without an event and wait to be looked at.",
             count(blobs.suspects),
         );
-        Some(text)
+        self.told(&mut figures);
+        self.previews(&mut figures);
+        Some(figures.0)
+    }
+}
+
+impl CoreHealth {
+    fn told(&self, figures: &mut Figures) {
+        figures.add(
+            "counter",
+            "homecore_audit_syslog_sent_total",
+            "Lines about calls that the system log was sent.",
+            self.told.sent(),
+        );
+        figures.add(
+            "counter",
+            "homecore_audit_syslog_dropped_total",
+            "Lines about calls that the system log did not get.",
+            self.told.dropped(),
+        );
+    }
+
+    fn previews(&self, figures: &mut Figures) {
+        let previews = self.kernel.preview_figures();
+        figures.add(
+            "counter",
+            "homecore_previews_hits_total",
+            "Previews that were there when they were asked for.",
+            previews.hits,
+        );
+        figures.add(
+            "counter",
+            "homecore_previews_misses_total",
+            "Previews that had to be made first.",
+            previews.misses,
+        );
+        figures.add(
+            "counter",
+            "homecore_previews_failures_total",
+            "Previews that had to be made and were not.",
+            previews.failures,
+        );
+        figures.add(
+            "counter",
+            "homecore_previews_seconds_total",
+            "Time that was waited for previews to be made.",
+            previews.waited.as_secs_f64(),
+        );
+    }
+}
+
+/// Figures in the text format of Prometheus.
+#[derive(Debug, Default)]
+struct Figures(String);
+
+impl Figures {
+    fn add(&mut self, kind: &str, name: &str, help: &str, value: impl std::fmt::Display) {
+        let _infallible = writeln!(
+            self.0,
+            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}"
+        );
     }
 }

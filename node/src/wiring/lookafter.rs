@@ -57,8 +57,16 @@ pub(super) fn spawn(
     tasks.spawn("drift", drift(Arc::clone(cluster), config.clone(), stop));
 }
 
+/// Starts what users' data needs from time to time.
+pub(super) fn tend(tasks: &Tasks, kernel: &Kernel) {
+    tend_blobs(tasks, kernel);
+    sweep_previews(tasks, kernel);
+    write_audit(tasks, kernel);
+    write_uses(tasks, kernel);
+}
+
 /// Deletes what was attached and is no longer, at once and, for what a crash left, in a slow pass.
-pub(super) fn tend_blobs(tasks: &Tasks, kernel: &Kernel) {
+fn tend_blobs(tasks: &Tasks, kernel: &Kernel) {
     let (freeing, stop) = (kernel.clone(), tasks.stop_signal());
     tasks.spawn("free-blobs", async move {
         loop {
@@ -90,7 +98,7 @@ pub(super) fn tend_blobs(tasks: &Tasks, kernel: &Kernel) {
 }
 
 /// Deletes previews that nobody looks at any more, again and again.
-pub(super) fn sweep_previews(tasks: &Tasks, kernel: &Kernel) {
+fn sweep_previews(tasks: &Tasks, kernel: &Kernel) {
     let (kernel, stop) = (kernel.clone(), tasks.stop_signal());
     tasks.spawn("sweep-previews", async move {
         loop {
@@ -111,7 +119,7 @@ pub(super) fn sweep_previews(tasks: &Tasks, kernel: &Kernel) {
 
 /// Writes what waits of the audit log, again and again. The last entries are written when the core
 /// stops, after the last request.
-pub(super) fn write_audit(tasks: &Tasks, kernel: &Kernel) {
+fn write_audit(tasks: &Tasks, kernel: &Kernel) {
     let (kernel, stop) = (kernel.clone(), tasks.stop_signal());
     tasks.spawn("audit", async move {
         while wait(&stop, AUDIT_INTERVAL).await {
@@ -121,7 +129,7 @@ pub(super) fn write_audit(tasks: &Tasks, kernel: &Kernel) {
 }
 
 /// Writes down how accesses were used, again and again. The last uses are written when the core stops.
-pub(super) fn write_uses(tasks: &Tasks, kernel: &Kernel) {
+fn write_uses(tasks: &Tasks, kernel: &Kernel) {
     let (kernel, stop) = (kernel.clone(), tasks.stop_signal());
     tasks.spawn("uses", async move {
         while wait(&stop, USES_INTERVAL).await {

@@ -60,7 +60,7 @@ impl Kernel {
         let context = self.context();
         let covered = self.settings().audit.covers(LOGIN);
         let set = account.password_set;
-        self.write(&owner.id, move |writer| {
+        let opened = self.write(&owner.id, move |writer| {
             writer.attempt(|tx| {
                 let login = match waiting {
                     // The password is asked about once more with the code.
@@ -74,10 +74,13 @@ impl Kernel {
                     let draft = Draft::anonymous(&source, audit::VALID_PASSWORD, LOGIN, tx.at());
                     page::append(tx, &context, &[draft.finish()])?;
                 }
-                Ok(login)
+                Ok::<_, Error>(login)
             })
-        })
-        .await?
+        });
+        let login = opened.await??;
+        let draft = || Draft::anonymous(&source, audit::VALID_PASSWORD, LOGIN, self.now());
+        self.tell(&owner.id, LOGIN, draft);
+        Ok(login)
     }
 
     /// A log-in of somebody who has no second factor.

@@ -361,6 +361,7 @@ impl Kernel {
             .await??;
         match opened {
             Some(opened) => {
+                self.tell(&owner.id, REQUEST, || draft);
                 let sender = Arc::new(Withdrawal {
                     kernel: self.clone(),
                     user: owner.id.clone(),

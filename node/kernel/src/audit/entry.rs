@@ -280,7 +280,15 @@ impl Entry {
         }
     }
 
-    fn kind(&self) -> &'static str {
+    /// The content of the event, JSON.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        self.content.get()
+    }
+
+    /// The type of the event.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
         if self.refused {
             TYPE_REFUSED
         } else {

@@ -151,6 +151,7 @@ impl Kernel {
 
     /// As [`Self::note`], from where nobody can wait. True if the user's entries should be written.
     pub(crate) fn note_now(&self, user: &UserId, draft: Draft) -> bool {
+        self.tell(user, draft.action(), || draft.clone());
         self.settings().audit.covers(draft.action()) && self.pending().push(user, draft.finish())
     }
 

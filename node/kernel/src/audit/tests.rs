@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use homecore_types::UserId;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -11,7 +12,9 @@ use super::*;
 use crate::access::{Access, AccessType, StoredAccess};
 use crate::kernel::Kernel;
 use crate::permission::{Level, Permission};
-use crate::testing::{Home, NOW, TestClock, json as parse, kernel, new_account, owner};
+use crate::testing::{
+    Home, NOW, TestClock, json as parse, kernel, kernel_with, new_account, owner,
+};
 use crate::{Actor, Credential, Method};
 
 const ORIGIN: &str = "https://l.backloop.dev";
@@ -182,6 +185,120 @@ async fn entries_that_are_being_written_are_seen() {
         let ((), entries) = tokio::join!(kernel.flush_audit(), log(&kernel, &me, streams));
         assert_eq!(entries.len(), n);
     }
+}
+
+/// Remembers what it is told, but for `events.getOne`.
+#[derive(Debug, Default)]
+struct Ear(std::sync::Mutex<Vec<(String, bool)>>);
+
+impl AuditListener for Ear {
+    fn hears(&self, method: &str) -> bool {
+        method != "events.getOne"
+    }
+
+    fn tell(&self, user: &UserId, entry: Entry) {
+        assert_eq!(*user, owner().id);
+        self.0.lock().unwrap().push((entry.action, entry.refused));
+    }
+}
+
+#[tokio::test]
+async fn who_listens_is_told_of_every_call_whatever_the_log_keeps() {
+    let (kernel, clock) = kernel_with(|settings| {
+        settings.audit.exclude = set(&["streams.all", "events.get", "auth.all"]);
+    });
+    let ear = Arc::new(Ear::default());
+    kernel.connect_audit_listener(Arc::clone(&ear) as Arc<dyn AuditListener>);
+    let user = owner().id;
+    kernel.create_account(&user, new_account()).await.unwrap();
+    let mut params =
+        json!({ "username": "samplebeta1", "password": "sample-pass-1", "appId": "sample-app" });
+    let source = Source::default();
+    let opened = kernel.login(&owner(), &params, ORIGIN, source).await;
+    let given = Credential::parse(opened.unwrap().token.expose()).unwrap();
+    let me = kernel.authenticate(&owner(), given).await.unwrap();
+    params["password"] = json!("wrong");
+    kernel
+        .login(&owner(), &params, ORIGIN, source)
+        .await
+        .unwrap_err();
+    let stream = json!({ "id": "diary", "name": "Diary" });
+    call(&kernel, &me, Method::StreamsCreate, stream).await;
+    let event = json!({ "streamIds": ["diary"], "type": "note/txt", "content": "hi" });
+    let nowhere = json!({ "streamIds": ["nope"], "type": "note/txt" });
+    let made = call(&kernel, &me, Method::EventsCreate, event.clone()).await;
+    kernel
+        .call(&me, Method::EventsCreate, nowhere.clone())
+        .await
+        .unwrap_err();
+    let one = json!({ "id": made["event"]["id"] });
+    call(&kernel, &me, Method::EventsGetOne, one.clone()).await;
+    call(&kernel, &me, Method::EventsGet, json!({})).await;
+    let calls = json!([
+        { "method": "events.create", "params": event },
+        { "method": "events.create", "params": nowhere },
+        { "method": "events.get", "params": {} },
+        { "method": "events.getOne", "params": one },
+        { "method": "streams.get", "params": {} },
+    ]);
+    kernel.call_batch(&me, calls).await.unwrap();
+    let gone = json!({ "id": "diary" });
+    call(&kernel, &me, Method::StreamsDelete, gone.clone()).await;
+    call(
+        &kernel,
+        &me,
+        Method::StreamsDelete,
+        json!({ "id": "diary", "mergeEventsWithParent": false }),
+    )
+    .await;
+    clock.advance(Duration::from_secs(1));
+    kernel.logout(&me).await.unwrap();
+
+    let told = ear.0.lock().unwrap().clone();
+    let told: Vec<(&str, bool)> = told
+        .iter()
+        .map(|(m, refused)| (m.as_str(), *refused))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("auth.login", false),
+            ("auth.login", true),
+            ("streams.create", false),
+            ("events.create", false),
+            ("events.create", true),
+            ("events.get", false),
+            ("events.create", false),
+            ("events.create", true),
+            ("events.get", false),
+            ("streams.get", false),
+            ("callBatch", false),
+            ("streams.delete", false),
+            ("streams.delete", false),
+            ("auth.logout", false),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_whole_log_can_be_read_before_the_user_goes() {
+    let (kernel, clock, me) = person().await;
+    clock.advance(Duration::from_millis(10));
+    for _ in 0..6_000 {
+        kernel.access_info(&me).await.unwrap();
+    }
+    let user = owner().id;
+    let (mut kept, mut after, mut turns) = (Vec::new(), None, 0);
+    while let Some((events, place)) = kernel.audit_log(&user, after).await.unwrap() {
+        kept.extend(events.iter().map(|event| parse(event)));
+        after = Some(place);
+        turns += 1;
+    }
+    let kept = actions(&kept);
+    assert_eq!((kept.len(), kept[0], turns), (6_001, "auth.login", 2));
+    kernel.remove_account(&user).await.unwrap();
+    let gone = kernel.audit_log(&user, None).await.unwrap_err();
+    assert_eq!(gone.id(), homecore_types::ErrorId::UnknownResource);
 }
 
 fn set(names: &[&str]) -> MethodSet {

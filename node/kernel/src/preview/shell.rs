@@ -9,6 +9,7 @@ use homecore_store::{BlobHash, StoreError};
 use homecore_types::{UserId, limits};
 use serde_json::{Map, Value};
 
+use super::figures::PreviewFigures;
 use super::workshop::{Bench, Place};
 use super::{
     Facts, NoPicture, Preview, PreviewError, Source, facts_name, find, make, measure, preview_name,
@@ -98,10 +99,18 @@ impl Kernel {
             return Ok(None);
         };
         let user = &actor.owner.id;
-        let (size, jpeg) = match self.kept_preview(user, source.hash, wish).await? {
-            Some(made) => made,
-            None => self.await_preview(user, source, wish).await?,
+        let counters = &self.previews().counters;
+        let kept = self.kept_preview(user, source.hash, wish).await.transpose();
+        let made = if let Some(kept) = kept {
+            counters.hit();
+            kept
+        } else {
+            let since = tokio::time::Instant::now();
+            let made = self.await_preview(user, source, wish).await;
+            counters.missed(since.elapsed(), made.is_ok());
+            made
         };
+        let (size, jpeg) = made?;
         let hash = source.hash.to_string();
         let tag = hash.get(..16).unwrap_or_default();
         Ok(Some(Preview {
@@ -230,6 +239,12 @@ impl Kernel {
             }
             bytes.extend_from_slice(&piece);
         }
+    }
+
+    /// What became of previews that were asked for, for operators.
+    #[must_use]
+    pub fn preview_figures(&self) -> PreviewFigures {
+        self.previews().counters.read()
     }
 
     /// Deletes previews that were not used for long; whether it did, for it does not while another

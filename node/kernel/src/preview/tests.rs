@@ -127,6 +127,8 @@ async fn a_preview_is_made_once_and_kept() {
     };
     let wide = person.preview(&event, wide).await.unwrap().unwrap();
     assert!(wide.tag.ends_with("-512x512-1") && wide.tag != first.tag);
+    let figures = person.kernel.preview_figures();
+    assert_eq!((figures.hits, figures.misses, figures.failures), (1, 2, 0));
 }
 
 #[tokio::test]
@@ -286,6 +288,8 @@ async fn what_is_no_picture_is_known_to_be_none() {
             assert_eq!(facts.as_deref(), Some(kept.as_bytes()));
         }
     }
+    let figures = person.kernel.preview_figures();
+    assert_eq!((figures.hits, figures.misses, figures.failures), (4, 4, 4));
 }
 
 #[tokio::test]

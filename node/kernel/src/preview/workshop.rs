@@ -16,6 +16,7 @@ use homecore_types::{UserId, limits};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use super::PreviewError;
+use super::figures::Counters;
 
 /// Where previews are made.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(crate) struct Workshop {
     large: Arc<Semaphore>,
     queue: Mutex<Queue>,
     sweeping: AtomicBool,
+    pub(super) counters: Counters,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,7 @@ impl Default for Workshop {
             large: Arc::new(Semaphore::new(1)),
             queue: Mutex::default(),
             sweeping: AtomicBool::new(false),
+            counters: Counters::default(),
         }
     }
 }

@@ -155,6 +155,8 @@ impl StreamDeletion {
             Ok(step) => {
                 if !matches!(step, Step::Going(_)) {
                     self.draft = None;
+                    self.kernel
+                        .tell(&user, Method::StreamsDelete.id(), || draft);
                     self.kernel.used(&self.actor, Method::StreamsDelete.id());
                 }
                 Ok(step)

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod archive;
+mod audit;
 mod files;
 mod integrity;
 mod joining;
