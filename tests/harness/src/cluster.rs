@@ -7,6 +7,7 @@ use homecore_types::{Secret, SystemEntropy, entropy};
 use tempfile::TempDir;
 
 use crate::core::{Core, CoreOptions};
+use crate::network::Place;
 use crate::status::Status;
 use crate::wait::wait_until;
 
@@ -22,6 +23,8 @@ pub struct ClusterOptions {
     pub domain: Option<String>,
     /// Further keys for every core, as for `--set`.
     pub set: Vec<String>,
+    /// The machines of the cores, in order; those beyond run on this one's loopback address.
+    pub places: Vec<Place>,
 }
 
 impl ClusterOptions {
@@ -32,6 +35,7 @@ impl ClusterOptions {
             cores,
             domain: None,
             set: Vec::new(),
+            places: Vec::new(),
         }
     }
 }
@@ -81,6 +85,7 @@ impl Cluster {
         let options = CoreOptions {
             domain: self.options.domain.clone(),
             set: self.options.set.clone(),
+            place: self.options.places.get(index).cloned(),
             ..base
         };
         let mut core = Core::prepare(self.dir.path(), options)?;

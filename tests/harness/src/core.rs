@@ -1,7 +1,7 @@
 //! One core as a process of its own, with a configuration that this file writes: for tests that
 //! stop, kill and restart single machines.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::binary::find_binary;
 use crate::http::Http;
+use crate::network::Place;
 use crate::ports::Ports;
 use crate::process::{Process, run};
 use crate::status::Status;
@@ -35,6 +36,8 @@ pub struct CoreOptions {
     pub set: Vec<String>,
     /// The binary; looked for if not said.
     pub binary: Option<PathBuf>,
+    /// A machine of its own; else the loopback address of this one.
+    pub place: Option<Place>,
 }
 
 impl CoreOptions {
@@ -61,6 +64,7 @@ impl CoreOptions {
             domain: None,
             set: Vec::new(),
             binary: None,
+            place: None,
         }
     }
 }
@@ -110,7 +114,17 @@ impl Core {
     /// Where apps reach it; ends in a slash.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/", self.ports.first())
+        format!("http://{}:{}/", self.address(), self.ports.first())
+    }
+
+    /// Where the machine is that it runs on.
+    fn address(&self) -> Ipv4Addr {
+        let place = self.options.place.as_ref();
+        place.map_or(Ipv4Addr::LOCALHOST, |place| place.address)
+    }
+
+    fn socket(&self, index: u16) -> anyhow::Result<SocketAddr> {
+        Ok((self.address(), self.ports.port(index)?).into())
     }
 
     /// Where other cores reach it.
@@ -118,7 +132,7 @@ impl Core {
     /// # Errors
     /// Never, but for a lease that is too small.
     pub fn rpc(&self) -> anyhow::Result<SocketAddr> {
-        self.ports.address(1)
+        self.socket(1)
     }
 
     /// Where it answers DNS, if it has a domain.
@@ -126,7 +140,7 @@ impl Core {
     /// # Errors
     /// Never, but for a lease that is too small.
     pub fn dns(&self) -> anyhow::Result<SocketAddr> {
-        self.ports.address(2)
+        self.socket(2)
     }
 
     /// Its configuration file.
@@ -303,7 +317,14 @@ impl Core {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.options.place.as_ref().map(|place| &place.enter[..]) {
+            Some([program, more @ ..]) => {
+                let mut command = Command::new(program);
+                command.args(more).arg(&self.binary);
+                command
+            }
+            _ => Command::new(&self.binary),
+        };
         command
             .args(arguments)
             .arg("--config")
@@ -333,19 +354,20 @@ impl Core {
 
     fn configuration(&self) -> anyhow::Result<String> {
         let quote = |text: &str| Value::from(text).to_string();
-        let address = |index| anyhow::Ok(quote(&self.ports.address(index)?.to_string()));
+        let address = |index| anyhow::Ok(quote(&self.socket(index)?.to_string()));
         let data = self.data();
         let data = data
             .to_str()
             .context("the path of the data directory is no text")?;
         let mut text = format!(
-            "[core]\nid = {}\ndata = {}\nurl = {}\nipv4 = [\"127.0.0.1\"]\n\n\
+            "[core]\nid = {}\ndata = {}\nurl = {}\nipv4 = [{}]\n\n\
              [http]\nlisten = [{}]\nrate_limits = false\n\n\
              [cluster]\nfound = {}\nlisten = {}\n\n\
              [log]\nformat = \"text\"\n",
             quote(self.id()),
             quote(data),
             quote(&self.url()),
+            quote(&self.address().to_string()),
             address(0)?,
             self.options.found,
             address(1)?,
