@@ -185,7 +185,15 @@ impl Core {
             .last()
             .context("the join line is empty")?
             .to_owned();
-        let mut command = self.command(&["join", &token]);
+        self.join_with(&token)
+    }
+
+    /// Makes it a member with a token, and runs it: `homecore join`.
+    ///
+    /// # Errors
+    /// When it runs already, or cannot be started.
+    pub fn join_with(&mut self, token: &str) -> anyhow::Result<()> {
+        let mut command = self.command(&["join", token]);
         self.add_settings(&mut command);
         self.run_as(command)
     }

@@ -24,7 +24,7 @@ pub use self::models::{
 };
 
 /// States looked at for one key before the search gives up.
-const STATES_MAX: usize = 2_000_000;
+const STATES_MAX: usize = 300_000;
 
 /// What a thing does, one call after the other.
 pub trait Model {
@@ -45,6 +45,12 @@ pub trait Model {
     /// Whether the call changes nothing, whatever the state is. The search need not ask whether such
     /// a call came later, once it fits.
     fn only_reads(call: &Self::Call) -> bool;
+
+    /// Leaves out calls without an answer of which nothing was ever seen, where that is certain: they
+    /// explain nothing, and each doubles the search.
+    fn leave_out(part: &mut Vec<Entry<Self::Call>>) {
+        let _all_may_matter = part;
+    }
 }
 
 /// A call in a history. Moments are numbered, over all clients.
@@ -85,7 +91,8 @@ pub fn check<M: Model>(history: &[Entry<M::Call>]) -> Result<(), Violation> {
         let part = parts.entry(M::key(&entry.call)).or_default();
         part.push(entry.clone());
     }
-    for (key, part) in parts {
+    for (key, mut part) in parts {
+        M::leave_out(&mut part);
         search::search::<M>(part, STATES_MAX).map_err(|explanation| Violation {
             key: format!("{key:?}"),
             explanation,

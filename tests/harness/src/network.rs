@@ -181,12 +181,7 @@ impl Network {
                 tokio::runtime::Builder::new_multi_thread()
                     .enable_all()
                     .worker_threads(2)
-                    .on_thread_start(move || {
-                        if let Err(error) = enter(&namespace) {
-                            // Everything that this thread asks goes nowhere, which the test will tell.
-                            drop(error);
-                        }
-                    })
+                    .on_thread_start(move || enter_or_say(&namespace))
                     .build()
                     .context("cannot start a runtime")?
                     .block_on(body())
@@ -248,6 +243,16 @@ impl Machine {
 fn enter(namespace: &File) -> anyhow::Result<()> {
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
         .context("cannot enter a network namespace")
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "a thread's beginning returns nothing; what it asks then reaches nobody"
+)]
+fn enter_or_say(namespace: &File) {
+    if let Err(error) = enter(namespace) {
+        eprintln!("{error:#}");
+    }
 }
 
 /// Waits until the holder has left this namespace for its own.

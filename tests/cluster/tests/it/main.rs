@@ -10,6 +10,7 @@ mod integrity;
 mod joining;
 mod kills;
 mod mail;
+mod network;
 mod people;
 mod power;
 mod unique;
@@ -27,3 +28,8 @@ fn rounds(default: usize) -> usize {
 
 /// Long enough for anything that a healthy cluster does.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+#[expect(clippy::print_stderr, reason = "a test that did not run must be seen")]
+fn skipped(test: &str, reason: &str) {
+    eprintln!("SKIPPED {test}: {reason}");
+}

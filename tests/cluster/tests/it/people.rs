@@ -1,7 +1,10 @@
 //! Registering, logging in and writing, as the tests do it over and over.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use homecore_harness::{Http, Reply};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 /// The body of a registration.
@@ -72,6 +75,40 @@ impl Person {
         let event = json!({"streamIds": ["notes"], "type": "count/generic", "content": number});
         http.post(&self.url("events"), Some(&self.token), &event)
             .await
+    }
+
+    /// Writes a numbered note with a file.
+    pub(crate) async fn write_with_file(&self, http: &Http, number: u64) -> anyhow::Result<Reply> {
+        let event = json!({"streamIds": ["notes"], "type": "count/generic", "content": number});
+        let body = format!(
+            "--X\r\nContent-Disposition: form-data; name=\"event\"\r\n\r\n{event}\r\n--X\r\n\
+             Content-Disposition: form-data; name=\"file\"; filename=\"a.bin\"\r\n\r\n{}\r\n--X--\r\n",
+            self.file(number)
+        );
+        let request = http
+            .build(Method::POST, &self.url("events"))
+            .header("Authorization", &self.token)
+            .header("Content-Type", "multipart/form-data; boundary=X")
+            .body(body);
+        http.send(request).await
+    }
+
+    /// What the file of a numbered note says.
+    pub(crate) fn file(&self, number: u64) -> String {
+        format!("note {number} of {}; ", self.username).repeat(200)
+    }
+
+    /// The numbers of all notes that have a file, and its address.
+    pub(crate) async fn files(&self, http: &Http) -> anyhow::Result<BTreeMap<u64, String>> {
+        let url = self.url("events?limit=1000000&streams=[\"notes\"]");
+        let body = http.get(&url, Some(&self.token)).await?.expect(200)?;
+        let events = body["events"].as_array().context("no events")?;
+        let files = events.iter().filter_map(|event| {
+            let file = event["attachments"][0]["id"].as_str()?;
+            let address = self.url(&format!("events/{}/{file}", event["id"].as_str()?));
+            Some((event["content"].as_u64()?, address))
+        });
+        Ok(files.collect())
     }
 
     /// The numbers of all notes, in order.

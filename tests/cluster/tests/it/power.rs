@@ -1,4 +1,4 @@
-//! The power goes while people register and write: what was acknowledged is there afterwards, and
+//! The power goes while people register, write, upload and invite cores, and while cores join: what was acknowledged is there afterwards, and
 //! nothing is there by halves. A kill cannot show that, because what a killed process has written is
 //! safe in the kernel's memory; here that memory is lost too (see [`LoopImage`]).
 //!
@@ -14,16 +14,19 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use homecore_harness::{Http, LoopImage, wait_until};
+use homecore_harness::{Cluster, ClusterOptions, Http, LoopImage, wait_until};
 
 use self::inspection::{inspect, wait_for_folders};
 use self::load::{Ledger, Load};
 use self::machine::{Machine, Parts};
 use crate::people::Person;
-use crate::{PATIENCE, rounds};
+use crate::{PATIENCE, rounds, skipped};
 
-/// Notes acknowledged in a round, at least.
+/// Notes acknowledged in a round, at most, before the cut is made.
 const NOTES: usize = 100;
+
+/// One round in so many waits for a snapshot of the platform, and cuts the power near it.
+const SNAPSHOT_EVERY: usize = 3;
 
 /// Cuts that one machine goes through.
 const CUTS_PER_MACHINE: usize = 6;
@@ -37,11 +40,6 @@ async fn possible(test: &str) -> bool {
             false
         }
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a test that did not run must be seen")]
-fn skipped(test: &str, reason: &str) {
-    eprintln!("SKIPPED {test}: {reason}");
 }
 
 /// Cuts the power under a load. The core is not started again.
@@ -91,14 +89,20 @@ async fn power_cuts(engine: &'static str, mut all: usize) -> anyhow::Result<()> 
 async fn one_round(machine: &mut Machine, ledger: &Ledger, round: usize) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut load = Load::start(&machine.core.url(), ledger, round).await?;
-    let snapshot = machine.newest_snapshot()?;
-    load.wait_for(1, NOTES).await?;
-    wait_until(PATIENCE, "a snapshot of the platform", async || {
-        Ok((machine.newest_snapshot()? > snapshot).then_some(()))
-    })
-    .await?;
-    // At the moment of the snapshot, soon after it, and well before the next one.
-    load.wait_for([0, 2, 20][round % 3], 0).await?;
+    let (snapshot, credentials) = (machine.newest_snapshot()?, machine.credentials()?);
+    load.wait_for(1, dice(round, 0) % NOTES).await?;
+    let guest = format!("guest-{round}");
+    machine.core.run(&["invite", "--id", &guest]).await?;
+    if round.is_multiple_of(SNAPSHOT_EVERY) {
+        wait_until(PATIENCE, "a snapshot of the platform", async || {
+            Ok((machine.newest_snapshot()? > snapshot).then_some(()))
+        })
+        .await?;
+        // At the moment of the snapshot, soon after it, and well before the next one.
+        load.wait_for(dice(round, 1) % 20, 0).await?;
+    }
+    // Anywhere in what the core does then; nothing is waited for.
+    tokio::time::sleep(Duration::from_millis(u64::try_from(dice(round, 2) % 200)?)).await;
     cut(machine, load).await?;
     if round % 2 == 1 {
         // And once more, somewhere in the middle of what it does to recover.
@@ -114,14 +118,26 @@ async fn one_round(machine: &mut Machine, ledger: &Ledger, round: usize) -> anyh
         began.elapsed()
     );
     damage.none()?;
+    ensure!(
+        machine.credentials()? == credentials,
+        "keys, certificates or the identity are others after the cut"
+    );
+    let tokens = machine.core.run(&["tokens", "list"]).await?;
+    ensure!(tokens.contains(&guest), "the invitation is lost: {tokens}");
     wait_for_folders(&machine.core, ledger).await
+}
+
+/// A number that follows from the round and from what it is for.
+fn dice(round: usize, salt: usize) -> usize {
+    let mixed = (round * 3 + salt + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed >> 40
 }
 
 /// Starts the core, and cuts the power at some moment of it: another one in each round. The wait
 /// chooses that moment, whatever the core does then.
 async fn cut_while_starting(machine: &mut Machine, round: usize) -> anyhow::Result<()> {
     machine.core.start()?;
-    let moment = Duration::from_millis(u64::try_from(round * 61 % 500)?);
+    let moment = Duration::from_millis(u64::try_from(dice(round, 3) % 600)?);
     tokio::time::sleep(moment).await;
     machine.lose_power(|| ()).await
 }
@@ -143,6 +159,41 @@ async fn a_founding_that_was_cut_off_is_taken_up_again() -> anyhow::Result<()> {
         let person = Person::new(&http, &machine.core.url(), "somebody").await?;
         person.write(&http, 0).await?.expect(201)?;
         ensure!(person.numbers(&http).await? == [0]);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_that_was_cut_off_is_taken_up_again() -> anyhow::Result<()> {
+    if !possible("a_join_that_was_cut_off_is_taken_up_again").await {
+        return Ok(());
+    }
+    let http = Http::new()?;
+    let cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let founder = cluster.core(0)?;
+    for round in 0..rounds(2) {
+        let id = format!("joiner-{round}");
+        let mut machine = Machine::prepare(Parts {
+            member: Some(id.clone()),
+            ..Parts::engine(["redb", "sled"][round % 2])
+        })
+        .await?;
+        let line = founder.run(&["invite", "--id", &id]).await?;
+        let token = line.split_whitespace().last().context("no token")?;
+        // Its key, its certificate, its log: what it has told the cluster has to be on its disk.
+        for more in [0, 7] {
+            machine.core.join_with(token)?;
+            let moment = Duration::from_millis(u64::try_from((round * 2 + more) * 173 % 1_500)?);
+            tokio::time::sleep(moment).await;
+            machine.lose_power(|| ()).await?;
+        }
+        machine.core.join_with(token)?;
+        let ready = machine.core.wait_ready(PATIENCE).await;
+        ready.with_context(|| format!("round {round}: the join is not taken up again"))?;
+        let person = Person::new(&http, &machine.core.url(), &format!("person{round}")).await?;
+        person.write(&http, 0).await?.expect(201)?;
+        ensure!(person.numbers(&http).await? == [0]);
+        founder.run(&["remove", &id, "--abandon-users"]).await?;
     }
     Ok(())
 }

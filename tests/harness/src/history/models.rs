@@ -203,4 +203,17 @@ impl Model for Log {
     fn only_reads(call: &LogCall) -> bool {
         matches!(call.step, LogStep::Read(_))
     }
+
+    fn leave_out(part: &mut Vec<Entry<LogCall>>) {
+        let mut shown = BTreeSet::new();
+        for entry in &*part {
+            if let LogStep::Read(numbers) = &entry.call.step {
+                shown.extend(numbers.iter().copied());
+            }
+        }
+        part.retain(|entry| match &entry.call.step {
+            LogStep::Append(number) => entry.returned.is_some() || shown.contains(number),
+            LogStep::Read(_) => true,
+        });
+    }
 }

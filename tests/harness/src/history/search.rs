@@ -156,7 +156,12 @@ impl Best {
         if skipped > 0 {
             let _infallible = write!(text, " {skipped} more and");
         }
-        for entry in self.order.iter().skip(skipped).filter_map(|i| entries.get(*i)) {
+        for entry in self
+            .order
+            .iter()
+            .skip(skipped)
+            .filter_map(|i| entries.get(*i))
+        {
             let _infallible = write!(text, " {:?},", entry.call);
         }
         let _infallible = write!(text, " which leads to {}, none can be next of", self.state);

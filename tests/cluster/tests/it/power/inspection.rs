@@ -22,6 +22,8 @@ pub(crate) struct Damage {
     pub(crate) users: Vec<String>,
     /// Users with acknowledged notes (or the stream for them) that are not there.
     pub(crate) notes: Vec<(String, Vec<u64>)>,
+    /// Users with acknowledged files that are not there, or files that do not say what they should.
+    pub(crate) files: Vec<(String, u64)>,
     /// Users who are known but cannot use their account, and notes that nobody wrote or that are
     /// there twice.
     pub(crate) half: Vec<String>,
@@ -31,7 +33,10 @@ impl Damage {
     /// Fails if there is any.
     pub(crate) fn none(&self) -> anyhow::Result<()> {
         ensure!(
-            self.users.is_empty() && self.notes.is_empty() && self.half.is_empty(),
+            self.users.is_empty()
+                && self.notes.is_empty()
+                && self.files.is_empty()
+                && self.half.is_empty(),
             "after the cut: {self:?}"
         );
         Ok(())
@@ -40,6 +45,7 @@ impl Damage {
     fn add(mut self, other: Self) -> Self {
         self.users.extend(other.users);
         self.notes.extend(other.notes);
+        self.files.extend(other.files);
         self.half.extend(other.half);
         self
     }
@@ -144,6 +150,23 @@ async fn look_at_data(
             "{username} has notes twice or that nobody wrote: {numbers:?}"
         ));
     }
+    // Those too that nobody was told of: a note that is there has its file.
+    let files = person.files(http).await?;
+    let lost = known
+        .files
+        .iter()
+        .filter(|number| !files.contains_key(*number));
+    let lost = lost.filter(|number| present.contains(*number));
+    let mut wrong: Vec<u64> = lost.copied().collect();
+    for (number, address) in &files {
+        let reply = http.get(address, Some(&person.token)).await?;
+        if reply.status != 200 || reply.text() != person.file(*number) {
+            wrong.push(*number);
+        }
+    }
+    damage
+        .files
+        .extend(wrong.into_iter().map(|number| (username.clone(), number)));
     Ok(())
 }
 

@@ -16,6 +16,9 @@ const REGISTRARS: usize = 4;
 /// How many write at the same time.
 const WRITERS: usize = 6;
 
+/// One note in so many has a file.
+const FILE_EVERY: u64 = 8;
+
 /// What is known of a name that was asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
@@ -29,6 +32,8 @@ pub(crate) struct Known {
     pub(crate) sent: u64,
     /// The notes that were acknowledged.
     pub(crate) notes: BTreeSet<u64>,
+    /// Those of them that have a file.
+    pub(crate) files: BTreeSet<u64>,
     /// Whether the registration was sent before the present round.
     pub(crate) seen_before: bool,
 }
@@ -42,6 +47,7 @@ pub(crate) struct Ledger(Arc<Mutex<BTreeMap<String, Known>>>);
 pub(crate) struct Acknowledged {
     pub(crate) users: usize,
     pub(crate) notes: usize,
+    pub(crate) files: usize,
 }
 
 impl Ledger {
@@ -57,6 +63,7 @@ impl Ledger {
         Acknowledged {
             users: users.count(),
             notes: entries.values().map(|known| known.notes.len()).sum(),
+            files: entries.values().map(|known| known.files.len()).sum(),
         }
     }
 
@@ -219,12 +226,20 @@ impl Asker {
     async fn write(&self, person: &Person, number: u64) -> anyhow::Result<bool> {
         self.ledger
             .note(&person.username, |known| known.sent = number + 1);
-        let reply = person.write(&self.http, number).await;
+        let with_file = number % FILE_EVERY == 1;
+        let reply = if with_file {
+            person.write_with_file(&self.http, number).await
+        } else {
+            person.write(&self.http, number).await
+        };
         if self.created(reply)?.is_none() {
             return Ok(false);
         }
         self.ledger.note(&person.username, |known| {
             known.notes.insert(number);
+            if with_file {
+                known.files.insert(number);
+            }
         });
         Ok(true)
     }

@@ -15,9 +15,19 @@ const DISK_MEBIBYTES: u64 = 512;
 /// time.
 const SNAPSHOT_EVERY: &str = "cluster.snapshot_every=100";
 
+/// What a core has from its beginning to its end: who it is, its key and certificate, the cluster's.
+const CREDENTIALS: [&str; 4] = [
+    "node.key",
+    "node.crt",
+    "cluster.key",
+    "platform/identity.json",
+];
+
 /// What the machine is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
+    /// Its name, if it is to join others and not to found a cluster.
+    pub(crate) member: Option<String>,
     /// The engine under the platform's state.
     pub(crate) engine: &'static str,
     /// The binary, if it is not the usual one.
@@ -28,6 +38,7 @@ impl Parts {
     /// The usual binary with an engine.
     pub(crate) fn engine(engine: &'static str) -> Self {
         Self {
+            member: None,
             engine,
             binary: None,
         }
@@ -56,13 +67,17 @@ impl Machine {
     /// A core that has not been started yet, with an empty disk.
     pub(crate) async fn prepare(parts: Parts) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
+        let base = match &parts.member {
+            Some(id) => CoreOptions::member(id),
+            None => CoreOptions::founder("core-a", "the-key-of-administrators"),
+        };
         let options = CoreOptions {
             set: vec![
                 SNAPSHOT_EVERY.to_owned(),
                 format!("cluster.engine={}", parts.engine),
             ],
             binary: parts.binary,
-            ..CoreOptions::founder("core-a", "the-key-of-administrators")
+            ..base
         };
         let core = Core::prepare(dir.path(), options)?;
         std::fs::create_dir(core.data())?;
@@ -121,6 +136,15 @@ impl Machine {
             },
         )
         .await
+    }
+
+    /// Its keys and certificates.
+    pub(crate) fn credentials(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        let read = |name| {
+            let path = self.core.data().join(name);
+            std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        CREDENTIALS.into_iter().map(read).collect()
     }
 
     /// The platform entry that the newest snapshot ends with; 0 if there is none yet.
