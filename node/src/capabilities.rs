@@ -85,6 +85,7 @@ pub(crate) fn kernel_settings(
         passwords: config.auth.passwords.clone(),
         shared_secrets: config.shared_secrets,
         previews: config.previews.kept,
+        emails_max: config.emails_max,
         username_changes_max: config.auth.username_changes_max,
     })
 }

@@ -56,6 +56,8 @@ pub(crate) struct Config {
     pub(crate) auth: AuthConfig,
     /// Mails to people.
     pub(crate) mail: MailConfig,
+    /// Addresses that an account may have.
+    pub(crate) emails_max: usize,
     /// Second factors of log-ins.
     pub(crate) mfa: MfaConfig,
     /// What service info says.
@@ -148,6 +150,8 @@ pub(crate) struct AuthConfig {
     pub(crate) reset_max_age: Duration,
     /// The page where people set a new password.
     pub(crate) reset_page: Option<String>,
+    /// The page where people prove an address.
+    pub(crate) verification_page: Option<String>,
     /// How often a person may change the name.
     pub(crate) username_changes_max: u32,
     /// Who may delete an account.
@@ -233,7 +237,8 @@ fn read(table: toml::Table) -> Result<Config, Vec<Problem>> {
     let auth = read_auth(&mut root);
     let config = Config {
         http: read_http(&mut root),
-        mail: mail::read(&mut root, &core.url, auth.reset_page.is_some()),
+        mail: mail::read(&mut root, &core.url, &auth),
+        emails_max: read_emails_max(&mut root),
         auth,
         mfa: mfa::read(&mut root),
         service: read_service(&mut root),
@@ -445,6 +450,7 @@ fn read_auth(root: &mut reader::Reader) -> AuthConfig {
                 Duration::from_secs(u64::from(seconds))
             }),
         reset_page: section.parsed("password_reset_page_url", parse_page),
+        verification_page: section.parsed("email_verification_page_url", parse_page),
         username_changes_max: section
             .number("username_change_limit", 0, 100)
             .unwrap_or(name::CHANGES_MAX),
@@ -511,6 +517,13 @@ fn read_versioning(root: &mut reader::Reader) -> VersioningConfig {
             .parsed("deletion_mode", |mode| mode.parse())
             .unwrap_or_default(),
     }
+}
+
+fn read_emails_max(root: &mut reader::Reader) -> usize {
+    let most = u32::try_from(limits::EMAILS_MAX).unwrap_or(u32::MAX);
+    let read = root.section("account").number("max_emails", 1, most);
+    read.and_then(|read| usize::try_from(read).ok())
+        .unwrap_or(5)
 }
 
 fn read_access_tracking(root: &mut reader::Reader) -> AccessTrackingConfig {

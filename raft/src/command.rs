@@ -186,6 +186,11 @@ pub enum Command {
         /// How often a user's name may be changed.
         changes_max: u32,
     },
+    /// Sets all addresses of a user: those that are new are taken and those left out given back. Again,
+    /// until the next change: `Done`. Another number of changes: [`Rejection::EmailsChanged`]; an address
+    /// that somebody else has: [`Rejection::Conflict`]; too many: [`Rejection::TooMany`]; one that is only
+    /// reserved, or nobody: [`Rejection::UnknownUser`].
+    SetEmails(SetEmails),
 }
 
 /// What a new cluster starts from.
@@ -236,6 +241,21 @@ pub struct ReserveUser {
     /// of them. Left out where empty, so that a leader of an older release understands the rest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreached: Vec<CoreId>,
+}
+
+/// All addresses of a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetEmails {
+    /// Whose.
+    pub user: UserId,
+    /// The present one, as compared.
+    pub present: String,
+    /// The others.
+    pub others: Vec<String>,
+    /// How often they changed before, as the proposer knows it.
+    pub changes: u32,
+    /// Fields that listings show to set, field → value; others stay.
+    pub indexed: BTreeMap<String, String>,
 }
 
 /// What applying a command answers. New variants go at the end.
@@ -397,6 +417,12 @@ pub enum Rejection {
         /// Its name now.
         present: Username,
     },
+    /// The user's addresses changed since the proposer looked.
+    #[error("the addresses were changed {changes} times meanwhile")]
+    EmailsChanged {
+        /// How often by now.
+        changes: u32,
+    },
 }
 
 impl std::fmt::Display for Command {
@@ -424,6 +450,7 @@ impl std::fmt::Display for Command {
             Self::AdoptUser { .. } => "AdoptUser",
             Self::UpdateUser { .. } => "UpdateUser",
             Self::RenameUser { .. } => "RenameUser",
+            Self::SetEmails(_) => "SetEmails",
         })
     }
 }

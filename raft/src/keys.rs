@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, CodecError};
-use crate::records::{AccessRequest, Core, DnsRecord, Invitation, JoinToken, PlatformConfig, User};
+use crate::records::{
+    AccessRequest, Core, DnsRecord, Invitation, JoinToken, PlatformConfig, User, UserHoldings,
+};
 
 /// A key space: one tree or table of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,11 +43,13 @@ pub enum Space {
     Config = 11,
     /// (time, kind, id) → nothing: what a sweep has to look at, in the order of time.
     Deadlines = 12,
+    /// User id → what it holds beside its name and fields; no row where that is nothing.
+    Holdings = 13,
 }
 
 impl Space {
     /// Every space, in the order of numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Meta,
         Self::Names,
         Self::Users,
@@ -59,6 +63,7 @@ impl Space {
         Self::Founding,
         Self::Config,
         Self::Deadlines,
+        Self::Holdings,
     ];
 
     /// The replicated spaces: everything that a snapshot carries and a state hash covers.
@@ -97,6 +102,7 @@ impl Space {
             Self::Founding => "founding",
             Self::Config => "config",
             Self::Deadlines => "deadlines",
+            Self::Holdings => "holdings",
         }
     }
 
@@ -116,7 +122,8 @@ impl Space {
             | Self::Dns
             | Self::Founding
             | Self::Config
-            | Self::Deadlines => 1,
+            | Self::Deadlines
+            | Self::Holdings => 1,
         }
     }
 }
@@ -222,6 +229,10 @@ table! {
 table! {
     /// See [`Space::Deadlines`].
     Deadlines, Deadline, (), Deadline::to_key
+}
+table! {
+    /// See [`Space::Holdings`].
+    Holdings, UserId, UserHoldings, |user| text(user.as_str())
 }
 
 /// Two parts as one key. The length of the first stands before it.

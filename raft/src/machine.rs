@@ -12,6 +12,7 @@ mod access;
 mod config;
 mod cores;
 mod dns;
+mod emails;
 mod freeze;
 mod install;
 mod invitations;
@@ -403,6 +404,7 @@ fn dispatch(transaction: &mut Transaction<'_>, command: Command) -> Outcome {
             };
             names::rename(transaction, user, change)
         }
+        Command::SetEmails(change) => emails::set(transaction, change),
     }
 }
 

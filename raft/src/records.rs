@@ -101,6 +101,15 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
+/// What a user holds beside its name and fields. Fields are added at the end, and all are written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserHoldings {
+    /// Addresses beside the present one, which is the unique field `email`; nobody else can have them.
+    pub emails: Vec<String>,
+    /// How often the addresses changed.
+    pub email_changes: u32,
+}
+
 /// Names held for an account that does not exist yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reservation {

@@ -13,6 +13,7 @@ use crate::ports::Registration;
 use crate::stream::system::Field;
 
 pub mod change;
+pub mod emails;
 mod enter;
 pub mod login;
 pub mod name;
@@ -22,8 +23,9 @@ pub mod reset;
 pub(crate) mod shell;
 mod step;
 pub mod usage;
+pub mod verify;
 
-use change::{Address, Origin};
+use emails::{Address, Origin};
 use reset::PendingReset;
 
 /// The id of the one document.
@@ -83,9 +85,15 @@ pub struct Account {
     /// How the address came.
     #[serde(default)]
     pub email_origin: Origin,
-    /// Addresses that it had before, latest first.
+    /// When the address was proved, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email_verified: Option<Millis>,
+    /// Addresses beside it, in the order in which they are shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub former_emails: Vec<Address>,
+    pub emails: Vec<Address>,
+    /// How often the addresses changed.
+    #[serde(default)]
+    pub email_changes: u32,
     /// Hashes of the passwords before this one, latest first; only as many as the operator wants
     /// not to be used again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -185,7 +193,9 @@ pub fn create(
         password_set: tx.at(),
         email: new.email.clone(),
         email_origin: Origin::Registration,
-        former_emails: Vec::new(),
+        email_verified: None,
+        emails: Vec::new(),
+        email_changes: 0,
         former_passwords: Vec::new(),
         resets: Vec::new(),
         language: new.language.clone(),

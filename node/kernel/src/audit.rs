@@ -30,6 +30,8 @@ pub const PUBLIC: &str = "public";
 pub const RESET_REQUEST: &str = "password-reset-request";
 /// The pseudo access of who resets a password with a token that came by mail.
 pub const RESET_TOKEN: &str = "password-reset-token";
+/// The pseudo access of who proves an address with a token that came by mail.
+pub const EMAIL_TOKEN: &str = "email-verification-token";
 /// The pseudo access of the operator.
 pub const ADMIN: &str = "admin";
 

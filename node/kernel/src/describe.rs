@@ -16,7 +16,9 @@ use homecore_types::ErrorId;
 
 use crate::method::Method;
 
-pub use account::{LOGIN, MFA_CODE, MFA_RECOVER, REGISTRATION, RESET_PASSWORD, RESET_REQUEST};
+pub use account::{
+    LOGIN, MFA_CODE, MFA_RECOVER, REGISTRATION, RESET_PASSWORD, RESET_REQUEST, VERIFY_EMAIL,
+};
 pub use shared_secrets::{RETRIEVE, RETRIEVE_REFUSES};
 
 /// A method as a reader of the API sees it.

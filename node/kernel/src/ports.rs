@@ -110,10 +110,21 @@ pub enum RegisterError {
 /// New values of account fields that the platform keeps, too; what is none stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldChanges {
-    /// The address: nobody else may have it.
-    pub email: Option<Email>,
+    /// The addresses: nobody else may have any of them.
+    pub emails: Option<EmailSet>,
     /// ISO language code.
     pub language: Option<String>,
+}
+
+/// All addresses of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailSet {
+    /// The present one.
+    pub present: Email,
+    /// The others.
+    pub others: Vec<Email>,
+    /// How often they changed, once they are these.
+    pub changes: u32,
 }
 
 impl FieldChanges {
@@ -121,13 +132,6 @@ impl FieldChanges {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
-    }
-
-    /// What nobody else may have, field → value as compared.
-    #[must_use]
-    pub fn unique(&self) -> BTreeMap<String, String> {
-        let email = self.email.iter().map(ToString::to_string);
-        email.map(|email| ("email".to_owned(), email)).collect()
     }
 
     /// What only listings show, field → value.
@@ -254,6 +258,11 @@ pub enum MailContent {
         /// Is told if the mail was not sent and another one may be.
         sender: Arc<dyn Sender>,
     },
+    /// Whoever reads the address proves it.
+    VerifyEmail {
+        /// With this.
+        token: Secret,
+    },
 }
 
 /// Who has to know that a mail did not go out.
@@ -278,6 +287,9 @@ pub trait Mails: Send + Sync + std::fmt::Debug + 'static {
 
     /// Whether tokens to reset passwords are sent.
     fn sends_resets(&self) -> bool;
+
+    /// Whether links to prove addresses are sent.
+    fn sends_verifications(&self) -> bool;
 
     /// Takes a place among the mails that wait.
     ///

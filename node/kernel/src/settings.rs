@@ -41,6 +41,8 @@ pub struct Settings {
     pub passwords: PasswordPolicy,
     /// How often a person may change the name (`auth.usernameChangeLimit`).
     pub username_changes_max: u32,
+    /// Addresses that an account may have (`account.maxEmails`).
+    pub emails_max: usize,
     /// What secrets may be left with an account (`sharedSecrets.*`).
     pub shared_secrets: SharedSecretSettings,
     /// How much is kept of previews, and for how long.
@@ -106,6 +108,7 @@ impl Default for Settings {
             audit: AuditSettings::default(),
             passwords: PasswordPolicy::default(),
             username_changes_max: name::CHANGES_MAX,
+            emails_max: 5,
             shared_secrets: SharedSecretSettings::default(),
             previews: PreviewSettings::default(),
         }

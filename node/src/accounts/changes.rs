@@ -1,15 +1,16 @@
 //! Steps of accounts that exist: changing fields that the platform has, too, and deleting. Each is
 //! marked before it begins and can be gone on with after a crash (adr/0008).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use homecore_kernel::ports::{
-    Claim, FieldChanges, NameChange, Registry, TakeError, Unavailable, UserNames,
+    Claim, EmailSet, FieldChanges, NameChange, Registry, TakeError, Unavailable, UserNames,
 };
 use homecore_raft::WriteError;
-use homecore_raft::command::{Command, Rejection, Response};
+use homecore_raft::command::{Command, Rejection, Response, SetEmails};
 use homecore_raft::records::User;
 use homecore_types::{Email, ErrorId, UserId, Username};
 use tokio::sync::{Notify, OwnedMutexGuard};
@@ -99,9 +100,16 @@ impl Accounts {
     }
 
     async fn adopt(&self, record: &User) -> Result<(), Unavailable> {
-        let email = record.unique.get("email").map(String::as_str);
+        let held = self.cluster.platform.holdings_of(&record.id).await;
+        let held = held.map_err(|error| unavailable(error.to_string()))?;
+        let email = |text: &String| Email::normalise(text).ok();
+        let present = record.unique.get("email").and_then(email);
         let changes = FieldChanges {
-            email: email.and_then(|email| Email::normalise(email).ok()),
+            emails: present.map(|present| EmailSet {
+                present,
+                others: held.emails.iter().filter_map(email).collect(),
+                changes: held.email_changes,
+            }),
             language: record.indexed.get("language").cloned(),
         };
         let names = UserNames {
@@ -128,7 +136,9 @@ fn may_differ(error: &CommandError) -> bool {
     matches!(
         error,
         CommandError::Write(WriteError::Unknown { .. })
-            | CommandError::Rejected(Rejection::NameChanged { .. })
+            | CommandError::Rejected(
+                Rejection::NameChanged { .. } | Rejection::EmailsChanged { .. }
+            )
     )
 }
 
@@ -156,10 +166,20 @@ impl Registry for Accounts {
         user: &UserId,
         changes: &FieldChanges,
     ) -> Result<Box<dyn Claim>, TakeError> {
-        let update = Command::UpdateUser {
-            user: user.clone(),
-            unique: changes.unique(),
-            indexed: changes.indexed(),
+        let indexed = changes.indexed();
+        let update = match &changes.emails {
+            Some(set) => Command::SetEmails(SetEmails {
+                user: user.clone(),
+                present: set.present.to_string(),
+                others: set.others.iter().map(ToString::to_string).collect(),
+                changes: set.changes.saturating_sub(1),
+                indexed,
+            }),
+            None => Command::UpdateUser {
+                user: user.clone(),
+                unique: BTreeMap::new(),
+                indexed,
+            },
         };
         match self.claim(user, update).await? {
             (Response::Done, claim) => Ok(claim),

@@ -53,6 +53,7 @@ pub(crate) struct Queue {
 struct Wanted {
     welcomes: bool,
     resets: bool,
+    verifications: bool,
 }
 
 /// The queue's end where they are sent.
@@ -84,6 +85,7 @@ pub(crate) fn start(
     let wanted = Wanted {
         welcomes: config.mail.welcome,
         resets: config.mail.reset_password,
+        verifications: config.mail.verify_email,
     };
     let (queue, waiting) = Queue::new(wanted, MAILS_MAX);
     tasks.spawn("mail", office.run(waiting, tasks.stop_signal()));
@@ -108,6 +110,10 @@ impl Mails for Queue {
 
     fn sends_resets(&self) -> bool {
         self.wanted.resets
+    }
+
+    fn sends_verifications(&self) -> bool {
+        self.wanted.verifications
     }
 
     fn reserve(&self) -> Result<Box<dyn Envelope>, MailsFull> {
@@ -208,7 +214,7 @@ impl Office {
 
     fn is_too_late(&self, content: &MailContent) -> bool {
         match content {
-            MailContent::Welcome => false,
+            MailContent::Welcome | MailContent::VerifyEmail { .. } => false,
             MailContent::ResetPassword { expires, .. } => self.wording.clock.now() >= *expires,
         }
     }
@@ -217,7 +223,7 @@ impl Office {
 /// Tells who asked for a mail that it is given up.
 async fn tell_sender(content: &MailContent) {
     match content {
-        MailContent::Welcome => {}
+        MailContent::Welcome | MailContent::VerifyEmail { .. } => {}
         MailContent::ResetPassword { sender, .. } => sender.given_up().await,
     }
 }
@@ -227,6 +233,7 @@ fn about(content: &MailContent) -> &'static str {
     match content {
         MailContent::Welcome => "welcome",
         MailContent::ResetPassword { .. } => "reset-password",
+        MailContent::VerifyEmail { .. } => "verify-email",
     }
 }
 

@@ -28,7 +28,8 @@ pub(super) enum MailTemplateCommand {
     #[command(after_help = "Example: homecore mail-template get reset-password en")]
     Get(NamedArgs),
     /// Set the words of a mail in a language; {{ NAME }} stands for a value: USERNAME, EMAIL, SERVICE and,
-    /// of a reset, RESET_LINK, RESET_TOKEN, RESET_URL, RESET_MINUTES
+    /// of a reset, RESET_LINK, RESET_TOKEN, RESET_URL, RESET_MINUTES, of a proof of an address, VERIFY_LINK,
+    /// VERIFY_TOKEN, VERIFY_URL
     #[command(
         after_help = "Example: homecore mail-template set welcome it --subject 'Benvenuto' --text welcome.txt"
     )]
@@ -41,7 +42,7 @@ pub(super) enum MailTemplateCommand {
 /// One mail in one language.
 #[derive(Debug, Args)]
 pub(super) struct NamedArgs {
-    /// welcome or reset-password
+    /// welcome, reset-password or verify-email
     mail: String,
     /// A language code, such as fr or pt-br
     language: String,

@@ -7,6 +7,7 @@ use homecore_types::Secret;
 use lettre::message::Mailbox;
 use url::{Host, Url};
 
+use super::AuthConfig;
 use super::reader::{Reader, Section};
 use super::values::{parse_domain, parse_filled};
 use crate::adapters::mail::templates;
@@ -21,6 +22,7 @@ pub(crate) struct MailConfig {
     pub(crate) language: String,
     pub(crate) welcome: bool,
     pub(crate) reset_password: bool,
+    pub(crate) verify_email: bool,
 }
 
 /// Where mails go.
@@ -68,8 +70,8 @@ impl Security {
     }
 }
 
-/// Reads the section. `url` is the core's, `reset_page` whether people have a page to set a password.
-pub(super) fn read(root: &mut Reader, url: &str, reset_page: bool) -> MailConfig {
+/// Reads the section. `url` is the core's; `auth` has the pages that mails lead to.
+pub(super) fn read(root: &mut Reader, url: &str, auth: &AuthConfig) -> MailConfig {
     let mut section = root.section("mail");
     let mode = section
         .parsed("mode", |text: String| match text.as_str() {
@@ -101,9 +103,16 @@ pub(super) fn read(root: &mut Reader, url: &str, reset_page: bool) -> MailConfig
             .unwrap_or_else(|| "en".to_owned()),
         welcome: section.boolean("welcome").unwrap_or(true),
         reset_password: section.boolean("reset_password").unwrap_or(true),
+        verify_email: section.boolean("verify_email").unwrap_or(false),
     };
-    if mode != "off" && config.reset_password && !reset_page {
+    if mode != "off" && config.reset_password && auth.reset_page.is_none() {
         root.problem("auth.password_reset_page_url", "is needed where mail.mode is not off, unless mail.reset_password is false: the page that sets a new password");
+    }
+    if mode != "off" && config.verify_email && auth.verification_page.is_none() {
+        root.problem(
+            "auth.email_verification_page_url",
+            "is needed where mail.verify_email is true: the page that proves an address",
+        );
     }
     config
 }

@@ -181,6 +181,49 @@ fn dns(out: &mut String, answers: &Answers) {
 }
 
 fn rest(out: &mut String, answers: &Answers) {
+    auth(out, answers);
+    mail(out);
+    mfa(out);
+    line(out, "\n[account]");
+    line(out, "# Addresses of one account, the present one included.");
+    line(out, "# max_emails = 5");
+    line(out, "\n[user_account]");
+    line(
+        out,
+        "# Who may delete an account: adminToken (with the administrators' key), personalToken (the person).",
+    );
+    line(out, "# delete = [\"adminToken\"]");
+    line(out, "\n[service]");
+    line(out, "# What apps are told about this platform.");
+    set(
+        out,
+        "name",
+        answers.service_name.as_deref().unwrap_or("homecore"),
+    );
+    line(out, "# serial = \"2026112201\"");
+    line(out, "# home = \"https://example.com/\"");
+    line(out, "# support = \"https://example.com/support\"");
+    line(out, "# terms = \"https://example.com/terms\"");
+    line(
+        out,
+        "# Contents of events are checked by this catalogue, read at start and each day (http, https or",
+    );
+    line(out, "# file:///…), laid over that of the binary.");
+    line(
+        out,
+        "# event_types = \"https://pryv.github.io/event-types/flat.json\"",
+    );
+    changes(out);
+    line(out, "\n[log]");
+    line(
+        out,
+        "# auto (text on a terminal, JSON otherwise), json or text; error, warn, info, debug or trace.",
+    );
+    line(out, "# format = \"auto\"");
+    line(out, "# level = \"info\"");
+}
+
+fn auth(out: &mut String, answers: &Answers) {
     line(out, "\n[auth]");
     line(
         out,
@@ -232,42 +275,14 @@ fn rest(out: &mut String, answers: &Answers) {
         "# password_reset_page_url = \"https://example.com/access/reset-password.html\"",
     );
     line(out, "# password_reset_request_max_age_s = 3600");
-    mail(out);
-    mfa(out);
-    line(out, "\n[user_account]");
     line(
         out,
-        "# Who may delete an account: adminToken (with the administrators' key), personalToken (the person).",
+        "# Where people prove an address that they add to the account.",
     );
-    line(out, "# delete = [\"adminToken\"]");
-    line(out, "\n[service]");
-    line(out, "# What apps are told about this platform.");
-    set(
-        out,
-        "name",
-        answers.service_name.as_deref().unwrap_or("homecore"),
-    );
-    line(out, "# serial = \"2026112201\"");
-    line(out, "# home = \"https://example.com/\"");
-    line(out, "# support = \"https://example.com/support\"");
-    line(out, "# terms = \"https://example.com/terms\"");
     line(
         out,
-        "# Contents of events are checked by this catalogue, read at start and each day (http, https or",
+        "# email_verification_page_url = \"https://example.com/access/verify-email.html\"",
     );
-    line(out, "# file:///…), laid over that of the binary.");
-    line(
-        out,
-        "# event_types = \"https://pryv.github.io/event-types/flat.json\"",
-    );
-    changes(out);
-    line(out, "\n[log]");
-    line(
-        out,
-        "# auto (text on a terminal, JSON otherwise), json or text; error, warn, info, debug or trace.",
-    );
-    line(out, "# format = \"auto\"");
-    line(out, "# level = \"info\"");
 }
 
 fn mfa(out: &mut String) {
@@ -315,6 +330,7 @@ fn mail(out: &mut String) {
     line(out, "# own has none.");
     line(out, "# welcome = true");
     line(out, "# reset_password = true");
+    line(out, "# verify_email = false");
     line(out, "# language = \"en\"");
     line(
         out,

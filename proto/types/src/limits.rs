@@ -124,6 +124,8 @@ pub const PREVIEWS_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 pub const SESSION_MAX_AGE: Duration = Duration::from_secs(14 * 24 * 3_600);
 /// How long a token to reset a password works (`auth.passwordResetRequestMaxAge`).
 pub const PASSWORD_RESET_MAX_AGE: Duration = Duration::from_secs(3_600);
+/// Addresses of one account, the present one included (`account.maxEmails` is no larger).
+pub const EMAILS_MAX: usize = 20;
 /// How long a second factor may be given after the password (`services.mfa.sessions.ttlSeconds`).
 pub const MFA_MAX_AGE: Duration = Duration::from_secs(1_800);
 /// Log-ins that wait for a second factor on one core; more are answered busy.

@@ -6,7 +6,7 @@ use homecore_types::{CoreId, Millis, UserId};
 use crate::handle::{Handle, ReadError};
 use crate::keys::InvitationRow;
 use crate::machine::{Machine, MachineError};
-use crate::records::{AccessRequest, JoinToken, User};
+use crate::records::{AccessRequest, JoinToken, User, UserHoldings};
 
 impl Handle {
     async fn ask<T: Send + 'static>(
@@ -30,6 +30,16 @@ impl Handle {
     pub async fn find_user_by_id(&self, id: &UserId) -> Result<Option<User>, ReadError> {
         let id = id.clone();
         self.ask(move |machine| machine.user_by_id(&id)).await
+    }
+
+    /// What a user holds beside its name and fields; none: nothing.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub async fn holdings_of(&self, id: &UserId) -> Result<UserHoldings, ReadError> {
+        let id = id.clone();
+        let held = self.ask(move |machine| machine.holdings(&id)).await?;
+        Ok(held.unwrap_or_default())
     }
 
     /// A user by its name, reserved ones included.

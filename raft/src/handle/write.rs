@@ -328,6 +328,7 @@ fn is_repeatable(command: &Command) -> bool {
         | Command::CreateInvitations { .. }
         | Command::ResolveAccessRequest { .. }
         | Command::RenameUser { .. }
+        | Command::SetEmails(_)
         | Command::Sweep { .. } => true,
         Command::DeleteUser { .. }
         | Command::RevokeJoinToken { .. }

@@ -10,7 +10,7 @@ fn numbers_are_positions_and_come_back() {
         assert_eq!(usize::from(space.number()), position);
         assert_eq!(Space::from_number(space.number()), Some(space));
     }
-    assert_eq!(Space::from_number(13), None);
+    assert_eq!(Space::from_number(14), None);
     assert!(!Space::replicated().contains(&Space::Meta));
     assert_eq!(Space::replicated().len(), Space::ALL.len() - 1);
 }

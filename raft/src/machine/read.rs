@@ -9,10 +9,10 @@ use super::{Machine, MachineError, Stop, invitations};
 use crate::directory::{Counts, Directory};
 use crate::engine::Engine;
 use crate::keys::{
-    AccessRequests, Applied, Config, Cores, Deadline, DeadlineKind, Dns, Founding, InvitationRow,
-    Invitations, JoinTokens, Names, Space, Table, Unique, Users,
+    AccessRequests, Applied, Config, Cores, Deadline, DeadlineKind, Dns, Founding, Holdings,
+    InvitationRow, Invitations, JoinTokens, Names, Space, Table, Unique, Users,
 };
-use crate::records::{AccessRequest, DnsRecord, JoinToken, User};
+use crate::records::{AccessRequest, DnsRecord, JoinToken, User, UserHoldings};
 
 /// Items read at a time.
 const PAGE: usize = 1_024;
@@ -114,6 +114,11 @@ impl Machine {
     /// A user by its id, reserved ones included.
     pub fn user_by_id(&self, id: &UserId) -> Result<Option<User>, MachineError> {
         load::<Users>(self.engine.as_ref(), id)
+    }
+
+    /// What a user holds beside its name and fields; none: nothing.
+    pub fn holdings(&self, id: &UserId) -> Result<Option<UserHoldings>, MachineError> {
+        load::<Holdings>(self.engine.as_ref(), id)
     }
 
     /// Who holds a value of a unique field, reserved ones included.

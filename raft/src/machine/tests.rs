@@ -2,6 +2,7 @@
 //! restart comes to the same state.
 
 mod cores;
+mod emails;
 mod fixture;
 mod names;
 mod placement;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use homecore_types::{CoreId, Millis, UserId};
 
 use super::transaction::{Transaction, inconsistent};
-use super::{MachineError, Outcome, Stop, dns, invitations, names};
+use super::{MachineError, Outcome, Stop, dns, emails, invitations, names};
 use crate::command::{Rejection, ReserveUser, Response};
 use crate::directory::Directory;
 use crate::keys::{
@@ -294,6 +294,9 @@ pub(super) fn update(
         if let Some(former) = user.unique.insert(field.clone(), value.clone()) {
             transaction.delete::<Unique>(&(field.clone(), former));
         }
+        if field == emails::EMAIL {
+            emails::became_present(transaction, &id, &value)?;
+        }
         transaction.put::<Unique>(&(field, value), &id)?;
     }
     user.indexed.extend(indexed);
@@ -332,6 +335,7 @@ pub(super) fn drop_account(
     for (field, value) in &user.unique {
         transaction.delete::<Unique>(&(field.clone(), value.clone()));
     }
+    emails::release(transaction, &user.id)?;
     names::remove_all(transaction, user);
     transaction.delete::<Users>(&user.id);
     transaction.count_user(&user.core, false);

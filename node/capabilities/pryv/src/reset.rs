@@ -1,5 +1,5 @@
-//! Setting a new password by mail (spec/pryv-api §2.5). No token is needed: whoever asks proves
-//! nothing, and is told nothing.
+//! What goes by mail: setting a new password (spec/pryv-api §2.5) and proving an address (§9.2). No token
+//! of an access is needed: whoever asks proves nothing, and is told nothing.
 
 use axum::Extension;
 use axum::extract;
@@ -55,6 +55,27 @@ pub(crate) async fn reset(
     let reply = state
         .kernel
         .reset_password(&owner, &params, origin(&headers), source)
+        .await?;
+    state.context.reply_text(StatusCode::OK, reply.as_bytes())
+}
+
+/// `POST /{username}/account/verify-email`. It tells whether a token is right: no more of them than
+/// log-ins.
+pub(crate) async fn verify_email(
+    extract::State(state): extract::State<State>,
+    Extension(client): Extension<ClientAddress>,
+    Owner(user): Owner,
+    headers: HeaderMap,
+    body: Unread,
+) -> Result<Response, ApiError> {
+    state.limit(Rate::LoginByClient, client)?;
+    let by_user = RateKey::User(user.username.as_str().into());
+    state.context.rates.take(Rate::LoginByUser, by_user)?;
+    let params = Value::Object(body.json(&state.context).await?.into_object()?);
+    let (owner, source) = (owner(&user), Source::http(client.0));
+    let reply = state
+        .kernel
+        .verify_email(&owner, &params, origin(&headers), source)
         .await?;
     state.context.reply_text(StatusCode::OK, reply.as_bytes())
 }

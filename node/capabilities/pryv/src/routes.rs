@@ -8,7 +8,7 @@ use axum::middleware::from_fn_with_state;
 use homecore_http::openapi::{Auth, Body, Content, Operation, Outline, Routes, Verb};
 use homecore_kernel::Method;
 use homecore_kernel::describe::{
-    LOGIN, Member, RESET_PASSWORD, RESET_REQUEST, RETRIEVE, RETRIEVE_REFUSES,
+    LOGIN, Member, RESET_PASSWORD, RESET_REQUEST, RETRIEVE, RETRIEVE_REFUSES, VERIFY_EMAIL,
 };
 use homecore_types::ErrorId;
 
@@ -93,6 +93,7 @@ fn open_routes() -> Routes<State> {
         .route(login(), session::login)
         .route(reset_request(), reset::request)
         .route(reset_password(), reset::reset)
+        .route(verify_email(), reset::verify_email)
         .route(
             gone(Verb::Get, "/auth/who-am-i", "gone.whoAmI"),
             lookup::gone,
@@ -201,6 +202,23 @@ fn reset_password() -> Operation {
     .refuses(&[
         ErrorId::InvalidParametersFormat,
         ErrorId::InvalidOperation,
+        ErrorId::InvalidCredentials,
+        ErrorId::MissingAccessToken,
+        ErrorId::TooManyRequests,
+    ])
+}
+
+fn verify_email() -> Operation {
+    Operation::new(
+        Verb::Post,
+        "/account/verify-email",
+        "account.verifyEmail",
+        "Proves an address with a token that came by mail",
+    )
+    .takes(Body::Record(&VERIFY_EMAIL))
+    .says([Member::one("email", "Text")])
+    .refuses(&[
+        ErrorId::InvalidParametersFormat,
         ErrorId::InvalidCredentials,
         ErrorId::MissingAccessToken,
         ErrorId::TooManyRequests,

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use homecore_store::{Base, Transaction};
 use homecore_types::{Email, ErrorId, Username};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::Account;
+use super::emails::{EmailEdits, EmailError, NewLink};
 use crate::error::{InvalidParameters, Refusal};
 use crate::fields::{Fields, Null};
 use crate::kernel::Usage;
@@ -17,40 +17,28 @@ use crate::ports::{FieldChanges, TakeError};
 use crate::reply::Reply;
 use crate::violation::Violation;
 
-/// Addresses of an account, the present one included.
-const EMAILS_MAX: usize = 5;
 /// Longest language code.
 const LANGUAGE_CHARS_MAX: usize = 5;
 /// Longest address.
 const EMAIL_CHARS_MAX: usize = 300;
 
-/// How an address came to an account (`verificationMethod`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// Given when the user registered.
-    #[default]
-    Registration,
-    /// Set later, without proof.
-    Legacy,
+/// What a call wants of fields that the platform keeps, too; what is none stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The present address.
+    pub email: Option<Email>,
+    /// ISO language code.
+    pub language: Option<String>,
+    /// What else is to become of addresses.
+    pub edits: Box<EmailEdits>,
 }
 
-impl Origin {
-    const fn wire(self) -> &'static str {
-        match self {
-            Self::Registration => "registration",
-            Self::Legacy => "legacy",
-        }
+impl Wanted {
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
-}
-
-/// An address that an account had.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Address {
-    /// Itself.
-    pub value: Email,
-    /// How it came.
-    pub origin: Origin,
 }
 
 /// Why an account was not shown or changed.
@@ -65,6 +53,9 @@ pub enum ChangeError {
     /// See [`TakeError`].
     #[error(transparent)]
     Take(#[from] TakeError),
+    /// See [`EmailError`].
+    #[error(transparent)]
+    Emails(#[from] EmailError),
     /// Too many changes.
     #[error("Too many changes of the account; slow down")]
     TooMany {
@@ -91,6 +82,7 @@ impl Refusal for ChangeError {
             Self::PersonOnly => ErrorId::Forbidden,
             Self::Parameters(invalid) => invalid.id(),
             Self::Take(TakeError::Taken(_)) => ErrorId::ItemAlreadyExists,
+            Self::Emails(error) => error.id(),
             Self::TooMany { .. } => ErrorId::TooManyRequests,
             Self::SameName
             | Self::ReservedName(_)
@@ -107,6 +99,7 @@ impl Refusal for ChangeError {
         match self {
             Self::Parameters(invalid) => invalid.data(),
             Self::Take(TakeError::Taken(fields)) => Some(json!(fields)),
+            Self::Emails(error) => error.data(),
             Self::Take(TakeError::ChangesUsed { used, most }) => Some(json!({
                 "usernameChangesUsed": used, "usernameChangesLimit": most,
             })),
@@ -143,6 +136,7 @@ impl Refusal for ChangeError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Take(TakeError::Unavailable(unavailable)) => Some(unavailable.retry_after),
+            Self::Emails(error) => error.retry_after(),
             Self::TooMany { wait } => Some(*wait),
             Self::NoRegistry | Self::Interrupted => Some(Duration::from_secs(1)),
             Self::PersonOnly
@@ -171,18 +165,19 @@ pub fn email(text: &str) -> Option<Email> {
     short.then(|| Email::normalise(text).ok()).flatten()
 }
 
-/// Reads the parameters of `account.update`: `{update: {email?, language?}}`.
+/// Reads the parameters of `account.update`: `{update: {email?, language?, emails?}}`.
 ///
 /// # Errors
 /// All violations.
-pub fn parse(params: &Value) -> Result<FieldChanges, InvalidParameters> {
+pub fn parse(params: &Value) -> Result<Wanted, InvalidParameters> {
     let outer = Fields::strict(params, &["update"], &["update"])?;
     let Some(update) = outer.raw("update") else {
         outer.finish()?;
-        return Ok(FieldChanges::default());
+        return Ok(Wanted::default());
     };
-    let mut fields = Fields::strict_at("#/update", update, &[], &["email", "language"])?;
-    let mut checked = FieldChanges::default();
+    let known = &["email", "language", "emails"];
+    let mut fields = Fields::strict_at("#/update", update, &[], known)?;
+    let mut checked = Wanted::default();
     if let Some(text) = fields.text("email", Null::Refused) {
         checked.email = email(text);
         if checked.email.is_none() {
@@ -194,6 +189,16 @@ pub fn parse(params: &Value) -> Result<FieldChanges, InvalidParameters> {
         if checked.language.is_none() {
             let message = "Language should have between 1 and 5 characters";
             fields.violated(wrong("language", message));
+        }
+    }
+    if let Some(emails) = fields.raw("emails") {
+        match EmailEdits::parse(emails) {
+            Ok(edits) => checked.edits = Box::new(edits),
+            Err(InvalidParameters(violations)) => {
+                for violation in violations {
+                    fields.violated(violation);
+                }
+            }
         }
     }
     outer.finish()?;
@@ -210,40 +215,23 @@ fn wrong(field: &'static str, message: &str) -> Violation {
 }
 
 impl Account {
-    /// Sets fields. The former address is remembered; one that comes back is no longer former. Tokens that
-    /// were sent to the former one are void.
+    /// Sets fields.
     pub fn set(&mut self, changes: &FieldChanges) {
         if let Some(language) = &changes.language {
             self.language.clone_from(language);
         }
-        let Some(email) = changes.email.as_ref().filter(|email| **email != self.email) else {
-            return;
-        };
-        let known = self
-            .former_emails
-            .iter()
-            .position(|former| former.value == *email);
-        let origin = match known {
-            Some(at) => self.former_emails.remove(at).origin,
-            None => Origin::Legacy,
-        };
-        let former = Address {
-            value: std::mem::replace(&mut self.email, email.clone()),
-            origin: std::mem::replace(&mut self.email_origin, origin),
-        };
-        self.former_emails.insert(0, former);
-        self.former_emails.truncate(EMAILS_MAX - 1);
-        // They were sent to the former address, which others may read by now.
-        self.resets.clear();
+        if let Some(emails) = &changes.emails {
+            self.set_emails(emails);
+        }
     }
 
     /// Whether the fields are so already.
     #[must_use]
     pub fn has(&self, changes: &FieldChanges) -> bool {
         changes
-            .email
+            .emails
             .as_ref()
-            .is_none_or(|email| *email == self.email)
+            .is_none_or(|emails| self.has_emails(emails))
             && changes
                 .language
                 .as_ref()
@@ -269,32 +257,21 @@ impl Account {
         }
         Map::from_iter([("account".to_owned(), account)])
     }
-
-    fn addresses(&self) -> Vec<Value> {
-        let address = |value: &Email, origin: Origin, primary: bool| {
-            json!({
-                "value": value, "primary": primary, "status": "verified", "verifiedAt": null,
-                "verificationMethod": origin.wire(),
-            })
-        };
-        let former = self.former_emails.iter();
-        std::iter::once(address(&self.email, self.email_origin, true))
-            .chain(former.map(|former| address(&former.value, former.origin, false)))
-            .collect()
-    }
 }
 
-/// Writes fields into the account, if they differ; the account as it is then.
+/// Writes fields into the account, if they differ, and that links are sent; the account as it is then.
 ///
 /// # Errors
 /// If there is no account, or of the store.
-pub fn write(
+pub(super) fn write(
     tx: &mut Transaction<'_>,
     changes: &FieldChanges,
+    links: &[NewLink],
 ) -> Result<Account, super::AccountError> {
-    let mut account = super::load(tx.view())?;
-    if !account.has(changes) {
+    let (mut account, now) = (super::load(tx.view())?, tx.at());
+    if !account.has(changes) || !links.is_empty() {
         account.set(changes);
+        account.expect_links(links, now);
         super::store(tx, &account, Base::Any)?;
     }
     Ok(account)

@@ -73,7 +73,7 @@ pub enum ResetError {
     #[error("The app id (\"appId\") is either missing or not trusted.")]
     UntrustedApp,
     /// Unknown, expired, used, or another user's.
-    #[error("The reset token is invalid or expired")]
+    #[error("The token is invalid or expired")]
     WrongToken,
     /// The new password is refused.
     #[error(transparent)]
@@ -174,7 +174,11 @@ impl RequestReset {
     }
 }
 
-fn ensure_trusted(trusted: &TrustedApps, app_id: &str, origin: &str) -> Result<(), ResetError> {
+pub(super) fn ensure_trusted(
+    trusted: &TrustedApps,
+    app_id: &str,
+    origin: &str,
+) -> Result<(), ResetError> {
     if trusted.trusts(app_id, origin) {
         Ok(())
     } else {
@@ -182,7 +186,8 @@ fn ensure_trusted(trusted: &TrustedApps, app_id: &str, origin: &str) -> Result<(
     }
 }
 
-fn hash_of(token: &Secret) -> String {
+/// Standard base64 of the SHA-256 of a token.
+pub(super) fn hash_of(token: &Secret) -> String {
     STANDARD.encode(digest(&SHA256, token.expose().as_bytes()))
 }
 

@@ -6,9 +6,11 @@ use std::sync::{Arc, Weak};
 use homecore_types::{Secret, UserId};
 use serde_json::Value;
 
-use super::change::{self, ChangeError};
+use super::change::{self, ChangeError, Wanted};
+use super::emails::EmailError;
 use super::passwords::{self, ChangePassword, PasswordError};
 use super::step::Step;
+use super::verify::Letter;
 use super::{Account, AccountError};
 use crate::actor::Actor;
 use crate::audit::entry::Draft;
@@ -49,7 +51,9 @@ impl Kernel {
     /// Of the store.
     pub async fn adopt_fields(&self, user: &UserId, changes: FieldChanges) -> Result<(), Error> {
         let written = self.write(user, move |writer| {
-            writer.attempt(|tx| change::write(tx, &changes)).map(drop)
+            writer
+                .attempt(|tx| change::write(tx, &changes, &[]))
+                .map(drop)
         });
         Ok(written.await??)
     }
@@ -68,7 +72,7 @@ impl Kernel {
                 self.note(&actor.owner.id, draft.ended(&result)).await;
                 result
             }
-            Method::AccountUpdate => match prepare(actor, &params) {
+            Method::AccountUpdate => match parse(actor, &params) {
                 Ok(changes) if changes.is_empty() => {
                     let result = self.account_get(actor).await;
                     self.note(&actor.owner.id, draft.ended(&result)).await;
@@ -97,13 +101,44 @@ impl Kernel {
     async fn account_update(
         &self,
         actor: &Actor,
-        changes: FieldChanges,
+        wanted: Wanted,
         draft: Draft,
     ) -> Result<Reply, Error> {
-        let step = Step::Fields(changes);
-        self.take_and_write(actor, step, draft, |_, _| Ok(Reply::empty()))
-            .await?;
+        let (changes, letters) = match self.prepare(actor, &wanted).await {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(self.refused(actor, draft, error).await),
+        };
+        let links: Vec<_> = letters.iter().map(|letter| letter.link.clone()).collect();
+        if changes.is_empty() && links.is_empty() {
+            let result = self.account_get(actor).await;
+            self.note(&actor.owner.id, draft.ended(&result)).await;
+            return result;
+        }
+        let step = Step::Fields(changes, links);
+        self.take_and_write(actor, step, draft, |account, _| {
+            for letter in letters {
+                letter.post(account);
+            }
+            Ok(Reply::empty())
+        })
+        .await?;
         self.account_get(actor).await
+    }
+
+    /// What a change of fields comes to, and the mails that go with it.
+    async fn prepare(
+        &self,
+        actor: &Actor,
+        wanted: &Wanted,
+    ) -> Result<(FieldChanges, Vec<Letter>), Error> {
+        let account = self
+            .read(&actor.owner.id, |view, _| super::load(view))
+            .await??;
+        let most = self.settings().emails_max;
+        let plan = account.plan(wanted, most, self.now());
+        let plan = plan.map_err(ChangeError::from)?;
+        let letters = self.letters(&plan.send).map_err(EmailError::from);
+        Ok((plan.fields, letters.map_err(ChangeError::from)?))
     }
 
     /// Takes something on the platform, then writes it with the call's entry of the audit log.
@@ -186,7 +221,11 @@ impl Kernel {
         let Some((stream, changes)) = to_take(&error) else {
             return Err(self.refused(actor, draft, error).await);
         };
-        let step = Step::Fields(changes);
+        let changes = match self.prepare(actor, &changes).await {
+            Ok((changes, _)) => changes,
+            Err(error) => return Err(self.refused(actor, draft, error).await),
+        };
+        let step = Step::Fields(changes, Vec::new());
         self.take_and_write(actor, step, draft, move |account, context| {
             let event = account_event::event(account, stream, context.now());
             match event {
@@ -257,7 +296,7 @@ impl Kernel {
     }
 }
 
-fn prepare(actor: &Actor, params: &Value) -> Result<FieldChanges, ChangeError> {
+fn parse(actor: &Actor, params: &Value) -> Result<Wanted, ChangeError> {
     if !actor.is_personal() {
         return Err(ChangeError::PersonOnly);
     }
@@ -265,7 +304,7 @@ fn prepare(actor: &Actor, params: &Value) -> Result<FieldChanges, ChangeError> {
 }
 
 /// The field that an event would set, if that is why it was refused.
-fn to_take(error: &Error) -> Option<(&'static AccountStream, FieldChanges)> {
+fn to_take(error: &Error) -> Option<(&'static AccountStream, Wanted)> {
     let cause = error.cause();
     let refused = match cause.downcast_ref::<UpdateError>() {
         Some(UpdateError::Event(refused)) => Some(refused),

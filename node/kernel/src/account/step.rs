@@ -1,16 +1,18 @@
 //! What of an account is taken on the platform before it is written here (adr/0008).
 
+use async_trait::async_trait;
 use homecore_store::Transaction;
 use homecore_types::UserId;
 
+use super::emails::NewLink;
 use super::{Account, AccountError, change, name};
 use crate::ports::{Claim, FieldChanges, NameChange, Registry, TakeError, UserNames};
 
 /// What is to change.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// Fields.
-    Fields(FieldChanges),
+    /// Fields, and links that are sent to addresses among them.
+    Fields(FieldChanges, Vec<NewLink>),
     /// The name.
     Name(NameChange),
 }
@@ -18,7 +20,7 @@ pub(super) enum Step {
 /// What the platform has and the account has not yet.
 #[derive(Debug)]
 pub(super) enum Taken {
-    Fields(FieldChanges),
+    Fields(FieldChanges, Vec<NewLink>),
     Names(UserNames),
 }
 
@@ -30,9 +32,13 @@ impl Step {
         user: &UserId,
     ) -> Result<(Taken, Box<dyn Claim>), TakeError> {
         match self {
-            Self::Fields(changes) => {
+            // Links are the account's alone.
+            Self::Fields(changes, links) if changes.is_empty() => {
+                Ok((Taken::Fields(changes, links), Box::new(NoClaim)))
+            }
+            Self::Fields(changes, links) => {
                 let claim = registry.take(user, &changes).await?;
-                Ok((Taken::Fields(changes), claim))
+                Ok((Taken::Fields(changes, links), claim))
             }
             Self::Name(change) => {
                 let (names, claim) = registry.rename(user, &change).await?;
@@ -42,11 +48,20 @@ impl Step {
     }
 }
 
+/// Where the platform has nothing of a change.
+#[derive(Debug)]
+struct NoClaim;
+
+#[async_trait]
+impl Claim for NoClaim {
+    async fn settled(self: Box<Self>) {}
+}
+
 impl Taken {
     /// Writes it into the account; the account as it is then.
     pub(super) fn write(&self, tx: &mut Transaction<'_>) -> Result<Account, AccountError> {
         match self {
-            Self::Fields(changes) => change::write(tx, changes),
+            Self::Fields(changes, links) => change::write(tx, changes, links),
             Self::Names(names) => name::write(tx, names),
         }
     }

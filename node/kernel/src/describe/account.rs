@@ -65,6 +65,24 @@ pub const RESET_PASSWORD: Record = Record::open(&[
     Field::new("newPassword", NEW_PASSWORD).required(),
 ]);
 
+/// What proves an address.
+pub const VERIFY_EMAIL: Record = Record::open(&[
+    Field::new("appId", Type::TEXT).required(),
+    Field::new("token", Type::TEXT).required(),
+]);
+
+/// What becomes of addresses, in this order.
+const EMAILS: Record = Record::closed(&[
+    Field::new("add", ADDRESSES),
+    Field::new("setPrimary", EMAIL),
+    Field::new("remove", ADDRESSES),
+    Field::new("resend", ADDRESSES),
+]);
+const ADDRESSES: Type = Type::Texts {
+    min: 0,
+    example: "samplebeta1@example.com",
+};
+
 /// What a registration takes.
 pub const REGISTRATION: Record = Record::open(&[
     Field::new("username", USERNAME).required(),
@@ -91,12 +109,14 @@ pub(super) const UPDATE: Description = Description {
         Type::Record(&Record::closed(&[
             Field::new("email", EMAIL),
             Field::new("language", LANGUAGE),
+            Field::new("emails", Type::Record(&EMAILS)),
         ])),
     )
     .required()]),
     answers: ANSWERS,
     refuses: &[
         ErrorId::InvalidParametersFormat,
+        ErrorId::InvalidOperation,
         ErrorId::ItemAlreadyExists,
         ErrorId::TooManyRequests,
     ],

@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 use super::create::CreateError;
 use super::filter::Filter;
 use super::stored::{Head, StoredEvent};
-use crate::account::{Account, change};
+use crate::account::Account;
+use crate::account::change::{self, Wanted};
 use crate::integrity;
 use crate::number::seconds;
-use crate::ports::FieldChanges;
 use crate::stream::store::Store;
 use crate::stream::system::{ACCOUNT_EVENT_ORDER, AccountStream, Field, account_stream, stream_of};
 
@@ -93,13 +93,13 @@ pub fn set(
         _ => None,
     };
     let changes = text.and_then(|text| match stream.field {
-        Some((Field::Language, _)) => Some(FieldChanges {
+        Some((Field::Language, _)) => Some(Wanted {
             language: Some(change::language(&text)?),
-            ..FieldChanges::default()
+            ..Wanted::default()
         }),
-        Some((Field::Email, _)) => Some(FieldChanges {
+        Some((Field::Email, _)) => Some(Wanted {
             email: Some(change::email(&text)?),
-            ..FieldChanges::default()
+            ..Wanted::default()
         }),
         _ => None,
     });

@@ -9,6 +9,7 @@ use super::check::{self, TypeError};
 use super::stored::{Head, StoredEvent};
 use super::{EVENT_STREAMS_MAX, TYPE_PATTERN, account, is_type};
 use crate::account::AccountError;
+use crate::account::change::Wanted;
 use crate::actor::Actor;
 use crate::attachment::{self, Attachment};
 use crate::error::{InvalidParameters, Refusal};
@@ -17,7 +18,6 @@ use crate::integrity;
 use crate::kernel::Context;
 use crate::number::{seconds, seconds_number};
 use crate::permission::{Level, Parents};
-use crate::ports::FieldChanges;
 use crate::stream::cache::Trees;
 use crate::stream::store::{Store, is_reserved_local};
 use crate::stream::system::AccountStream;
@@ -97,7 +97,7 @@ pub enum CreateError {
         /// Which.
         stream: &'static AccountStream,
         /// What to set.
-        changes: FieldChanges,
+        changes: Wanted,
     },
     /// The content is no value for the field.
     #[error("The content does not fit the account field \"{id}\"")]

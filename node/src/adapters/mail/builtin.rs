@@ -70,6 +70,33 @@ const RESET_DE: Shipped = Shipped {
            Wenn Sie es nicht waren, tun Sie nichts: Ihr Passwort bleibt, wie es ist.\n",
 };
 
+const VERIFY_EN: Shipped = Shipped {
+    subject: "Is this your address? {{ SERVICE }} asks",
+    text: "Hello {{ USERNAME }},\n\n\
+           the address {{ EMAIL }} was added to the account {{ USERNAME }} on {{ SERVICE }}.\n\
+           If it is yours, say so here within a day:\n\n\
+           {{ VERIFY_LINK }}\n\n\
+           If it was not you, do nothing: the address is not used.\n",
+};
+
+const VERIFY_FR: Shipped = Shipped {
+    subject: "Confirmez votre adresse pour {{ SERVICE }}",
+    text: "Bonjour {{ USERNAME }},\n\n\
+           l'adresse {{ EMAIL }} a été ajoutée au compte {{ USERNAME }} sur {{ SERVICE }}.\n\
+           Si elle est à vous, confirmez-le ici dans la journée :\n\n\
+           {{ VERIFY_LINK }}\n\n\
+           Si ce n'était pas vous, ne faites rien : l'adresse n'est pas utilisée.\n",
+};
+
+const VERIFY_DE: Shipped = Shipped {
+    subject: "Bestätigen Sie Ihre Adresse für {{ SERVICE }}",
+    text: "Guten Tag {{ USERNAME }},\n\n\
+           die Adresse {{ EMAIL }} wurde dem Konto {{ USERNAME }} bei {{ SERVICE }} hinzugefügt.\n\
+           Wenn sie Ihnen gehört, bestätigen Sie es innert eines Tages hier:\n\n\
+           {{ VERIFY_LINK }}\n\n\
+           Wenn Sie es nicht waren, tun Sie nichts: Die Adresse wird nicht benutzt.\n",
+};
+
 /// All of them.
 pub(super) const ALL: &[(TemplateName, &str, Shipped)] = &[
     (TemplateName::Welcome, "en", WELCOME_EN),
@@ -78,6 +105,9 @@ pub(super) const ALL: &[(TemplateName, &str, Shipped)] = &[
     (TemplateName::ResetPassword, "en", RESET_EN),
     (TemplateName::ResetPassword, "fr", RESET_FR),
     (TemplateName::ResetPassword, "de", RESET_DE),
+    (TemplateName::VerifyEmail, "en", VERIFY_EN),
+    (TemplateName::VerifyEmail, "fr", VERIFY_FR),
+    (TemplateName::VerifyEmail, "de", VERIFY_DE),
 ];
 
 /// The one of a language.
@@ -92,5 +122,6 @@ pub(super) fn last(name: TemplateName) -> Template {
     match name {
         TemplateName::Welcome => WELCOME_EN.owned(),
         TemplateName::ResetPassword => RESET_EN.owned(),
+        TemplateName::VerifyEmail => VERIFY_EN.owned(),
     }
 }

@@ -29,6 +29,7 @@ pub(super) struct Wording {
     pub(super) service: String,
     pub(super) reset_page: Option<Url>,
     pub(super) reset_max_age: Duration,
+    pub(super) verification_page: Option<Url>,
     pub(super) templates: ReadTemplates,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
@@ -97,6 +98,13 @@ impl Wording {
                 .transpose()
                 .context("auth.password_reset_page_url")?,
             reset_max_age: config.auth.reset_max_age,
+            verification_page: config
+                .auth
+                .verification_page
+                .as_deref()
+                .map(Url::parse)
+                .transpose()
+                .context("auth.email_verification_page_url")?,
             templates,
             clock: Arc::clone(&cluster.clock),
             entropy: Arc::clone(&cluster.entropy),
@@ -108,6 +116,7 @@ impl Wording {
         let name = match mail.content {
             MailContent::Welcome => TemplateName::Welcome,
             MailContent::ResetPassword { .. } => TemplateName::ResetPassword,
+            MailContent::VerifyEmail { .. } => TemplateName::VerifyEmail,
         };
         let template = (self.templates)().choose(name, &mail.language, &self.language);
         self.fill(mail, &template)
@@ -146,19 +155,27 @@ impl Wording {
             (Variable::Email, mail.to.to_string()),
             (Variable::Service, self.service.clone()),
         ]);
-        if let MailContent::ResetPassword { token, .. } = &mail.content {
-            let page = self.reset_page.as_ref();
-            let minutes = self.reset_max_age.as_secs().div_ceil(60);
-            let link = page.map(|page| link(page, token)).unwrap_or_default();
-            values.extend([
-                (Variable::ResetToken, token.expose().to_owned()),
-                (
-                    Variable::ResetUrl,
-                    page.map(Url::to_string).unwrap_or_default(),
-                ),
-                (Variable::ResetLink, link),
-                (Variable::ResetMinutes, minutes.to_string()),
-            ]);
+        match &mail.content {
+            MailContent::Welcome => {}
+            MailContent::ResetPassword { token, .. } => {
+                let minutes = self.reset_max_age.as_secs().div_ceil(60);
+                let (url, link) = linked(self.reset_page.as_ref(), "resetToken", token);
+                values.extend([
+                    (Variable::ResetToken, token.expose().to_owned()),
+                    (Variable::ResetUrl, url),
+                    (Variable::ResetLink, link),
+                    (Variable::ResetMinutes, minutes.to_string()),
+                ]);
+            }
+            MailContent::VerifyEmail { token } => {
+                let page = self.verification_page.as_ref();
+                let (url, link) = linked(page, "verifyToken", token);
+                values.extend([
+                    (Variable::VerifyToken, token.expose().to_owned()),
+                    (Variable::VerifyUrl, url),
+                    (Variable::VerifyLink, link),
+                ]);
+            }
         }
         values
     }
@@ -169,10 +186,12 @@ impl Wording {
     }
 }
 
-/// `<page>?resetToken=<token>`; a query that the page has stays.
-fn link(page: &Url, token: &Secret) -> String {
+/// The page, and `<page>?<name>=<token>`; a query that the page has stays.
+fn linked(page: Option<&Url>, name: &str, token: &Secret) -> (String, String) {
+    let Some(page) = page else {
+        return (String::new(), String::new());
+    };
     let mut link = page.clone();
-    link.query_pairs_mut()
-        .append_pair("resetToken", token.expose());
-    link.to_string()
+    link.query_pairs_mut().append_pair(name, token.expose());
+    (page.to_string(), link.to_string())
 }

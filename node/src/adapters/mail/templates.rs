@@ -51,6 +51,8 @@ names! {
         Welcome = "welcome",
         /// With a link to set a new password.
         ResetPassword = "reset-password",
+        /// With a link to prove an address.
+        VerifyEmail = "verify-email",
     }
 }
 
@@ -71,6 +73,12 @@ names! {
         ResetLink = "RESET_LINK",
         /// How long the token works.
         ResetMinutes = "RESET_MINUTES",
+        /// What an address can be proved with.
+        VerifyToken = "VERIFY_TOKEN",
+        /// The page where it is proved.
+        VerifyUrl = "VERIFY_URL",
+        /// The page with the token.
+        VerifyLink = "VERIFY_LINK",
     }
 }
 
@@ -83,6 +91,20 @@ impl TemplateName {
             | Variable::ResetUrl
             | Variable::ResetLink
             | Variable::ResetMinutes => matches!(self, Self::ResetPassword),
+            Variable::VerifyToken | Variable::VerifyUrl | Variable::VerifyLink => {
+                matches!(self, Self::VerifyEmail)
+            }
+        }
+    }
+}
+
+impl TemplateName {
+    /// One of which it must show: what it is sent for.
+    const fn needs(self) -> Option<[Variable; 2]> {
+        match self {
+            Self::Welcome => None,
+            Self::ResetPassword => Some([Variable::ResetLink, Variable::ResetToken]),
+            Self::VerifyEmail => Some([Variable::VerifyLink, Variable::VerifyToken]),
         }
     }
 }
@@ -100,7 +122,7 @@ impl FromStr for TemplateName {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum TemplateError {
     /// No such mail.
-    #[error("{0:?} is no mail: there are welcome and reset-password")]
+    #[error("{0:?} is no mail: there are welcome, reset-password and verify-email")]
     UnknownName(String),
     /// Not a code such as `fr` or `pt-br`.
     #[error("{0:?} is not the code of a language such as fr or pt-br")]
@@ -128,11 +150,15 @@ pub(crate) enum TemplateError {
         /// As written.
         name: String,
     },
-    /// A reset without the means to reset.
-    #[error("the {part} must hold {{{{ RESET_LINK }}}} or {{{{ RESET_TOKEN }}}}")]
+    /// A mail without what it is for.
+    #[error("the {part} must hold {{{{ {link} }}}} or {{{{ {token} }}}}")]
     NoLink {
         /// Where.
         part: &'static str,
+        /// The variable of the link.
+        link: &'static str,
+        /// The variable of the token.
+        token: &'static str,
     },
     /// Subjects are seen by more people than mails.
     #[error("the subject must not show the token")]
@@ -214,8 +240,11 @@ impl Template {
                 return Err(TemplateError::Body { part });
             }
             let named = check_part(part, body, name)?;
-            if name == TemplateName::ResetPassword && !shows_token(&named) {
-                return Err(TemplateError::NoLink { part });
+            if let Some([link, token]) = name.needs()
+                && !shows_token(&named)
+            {
+                let (link, token) = (link.wire(), token.wire());
+                return Err(TemplateError::NoLink { part, link, token });
             }
         }
         Ok(())
@@ -263,8 +292,11 @@ fn check_part(
 }
 
 fn shows_token(named: &[Variable]) -> bool {
-    let shows = |v: &Variable| matches!(v, Variable::ResetLink | Variable::ResetToken);
-    named.iter().any(shows)
+    let mut tokens = TemplateName::ALL
+        .iter()
+        .filter_map(|name| name.needs())
+        .flatten();
+    tokens.any(|token| named.contains(&token))
 }
 
 fn escaped(text: &str) -> String {

@@ -23,6 +23,7 @@ const AT_ONCE: &[Duration] = &[Duration::ZERO, Duration::ZERO];
 const ALL: Wanted = Wanted {
     welcomes: true,
     resets: true,
+    verifications: true,
 };
 
 fn wording() -> Wording {
@@ -32,6 +33,7 @@ fn wording() -> Wording {
         service: "Test platform".to_owned(),
         reset_page: Some(Url::parse("https://example.com/reset?lang=en").unwrap()),
         reset_max_age: Duration::from_secs(3_600),
+        verification_page: Some(Url::parse("https://example.com/verify").unwrap()),
         templates: Box::new(Templates::default),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),

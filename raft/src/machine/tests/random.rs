@@ -7,7 +7,7 @@ use homecore_types::{Millis, NodeId};
 use proptest::prelude::*;
 
 use super::fixture::*;
-use crate::command::{Command, ReserveUser, Response};
+use crate::command::{Command, ReserveUser, Response, SetEmails};
 use crate::directory::view;
 use crate::engine::EngineKind;
 use crate::keys::{ReservationState, Reservations, Space, Table, Unique};
@@ -63,6 +63,15 @@ fn a_command() -> impl Strategy<Value = Command> {
         }),
         4 => (0..8_usize).prop_map(|id| release(&format!("r{id}"))),
         3 => (0..8_usize).prop_map(|id| Command::DeleteUser { user: user_id(&format!("x{id}")) }),
+        4 => (0..8_usize, 0..4_u8, 0..4_u8, 0..3_u32).prop_map(|(id, present, other, changes)| {
+            Command::SetEmails(SetEmails {
+                user: user_id(&format!("x{id}")),
+                present: format!("{present}@test.org"),
+                others: vec![format!("{other}@test.org"), "0@test.org".to_owned()],
+                changes,
+                indexed: BTreeMap::new(),
+            })
+        }),
         4 => (0..8_usize, 0..4_u8, "[ab]").prop_map(|(id, email, language)| Command::UpdateUser {
             user: user_id(&format!("x{id}")),
             unique: [("email".to_owned(), format!("{email}@test.org"))].into(),
@@ -161,6 +170,15 @@ fn check_sound(machine: &Machine) {
             assert!(
                 unique.insert((field.clone(), value.clone())),
                 "one owner for {field} {value}"
+            );
+        }
+        let holdings = machine.holdings(&user.id).unwrap().unwrap_or_default();
+        for email in holdings.emails {
+            let owner = machine.owner_of("email", &email).unwrap();
+            assert_eq!(owner.as_ref(), Some(user));
+            assert!(
+                unique.insert(("email".to_owned(), email)),
+                "held beside the fields"
             );
         }
         for name in std::iter::once(&user.username).chain(&user.aliases) {

@@ -85,9 +85,13 @@ async fn an_address_has_one_owner_whoever_dies() -> anyhow::Result<()> {
             let url = person.url("account");
             let shown = http.get(&url, Some(&person.token)).await?.expect(200)?;
             let mine = shown["account"]["email"].as_str().context("no address")?;
-            let other = if mine == new { &former } else { &new };
+            // The former one stays the person's, beside the new one.
+            let changed = mine == new;
+            let shown = shown["account"]["emails"].as_array().map(Vec::len);
+            ensure!(shown == Some(1 + usize::from(changed)), "{shown:?}");
+            let new_is = if changed { 409 } else { 200 };
             for core in cluster.cores() {
-                for (email, status) in [(mine, 409), (other.as_str(), 200)] {
+                for (email, status) in [(&former, 409), (&new, new_is)] {
                     let url = format!("{}reg/{email}/check_email", core.url());
                     http.get(&url, None).await?.expect(status)?;
                 }
@@ -100,9 +104,17 @@ async fn an_address_has_one_owner_whoever_dies() -> anyhow::Result<()> {
             mine == new || !acknowledged,
             "round {round}: {mine} is back"
         );
-        // The one that is held cannot be taken, the other can.
-        let other = if mine == new { &former } else { &new };
-        for (email, status) in [(mine.as_str(), 409), (other.as_str(), 201)] {
+        // What is held cannot be taken, what is not or not any more can.
+        let given_back = if mine == new {
+            let remove = json!({ "emails": { "remove": [former] } });
+            let url = person.url("account");
+            let removed = http.request(Method::PUT, &url, Some(&person.token), Some(&remove));
+            removed.await?.expect(200)?;
+            &former
+        } else {
+            &new
+        };
+        for (email, status) in [(mine.as_str(), 409), (given_back.as_str(), 201)] {
             let body = registration(&format!("heir{round}"), email);
             let url = format!("{}users", cluster.core(0)?.url());
             http.post(&url, None, &body).await?.expect(status)?;

@@ -50,10 +50,60 @@ async fn an_account_is_shown_and_changed() {
     assert_eq!(changed.json()["account"]["email"], "new@example.com");
     let admin = core.get_as(ADMIN, "/reg/admin/users/samplebeta1").await;
     assert_eq!(admin.json()["language"], "fr");
+    for held in ["samplebeta1@example.com", "new@example.com"] {
+        let held = core.get(&format!("/reg/{held}/check_email")).await;
+        assert_eq!(held.status, 409, "the former one stays the account's");
+    }
+    let change = json!({ "emails": { "remove": ["samplebeta1@example.com"] } });
+    let changed = core.send_as(&token, "PUT", ACCOUNT, Some(&change)).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
     let free = core.get("/reg/samplebeta1@example.com/check_email").await;
     assert_eq!(free.status, 200);
-    let held = core.get("/reg/new@example.com/check_email").await;
-    assert_eq!(held.status, 409);
+}
+
+#[tokio::test]
+async fn an_address_is_added_and_proved_by_whoever_reads_it() {
+    let core = Core::new();
+    let token = core.register("samplebeta1").await;
+    core.register("samplebeta2").await;
+    let change = json!({ "emails": { "add": ["two@example.com"] } });
+    let changed = core.send_as(&token, "PUT", ACCOUNT, Some(&change)).await;
+    assert_eq!(changed.json()["account"]["emails"][1]["status"], "pending");
+    let owner = core.get("/reg/two@example.com/username").await;
+    assert_eq!(owner.json()["username"], "samplebeta1");
+    let mut other = registration("samplebeta3");
+    other["email"] = json!("two@example.com");
+    let other = core.post("/users", &other).await;
+    assert_eq!(other.error(), error(409, "item-already-exists"));
+
+    let prove = async |path: &str, origin: &str, link: &str| {
+        let request = http::Request::post(path)
+            .header("content-type", "application/json")
+            .header("origin", origin);
+        let body = json!({ "appId": "sample-app", "token": link });
+        core.ask(request, body.to_string()).await
+    };
+    let path = "/samplebeta1/account/verify-email";
+    let link = core.mails.token();
+    let untrusted = prove(path, "https://elsewhere.example.com", &link).await;
+    assert_eq!(untrusted.error(), error(401, "invalid-credentials"));
+    let elsewhere = prove("/samplebeta2/account/verify-email", ORIGIN, &link).await;
+    assert_eq!(elsewhere.error(), error(401, "invalid-access-token"));
+    let proved = prove(path, ORIGIN, &link).await;
+    assert_eq!(proved.status, 200, "{}", proved.text);
+    assert_eq!(proved.json()["email"], "two@example.com");
+    let again = prove(path, ORIGIN, &link).await;
+    assert_eq!(again.error(), error(401, "invalid-access-token"));
+    let shown = core.get_as(&token, ACCOUNT).await;
+    assert_eq!(shown.json()["account"]["emails"][1]["status"], "verified");
+    let log = "/samplebeta1/events?streams=%5B%22:_audit:access-email-verification-token%22%5D";
+    let log = core.get_as(&token, log).await;
+    assert_eq!(log.json()["events"].as_array().unwrap().len(), 1);
+
+    // Apps and strangers change no address.
+    let change = json!({ "emails": { "remove": ["two@example.com"] } });
+    let refused = core.send_as("nobody", "PUT", ACCOUNT, Some(&change)).await;
+    assert_eq!(refused.error(), error(403, "invalid-access-token"));
 }
 
 #[tokio::test]
@@ -171,9 +221,11 @@ async fn an_account_is_changed_as_seldom_in_a_batch_as_one_by_one() {
     let other = core.register("samplebeta2").await;
     let language = json!({ "language": "fr" });
     let update = json!({ "method": "account.update", "params": { "update": language } });
+    let other_language = json!({ "language": "de" });
+    let again = json!({ "method": "account.update", "params": { "update": other_language } });
     let name = |name: &str| json!({ "method": "account.changeUsername", "params": { "newUsername": name } });
     let calls = json!([
-        update, name("samplebeta2"), name("samplebeta3"), update, name("samplebeta4"),
+        update, name("samplebeta2"), name("samplebeta3"), again, name("samplebeta4"),
         { "method": "account.get", "params": {} },
     ]);
     let answer = core.post_as(&token, "/samplebeta1/", &calls).await;
@@ -186,7 +238,9 @@ async fn an_account_is_changed_as_seldom_in_a_batch_as_one_by_one() {
     }
     assert_eq!(results[5]["account"]["username"], "samplebeta3");
     // The same for the routes, whatever the name is; what changes nothing is not counted.
-    let refused = core.send_as(&token, "PUT", ACCOUNT, Some(&language)).await;
+    let refused = core
+        .send_as(&token, "PUT", ACCOUNT, Some(&other_language))
+        .await;
     assert_eq!(refused.error(), error(429, "too-many-requests"));
     assert!(refused.header("retry-after").is_some());
     let path = "/samplebeta3/account/change-username";

@@ -64,6 +64,8 @@ struct State {
     users: BTreeMap<String, UserInfo>,
     /// Former names → present ones.
     aliases: BTreeMap<String, String>,
+    /// Every address of those whose addresses changed.
+    emails: BTreeMap<String, UserId>,
     invitations: Vec<InvitationInfo>,
     requests: BTreeMap<String, AccessRequestState>,
     records: BTreeMap<String, Records>,
@@ -191,11 +193,9 @@ impl Platform for Fake {
                 taken.insert("username".to_owned(), name.to_string());
             }
             let email = registration.email.as_str();
-            if state
-                .users
-                .values()
-                .any(|u| u.unique.get("email").is_some_and(|e| e == email))
-            {
+            let mut users = state.users.values();
+            let held = users.any(|u| u.unique.get("email").is_some_and(|e| e == email));
+            if held || state.emails.contains_key(email) {
                 taken.insert("email".to_owned(), email.to_owned());
             }
             if !taken.is_empty() {
@@ -240,10 +240,10 @@ impl Platform for Fake {
     async fn find_by_email(&self, email: &Email) -> Result<Option<UserInfo>, Unavailable> {
         self.up()?;
         let state = self.state.lock().unwrap();
+        let owner = state.emails.get(email.as_str());
         let holds = |user: &&UserInfo| {
-            user.unique
-                .get("email")
-                .is_some_and(|e| e == email.as_str())
+            let present = user.unique.get("email");
+            owner == Some(&user.id) || present.is_some_and(|e| e == email.as_str())
         };
         Ok(state.users.values().find(holds).cloned())
     }

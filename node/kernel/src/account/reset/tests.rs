@@ -30,6 +30,10 @@ impl Mails for Posted {
         true
     }
 
+    fn sends_verifications(&self) -> bool {
+        true
+    }
+
     fn reserve(&self) -> Result<Box<dyn Envelope>, MailsFull> {
         Ok(Box::new(Paper(Arc::clone(&self.0))))
     }
@@ -75,7 +79,7 @@ impl Fixture {
         let sent = posted.get(before)?;
         match &sent.content {
             MailContent::ResetPassword { token, .. } => Some(token.expose().to_owned()),
-            MailContent::Welcome => panic!("{sent:?}"),
+            MailContent::Welcome | MailContent::VerifyEmail { .. } => panic!("{sent:?}"),
         }
     }
 

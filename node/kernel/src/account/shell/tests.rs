@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use crate::access::AccessType;
 use crate::account::passwords::PasswordPolicy;
 use crate::method::Method;
-use crate::ports::{Claim, FieldChanges, NameChange, Registry, TakeError, Unavailable, UserNames};
+use crate::ports::{
+    Claim, EmailSet, FieldChanges, NameChange, Registry, TakeError, Unavailable, UserNames,
+};
 use crate::testing::{Home, TestClock, json as read, kernel_with, new_account, owner};
 use crate::{Actor, Credential, Error, Kernel};
 
@@ -46,16 +48,22 @@ impl Registry for Platform {
                 retry_after: Duration::from_secs(2),
             }));
         }
-        let email = changes.email.as_ref().map(ToString::to_string);
-        if let Some(email) = email.filter(|email| email.starts_with("taken")) {
+        let emails = changes.emails.as_ref();
+        let mut emails = emails.into_iter().flat_map(|set| {
+            let others = set.others.iter();
+            std::iter::once(&set.present)
+                .chain(others)
+                .map(ToString::to_string)
+        });
+        if let Some(email) = emails.find(|email| email.starts_with("taken")) {
             return Err(TakeError::Taken(BTreeMap::from([(
                 "email".to_owned(),
                 email,
             )])));
         }
         let mut fields = self.fields.lock().unwrap();
-        if changes.email.is_some() {
-            fields.email.clone_from(&changes.email);
+        if changes.emails.is_some() {
+            fields.emails.clone_from(&changes.emails);
         }
         if changes.language.is_some() {
             fields.language.clone_from(&changes.language);
@@ -163,7 +171,10 @@ async fn fields_change_at_the_platform_and_here() {
         ]
     );
     let taken = it.platform.fields.lock().unwrap().clone();
-    assert_eq!(taken.email, Email::parse("new@example.com").ok());
+    assert_eq!(
+        taken.emails.unwrap().present,
+        Email::parse("new@example.com").unwrap()
+    );
     assert_eq!(taken.language.as_deref(), Some("fr"));
     assert_eq!(*it.platform.settled.lock().unwrap(), 1);
 
@@ -315,7 +326,11 @@ async fn calls_of_a_batch_see_the_fields_that_calls_before_them_set() {
 async fn what_the_platform_has_is_adopted() {
     let it = fixture(PasswordPolicy::default()).await;
     let changes = FieldChanges {
-        email: Email::parse("new@example.com").ok(),
+        emails: Some(EmailSet {
+            present: Email::parse("new@example.com").unwrap(),
+            others: Vec::new(),
+            changes: 1,
+        }),
         language: Some("it".to_owned()),
     };
     for _ in 0..2 {
@@ -326,7 +341,7 @@ async fn what_the_platform_has_is_adopted() {
         let account = it.account().await;
         assert_eq!(account["email"], "new@example.com");
         assert_eq!(account["language"], "it");
-        assert_eq!(account["emails"].as_array().unwrap().len(), 2);
+        assert_eq!(account["emails"].as_array().unwrap().len(), 1);
     }
 }
 

@@ -274,16 +274,16 @@ fn an_event_in_an_account_stream_ends_with_the_field_to_set() {
     for (event, expected) in [
         (
             language,
-            FieldChanges {
+            Wanted {
                 language: Some("fr".to_owned()),
-                ..FieldChanges::default()
+                ..Wanted::default()
             },
         ),
         (
             email,
-            FieldChanges {
+            Wanted {
                 email: homecore_types::Email::parse("x@y.z").ok(),
-                ..FieldChanges::default()
+                ..Wanted::default()
             },
         ),
     ] {

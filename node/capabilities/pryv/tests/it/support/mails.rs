@@ -23,7 +23,9 @@ impl Mails {
     pub(crate) fn token(&self) -> String {
         let content = self.posted().pop().unwrap().content;
         let token = match &content {
-            MailContent::ResetPassword { token, .. } => Some(token.expose()),
+            MailContent::ResetPassword { token, .. } | MailContent::VerifyEmail { token } => {
+                Some(token.expose())
+            }
             MailContent::Welcome => None,
         };
         token.unwrap().to_owned()
@@ -36,6 +38,10 @@ impl ports::Mails for Mails {
     }
 
     fn sends_resets(&self) -> bool {
+        !self.off.load(Ordering::SeqCst)
+    }
+
+    fn sends_verifications(&self) -> bool {
         !self.off.load(Ordering::SeqCst)
     }
 

@@ -22,23 +22,29 @@ impl Registry for Fake {
     async fn take(&self, id: &UserId, changes: &FieldChanges) -> Result<Box<dyn Claim>, TakeError> {
         self.up()?;
         let mut state = self.state.lock().unwrap();
-        let holds = |user: &UserInfo, (field, value): (&String, &String)| {
-            user.unique.get(field).is_some_and(|held| held == value)
-        };
-        let taken: BTreeMap<String, String> = changes
-            .unique()
-            .into_iter()
-            .filter(|(field, value)| {
-                let others = state.users.values().filter(|user| user.id != *id);
-                others.into_iter().any(|user| holds(user, (field, value)))
-            })
-            .collect();
-        if !taken.is_empty() {
-            return Err(TakeError::Taken(taken));
+        if let Some(set) = &changes.emails {
+            let texts = std::iter::once(&set.present).chain(&set.others);
+            let emails: Vec<String> = texts.map(ToString::to_string).collect();
+            let by_other = |email: &&String| {
+                let held = state.emails.get(*email).is_some_and(|owner| owner != id);
+                let mut others = state.users.values().filter(|user| user.id != *id);
+                held || others.any(|user| user.unique.get("email") == Some(*email))
+            };
+            if let Some(taken) = emails.iter().find(by_other) {
+                let taken = BTreeMap::from([("email".to_owned(), taken.clone())]);
+                return Err(TakeError::Taken(taken));
+            }
+            state.emails.retain(|_, owner| owner != id);
+            for email in emails {
+                state.emails.insert(email, id.clone());
+            }
         }
         let user = state.users.values_mut().find(|user| user.id == *id);
         let user = user.unwrap();
-        user.unique.extend(changes.unique());
+        if let Some(set) = &changes.emails {
+            let present = set.present.to_string();
+            user.unique.insert("email".to_owned(), present);
+        }
         user.indexed.extend(changes.indexed());
         Ok(Box::new(Taken))
     }

@@ -1,0 +1,97 @@
+//! E-mail addresses of users: the present one is the unique field `email`, others are held beside it.
+//! All of them are in the one table of unique values, so that nobody can have an address of another's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use homecore_types::{UserId, limits};
+
+use super::transaction::Transaction;
+use super::{MachineError, Outcome};
+use crate::command::{Rejection, Response, SetEmails};
+use crate::keys::{Holdings, Unique, Users};
+
+/// The unique field of addresses.
+pub(super) const EMAIL: &str = "email";
+
+fn row(email: &str) -> (String, String) {
+    (EMAIL.to_owned(), email.to_owned())
+}
+
+/// Sets all addresses of a user: takes those that are new and gives those back that are not among them.
+pub(super) fn set(transaction: &mut Transaction<'_>, mut change: SetEmails) -> Outcome {
+    let id = change.user;
+    let mut once = BTreeSet::from([change.present.clone()]);
+    change.others.retain(|email| once.insert(email.clone()));
+    let mut user = match transaction.get::<Users>(&id)? {
+        Some(user) if user.reservation.is_none() => user,
+        _ => return Err(Rejection::UnknownUser { user: id }.into()),
+    };
+    let mut holdings = transaction.get::<Holdings>(&id)?.unwrap_or_default();
+    let present = user.unique.get(EMAIL);
+    let done = Some(holdings.email_changes) == change.changes.checked_add(1)
+        && present == Some(&change.present)
+        && holdings.emails == change.others;
+    if done {
+        return Ok(Response::Done);
+    }
+    // The number tells addresses from the same ones had again.
+    if holdings.email_changes != change.changes {
+        let changes = holdings.email_changes;
+        return Err(Rejection::EmailsChanged { changes }.into());
+    }
+    let held = present.into_iter().chain(&holdings.emails);
+    let held: BTreeSet<String> = held.cloned().collect();
+    let wanted = once;
+    if wanted.len() > limits::EMAILS_MAX {
+        return Err(Rejection::TooMany {
+            what: "addresses of one user".to_owned(),
+            most: u64::try_from(limits::EMAILS_MAX).unwrap_or(u64::MAX),
+        }
+        .into());
+    }
+    for email in &wanted {
+        let holder = transaction.get::<Unique>(&row(email))?;
+        if holder.is_some_and(|holder| holder != id) {
+            let fields = BTreeMap::from([row(email)]);
+            return Err(Rejection::Conflict { fields }.into());
+        }
+    }
+    for email in held.difference(&wanted) {
+        transaction.delete::<Unique>(&row(email));
+    }
+    for email in wanted.difference(&held) {
+        transaction.put::<Unique>(&row(email), &id)?;
+    }
+    user.unique.insert(EMAIL.to_owned(), change.present);
+    user.indexed.extend(change.indexed);
+    holdings.emails = change.others;
+    holdings.email_changes = holdings.email_changes.saturating_add(1);
+    transaction.put::<Users>(&id, &user)?;
+    transaction.put::<Holdings>(&id, &holdings)?;
+    Ok(Response::Done)
+}
+
+/// An address of a user's became the present one: it is not held beside it any more.
+pub(super) fn became_present(
+    transaction: &mut Transaction<'_>,
+    id: &UserId,
+    email: &str,
+) -> Result<(), MachineError> {
+    let Some(mut holdings) = transaction.get::<Holdings>(id)? else {
+        return Ok(());
+    };
+    holdings.emails.retain(|other| other != email);
+    holdings.email_changes = holdings.email_changes.saturating_add(1);
+    transaction.put::<Holdings>(id, &holdings)
+}
+
+/// Frees the addresses that a user holds beside the present one.
+pub(super) fn release(transaction: &mut Transaction<'_>, id: &UserId) -> Result<(), MachineError> {
+    if let Some(holdings) = transaction.get::<Holdings>(id)? {
+        for email in &holdings.emails {
+            transaction.delete::<Unique>(&row(email));
+        }
+        transaction.delete::<Holdings>(id);
+    }
+    Ok(())
+}

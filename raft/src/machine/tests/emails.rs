@@ -1,0 +1,93 @@
+//! Addresses of users: several of one, each of one person only.
+
+use std::collections::BTreeMap;
+
+use super::fixture::*;
+use super::users::conflict;
+use crate::command::{Command, Rejection, Response, SetEmails};
+
+fn set(user: &str, present: &str, others: &[&str], changes: u32) -> Command {
+    Command::SetEmails(SetEmails {
+        user: user_id(user),
+        present: present.to_owned(),
+        others: others.iter().map(|email| (*email).to_owned()).collect(),
+        changes,
+        indexed: BTreeMap::from([("language".to_owned(), "fr".to_owned())]),
+    })
+}
+
+fn owner(bench: &Bench, email: &str) -> Option<String> {
+    let user = bench.machine.owner_of("email", email).unwrap()?;
+    Some(user.username.to_string())
+}
+
+#[test]
+fn all_addresses_of_a_user_are_taken_or_none() {
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    bench.add_user("bobby");
+    let alice = user_id("alice");
+    let first = bench.machine.user_by_id(&alice).unwrap().unwrap().unique["email"].clone();
+    let change = set("alice", "a@new.example", &[&first, "b@new.example"], 0);
+    bench.done(change.clone());
+    let hash = bench.machine.state_hash().unwrap();
+    bench.done(change);
+    assert_eq!(bench.machine.state_hash().unwrap(), hash, "again: the same");
+    for email in ["a@new.example", "b@new.example", &first] {
+        assert_eq!(owner(&bench, email).as_deref(), Some("alice"));
+        let mut asked = reserve("other");
+        asked.unique = BTreeMap::from([("email".to_owned(), email.to_owned())]);
+        let refused = bench.rejected(Command::ReserveUser(asked));
+        assert_eq!(refused, conflict(&[("email", email)]));
+    }
+    let record = bench.machine.user_by_id(&alice).unwrap().unwrap();
+    assert_eq!(record.unique["email"], "a@new.example");
+    assert_eq!(record.indexed["language"], "fr");
+
+    // One that somebody else has, and nothing changes.
+    let hash = bench.machine.state_hash().unwrap();
+    let refused = bench.rejected(set("bobby", "c@new.example", &["b@new.example"], 0));
+    assert_eq!(refused, conflict(&[("email", "b@new.example")]));
+    let many: Vec<String> = (0..20).map(|n| format!("{n}@new.example")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let refused = bench.rejected(set("bobby", "c@new.example", &many, 0));
+    assert!(matches!(refused, Rejection::TooMany { most: 20, .. }));
+    assert_eq!(bench.machine.state_hash().unwrap(), hash);
+
+    // What is left out is free, and what comes late undoes nothing.
+    bench.done(set("alice", "b@new.example", &[], 1));
+    assert_eq!(owner(&bench, "a@new.example"), None);
+    assert_eq!(owner(&bench, &first), None);
+    let late = bench.rejected(set("alice", "a@new.example", &[], 0));
+    assert_eq!(late, Rejection::EmailsChanged { changes: 2 });
+    bench.done(set("bobby", "a@new.example", &[&first], 0));
+    assert_eq!(owner(&bench, &first).as_deref(), Some("bobby"));
+
+    bench.done(Command::DeleteUser {
+        user: user_id("bobby"),
+    });
+    assert_eq!(owner(&bench, &first), None);
+    assert_eq!(bench.machine.holdings(&user_id("bobby")).unwrap(), None);
+    let gone = bench.run(set("bobby", "a@new.example", &[], 1));
+    assert!(matches!(
+        gone,
+        Response::Rejected(Rejection::UnknownUser { .. })
+    ));
+}
+
+#[test]
+fn an_address_that_becomes_the_present_one_is_held_once() {
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    bench.done(set("alice", "a@new.example", &["b@new.example"], 0));
+    bench.done(Command::UpdateUser {
+        user: user_id("alice"),
+        unique: BTreeMap::from([("email".to_owned(), "b@new.example".to_owned())]),
+        indexed: BTreeMap::new(),
+    });
+    assert_eq!(owner(&bench, "a@new.example"), None);
+    let held = bench.machine.holdings(&user_id("alice")).unwrap().unwrap();
+    assert_eq!((held.emails.len(), held.email_changes), (0, 2));
+    bench.done(set("alice", "c@new.example", &[], 2));
+    assert_eq!(owner(&bench, "b@new.example"), None);
+}
