@@ -169,6 +169,17 @@ can be spared|--set replicas=2 --set podDisruptionBudget.maxUnavailable=1
 use cores.N.id|--set config.core.id=x
 use cluster.founding|--set config.cluster.found=true
 config.core.data is set by the chart|--set config.core.data=/x
+use secrets.smtp|--set config.mail.smtp_password=x
+there is no password|--set config.mail.smtp_user=x
+whose password is it|--set secrets.smtp.existingSecret=smtp
+config.previews.listen is set by the chart|--set-json config={"previews":{"listen":["0.0.0.0:3001"]}}
+/config/mail/mode|--set config.mail.mode=console
+/config/mail|--set config.mail.smtphost=x
+/config/mfa/single|--set config.mfa.single.body=x
+/config/shared_secrets|--set config.shared_secrets.active=maybe
+/config/audit/syslog/address|--set config.audit.syslog.address=/dev/log
+/config/audit/include|--set-json config={"audit":{"include":["events/get"]}}
+/config/account|--set config.account.max_emails=21
 use listenAddress|--set-json config={"http":{"listen":["0.0.0.0:80"]}}
 is the id of two cores|--set-json cores={"0":{"id":"homecore-1"}}
 there is no core 3|--set-json cores={"3":{"id":"x"}}
@@ -221,7 +232,9 @@ core = next(i for i in items if i["kind"] == "StatefulSet")
 pod = core["metadata"]["name"] + "-0"
 for entry in core["spec"]["template"]["spec"]["containers"][0]["env"]:
     if entry["name"].startswith("HOMECORE__"):
-        print(f"{entry['name']}={entry.get('value', pod).replace('$(POD_NAME)', pod)}")
+        # What a secret has is a header, or good enough as a password.
+        default = "Name: secret" if "secretKeyRef" in entry.get("valueFrom", {}) else pod
+        print(f"{entry['name']}={entry.get('value', default).replace('$(POD_NAME)', pod)}")
 PY
             reads "$name of the chart"
         done

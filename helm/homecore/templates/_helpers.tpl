@@ -147,13 +147,22 @@ capabilities:
     "http" (dict "listen" "listenAddress")
     "cluster" (dict "found" "cluster.founding" "listen" "listenAddress" "advertise" "" "join_secret_file" "secrets" "engine" "cluster.engine")
     "dns" (dict "active" "dns.active" "domain" "domain" "listen" "listenAddress")
-    "auth" (dict "admin_access_key" "secrets" "admin_access_key_file" "secrets") -}}
+    "auth" (dict "admin_access_key" "secrets" "admin_access_key_file" "secrets")
+    "mail" (dict "smtp_password" "secrets.smtp" "smtp_password_file" "secrets.smtp")
+    "previews" (dict "listen" "") -}}
 {{- range $section, $keys := $owned -}}
 {{- range $key, $instead := $keys -}}
 {{- if hasKey (get $values.config $section | default dict) $key -}}
 {{- $wrong = append $wrong (printf "config.%s.%s is set by the chart%s" $section $key (ternary (printf "; use %s" $instead) "" (ne $instead ""))) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- $mail := get $values.config "mail" | default dict -}}
+{{- if and $mail.smtp_user (not $values.secrets.smtp.existingSecret) -}}
+{{- $wrong = append $wrong "config.mail.smtp_user needs secrets.smtp.existingSecret: there is no password" -}}
+{{- end -}}
+{{- if and $values.secrets.smtp.existingSecret (not $mail.smtp_user) -}}
+{{- $wrong = append $wrong "secrets.smtp.existingSecret needs config.mail.smtp_user: whose password is it?" -}}
 {{- end -}}
 {{- $ids := dict -}}
 {{- range $ordinal := until (int .Values.replicas) -}}
