@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::directory::{Directory, View};
+use crate::ground::Ground;
 use crate::identity::Identity;
 use crate::log::LogStore;
 use crate::network::{Links, PeerError};
@@ -51,6 +52,7 @@ pub struct Handle {
 }
 
 pub(crate) struct Inner {
+    ground: Arc<dyn Ground>,
     identity: Identity,
     raft: Raft,
     log: LogStore,
@@ -171,6 +173,10 @@ impl Handle {
 
     pub(crate) fn raft(&self) -> &Raft {
         &self.inner.raft
+    }
+
+    pub(crate) fn ground(&self) -> &dyn Ground {
+        &*self.inner.ground
     }
 
     pub(crate) fn snapshot_dir(&self) -> PathBuf {

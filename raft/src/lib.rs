@@ -17,6 +17,7 @@ pub mod command;
 pub mod directory;
 pub mod engine;
 mod files;
+pub mod ground;
 mod handle;
 pub mod identity;
 pub mod keys;
@@ -34,7 +35,7 @@ pub use handle::{
     WriteError, has_live_quorum,
 };
 pub use identity::Identity;
-pub use log::LogError;
+pub use log::{LogError, medium, memory};
 pub use network::platform_service::PlatformService;
 pub use network::raft_service::RaftService;
 pub use network::{PeerError, Peers};

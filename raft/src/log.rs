@@ -11,7 +11,9 @@
 //! What this cannot notice is an older copy of the log from the same vote that lacks only entries
 //! appended since the last vote, purge or clean stop.
 
-mod disk;
+pub(crate) mod disk;
+pub mod medium;
+pub mod memory;
 mod reader;
 mod tail;
 mod watermark;
@@ -30,6 +32,7 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::codec::CodecError;
+use crate::ground::Ground;
 use crate::identity::{self, Identity, IdentityError};
 use crate::types::{self, Entry, LogId, TypeConfig, Vote};
 use tail::{Reading, Tail};
@@ -156,41 +159,47 @@ impl LogStore {
     /// Opens the log of `identity` in `dir`, or makes it if there never was one.
     ///
     /// Blocks on the disk: call it where that is allowed.
-    pub(crate) fn open(dir: &Path, identity: &Identity) -> Result<Self, LogError> {
+    pub(crate) fn open(
+        ground: &Arc<dyn Ground>,
+        dir: &Path,
+        identity: &Identity,
+    ) -> Result<Self, LogError> {
         let expected = watermark::load(dir)?;
         let created = identity::log_was_created(dir)?;
         let path = dir.join(disk::FILE);
-        let exists = path.try_exists().map_err(|source| LogError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        if !exists && (created || expected.is_some()) {
+        if !ground.log_exists(&path)? && (created || expected.is_some()) {
             return Err(LogError::Behind {
                 detail: format!("no {}", path.display()),
             });
         }
-        let (disk, fresh) = disk::Disk::open(&path, identity)?;
+        let owner = format!("{} of cluster {}", identity.node, identity.cluster);
+        let (medium, fresh) = ground.open_log(&path, &owner)?;
         if fresh && created {
             return Err(LogError::Behind {
                 detail: format!("{} is empty", path.display()),
             });
         }
-        let recovered = disk.recover()?;
+        let recovered = medium::recover(&*medium, &path)?;
         if let Some(expected) = &expected {
             expected.check(&recovered)?;
         }
         if !created {
             identity::mark_log_created(dir, identity)?;
         }
-        let reads = reader::spawn(&path)?;
+        let reads = reader::spawn(&**ground, medium.reader()?, &path)?;
         let tail = Arc::new(Mutex::new(Tail::new(recovered)));
         let watermark = watermark::Keeper::new(dir, expected);
-        let writes = writer::spawn(disk, watermark, Arc::clone(&tail), WRITES_QUEUED_MAX).map_err(
-            |source| LogError::Io {
-                path: path.clone(),
-                source,
-            },
-        )?;
+        let writes = writer::spawn(
+            ground,
+            medium,
+            watermark,
+            Arc::clone(&tail),
+            WRITES_QUEUED_MAX,
+        )
+        .map_err(|source| LogError::Io {
+            path: path.clone(),
+            source,
+        })?;
         let bytes = Arc::new(Semaphore::new(BYTES_QUEUED_MAX));
         Ok(Self {
             shared: Arc::new(Shared {

@@ -10,6 +10,7 @@ pub(crate) mod worker;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt as _};
 use openraft::alias::SnapshotOf;
@@ -17,6 +18,7 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine, Snapsh
 use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::watch;
 
+use crate::ground::Ground;
 use crate::keys::Applied;
 use crate::machine::Item;
 use crate::snapshot::{self, Header};
@@ -73,6 +75,7 @@ impl Drop for SnapshotFile {
 /// The machine behind openraft's trait.
 #[derive(Debug)]
 pub(crate) struct StateMachine {
+    ground: Arc<dyn Ground>,
     worker: Worker,
     dir: PathBuf,
     applied: watch::Sender<u64>,
@@ -84,8 +87,14 @@ pub(crate) struct StateMachine {
 
 impl StateMachine {
     /// `dir` is where the machine keeps its snapshots; `applied` is told the index of each applied group.
-    pub(crate) fn new(worker: Worker, dir: PathBuf, applied: watch::Sender<u64>) -> Self {
+    pub(crate) fn new(
+        ground: Arc<dyn Ground>,
+        worker: Worker,
+        dir: PathBuf,
+        applied: watch::Sender<u64>,
+    ) -> Self {
         Self {
+            ground,
             worker,
             dir,
             applied,
@@ -201,7 +210,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
-        let builder = SnapshotBuilder::begin(self.worker.clone(), self.dir.clone()).await;
+        let builder = SnapshotBuilder::begin(
+            Arc::clone(&self.ground),
+            self.worker.clone(),
+            self.dir.clone(),
+        )
+        .await;
         if builder.has_failed() && !force {
             None
         } else {
@@ -210,7 +224,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder::begin(self.worker.clone(), self.dir.clone()).await
+        SnapshotBuilder::begin(
+            Arc::clone(&self.ground),
+            self.worker.clone(),
+            self.dir.clone(),
+        )
+        .await
     }
 
     async fn install_snapshot(

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::command::{Command, Founding, Rejection, Response};
 use crate::directory::{self, View};
+use crate::ground::{self, Ground, System};
 use crate::handle::{FoundError, Handle, Inner, Options, StartError, outage, read, semaphore};
 use crate::identity;
 use crate::log::LogStore;
@@ -68,10 +69,10 @@ struct Opened {
     view: View,
 }
 
-fn open(options: &Options) -> Result<Opened, StartError> {
+fn open(ground: &Arc<dyn Ground>, options: &Options) -> Result<Opened, StartError> {
     let lock = DirLock::take(&options.dir)?;
     identity::store(&options.dir, &options.identity)?;
-    let log = LogStore::open(&options.dir, &options.identity)?;
+    let log = LogStore::open(ground, &options.dir, &options.identity)?;
     let view = directory::view();
     let machine = Machine::open(&options.dir, options.engine, Arc::clone(&view))?;
     Ok(Opened {
@@ -90,9 +91,17 @@ impl Handle {
     /// # Errors
     /// When the folder cannot be used, or this core must not take part under its id any more.
     pub async fn start(options: Options) -> Result<Self, StartError> {
+        Self::start_on(Arc::new(System), options).await
+    }
+
+    /// As [`Handle::start`], on another ground than the machine's own.
+    ///
+    /// # Errors
+    /// See [`Handle::start`].
+    pub async fn start_on(ground: Arc<dyn Ground>, options: Options) -> Result<Self, StartError> {
         let config = Arc::new(options.config()?);
-        let at_work = options.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&at_work))
+        let (at_work, below) = (options.clone(), Arc::clone(&ground));
+        let opened = ground::blocking(&*ground, move || open(&below, &at_work))
             .await
             .map_err(|error| StartError::Thread(error.into()))??;
         let Opened {
@@ -103,11 +112,16 @@ impl Handle {
         } = opened;
         let snapshots = machine.snapshots_dir().to_path_buf();
         let (applied_sender, applied) = watch::channel(machine.applied_index().unwrap_or(0));
-        let (worker, thread) = Worker::spawn(machine).map_err(StartError::Thread)?;
+        let (worker, thread) = Worker::spawn(&*ground, machine).map_err(StartError::Thread)?;
         let links = Links::new(Arc::clone(&options.peers), Arc::clone(&view));
         let node = options.identity.node.0;
-        let state_machine = StateMachine::new(worker.clone(), snapshots.clone(), applied_sender);
-        let network = Network::new(node, links.clone());
+        let state_machine = StateMachine::new(
+            Arc::clone(&ground),
+            worker.clone(),
+            snapshots.clone(),
+            applied_sender,
+        );
+        let network = Network::new(Arc::clone(&ground), node, links.clone());
         let raft = Raft::new(node, config, network, log.clone(), state_machine)
             .await
             .map_err(|error| StartError::Consensus {
@@ -119,11 +133,12 @@ impl Handle {
         let fatal = watch_fatal(&raft, &tasks, &stop);
         let (reads, waiting) = mpsc::channel(read::WAITING_MAX);
         let inner = Arc::new(Inner {
+            ground,
             identity: options.identity,
             raft,
             log,
             worker,
-            machine_thread: Mutex::new(Some(thread)),
+            machine_thread: Mutex::new(thread),
             snapshots,
             view,
             applied,

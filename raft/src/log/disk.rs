@@ -6,35 +6,15 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
 
-use crate::identity::Identity;
 use crate::log::LogError;
-use crate::log::tail::end_of;
-use crate::types::{self, Entry, LogId, Vote};
+use crate::log::medium::{Bounds, Change, Each, Medium, MediumReader, Sync};
 
 pub(super) const FILE: &str = "log.sqlite";
-/// The format of the tables; entries carry their own (see [`types::FORMAT`]).
+/// The format of the tables; entries carry their own (see `types::FORMAT`).
 const FORMAT: u64 = 1;
 
-/// How hard a transaction is pushed to the disk.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sync {
-    /// Synced before the commit returns.
-    Full,
-    /// In the file; synced with the next full one.
-    Lazy,
-}
-
-/// What the file held when it was opened.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Recovered {
-    pub(super) vote: Option<Vote>,
-    pub(super) committed: Option<LogId>,
-    pub(super) purged: Option<LogId>,
-    pub(super) last: Option<LogId>,
-}
-
 /// The writer's connection.
-pub(super) struct Disk {
+pub(crate) struct Disk {
     connection: Connection,
     path: PathBuf,
     sync: Sync,
@@ -42,7 +22,7 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Opens the file, and says whether it was empty.
-    pub(super) fn open(path: &Path, identity: &Identity) -> Result<(Self, bool), LogError> {
+    pub(crate) fn open(path: &Path, owner: &str) -> Result<(Self, bool), LogError> {
         let error = |doing| {
             move |source| LogError::Database {
                 path: path.to_path_buf(),
@@ -68,12 +48,12 @@ impl Disk {
             path: path.to_path_buf(),
             sync: Sync::Full,
         };
-        let fresh = disk.prepare(identity)?;
+        let fresh = disk.prepare(owner)?;
         Ok((disk, fresh))
     }
 
     /// Makes the tables, or checks whose they are.
-    fn prepare(&self, identity: &Identity) -> Result<bool, LogError> {
+    fn prepare(&self, owner: &str) -> Result<bool, LogError> {
         self.connection
             .execute_batch(
                 "CREATE TABLE IF NOT EXISTS meta (
@@ -86,7 +66,6 @@ impl Disk {
                  ) STRICT;",
             )
             .map_err(|source| self.error("make the tables", source))?;
-        let owner = format!("{} of cluster {}", identity.node, identity.cluster);
         match self.meta("format")? {
             None => {
                 self.put_meta("owner", owner.as_bytes())?;
@@ -108,7 +87,7 @@ impl Disk {
                     return Err(LogError::OtherNode {
                         path: self.path.clone(),
                         found: String::from_utf8_lossy(&found).into_owned(),
-                        expected: owner,
+                        expected: owner.to_owned(),
                     });
                 }
                 Ok(false)
@@ -116,48 +95,8 @@ impl Disk {
         }
     }
 
-    /// Reads what openraft needs before anything else, and looks for holes.
-    pub(super) fn recover(&self) -> Result<Recovered, LogError> {
-        let vote = self.decoded("vote")?;
-        let committed = self.decoded::<Option<LogId>>("committed")?.flatten();
-        let purged: Option<LogId> = self.decoded("purged")?;
-        let (first, last, count) = self
-            .connection
-            .query_row(
-                "SELECT min(idx), max(idx), count(*) FROM entry",
-                [],
-                |row| {
-                    Ok((
-                        row.get::<_, Option<i64>>(0)?,
-                        row.get::<_, Option<i64>>(1)?,
-                        row.get::<_, i64>(2)?,
-                    ))
-                },
-            )
-            .map_err(|source| self.error("read the bounds", source))?;
-        let last = match (first, last) {
-            (Some(first), Some(last)) => {
-                let purged_end = end_of(purged);
-                let gapless = last.saturating_sub(first).saturating_add(1) == count;
-                if !gapless || index(first) > purged_end {
-                    return Err(LogError::Hole { index: purged_end });
-                }
-                let range = index(last)..index(last).saturating_add(1);
-                let found = read(&self.connection, &self.path, range, usize::MAX)?;
-                found.entries.first().map(|entry| entry.log_id).max(purged)
-            }
-            _ => purged,
-        };
-        Ok(Recovered {
-            vote,
-            committed,
-            purged,
-            last,
-        })
-    }
-
     /// Runs `work` in one transaction.
-    pub(super) fn transact(
+    fn transact(
         &mut self,
         sync: Sync,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<()>,
@@ -185,20 +124,6 @@ impl Disk {
         transaction.commit().map_err(error("commit"))
     }
 
-    /// Closes the file, which moves the write-ahead log into it.
-    pub(super) fn close(self) -> Result<(), LogError> {
-        let Self {
-            connection, path, ..
-        } = self;
-        connection
-            .close()
-            .map_err(|(_, source)| LogError::Database {
-                path,
-                doing: "close the log",
-                source,
-            })
-    }
-
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, LogError> {
         self.connection
             .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
@@ -218,13 +143,6 @@ impl Disk {
             .map_err(|source| self.error("write the head", source))
     }
 
-    fn decoded<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, LogError> {
-        self.meta(name)?
-            .map(|bytes| types::decode(&bytes))
-            .transpose()
-            .map_err(|source| self.damaged(name, source))
-    }
-
     fn error(&self, doing: &'static str, source: rusqlite::Error) -> LogError {
         LogError::Database {
             path: self.path.clone(),
@@ -232,13 +150,89 @@ impl Disk {
             source,
         }
     }
+}
 
-    fn damaged(&self, what: &str, source: crate::codec::CodecError) -> LogError {
-        LogError::Damaged {
+impl Medium for Disk {
+    fn note(&self, name: &str) -> Result<Option<Vec<u8>>, LogError> {
+        self.meta(name)
+    }
+
+    fn bounds(&self) -> Result<Option<Bounds>, LogError> {
+        let (first, last, count) = self
+            .connection
+            .query_row(
+                "SELECT min(idx), max(idx), count(*) FROM entry",
+                [],
+                |row| {
+                    Ok((
+                        row.get::<_, Option<i64>>(0)?,
+                        row.get::<_, Option<i64>>(1)?,
+                        row.get::<_, i64>(2)?,
+                    ))
+                },
+            )
+            .map_err(|source| self.error("read the bounds", source))?;
+        Ok(first.zip(last).map(|(first, last)| Bounds {
+            first: index(first),
+            last: index(last),
+            count: index(count),
+        }))
+    }
+
+    fn commit(&mut self, sync: Sync, changes: &[Change<'_>]) -> Result<(), LogError> {
+        self.transact(sync, |transaction| {
+            changes
+                .iter()
+                .try_for_each(|change| make(transaction, change))
+        })
+    }
+
+    fn reader(&self) -> Result<Box<dyn MediumReader>, LogError> {
+        Ok(Box::new(Reader {
+            connection: open_reader(&self.path)?,
             path: self.path.clone(),
-            what: what.to_owned(),
-            source,
+        }))
+    }
+
+    /// Closes the file, which moves the write-ahead log into it.
+    fn close(self: Box<Self>) -> Result<(), LogError> {
+        let Self {
+            connection, path, ..
+        } = *self;
+        connection
+            .close()
+            .map_err(|(_, source)| LogError::Database {
+                path,
+                doing: "close the log",
+                source,
+            })
+    }
+}
+
+fn make(transaction: &Transaction<'_>, change: &Change<'_>) -> rusqlite::Result<()> {
+    match change {
+        Change::Append { first, rows } => {
+            // Not OR REPLACE: writing over an entry that was not truncated is a fault.
+            let mut insert =
+                transaction.prepare_cached("INSERT INTO entry (idx, data) VALUES (?1, ?2)")?;
+            for (index, row) in (*first..).zip(*rows) {
+                insert.execute(params![row_id(index), row])?;
+            }
+            Ok(())
         }
+        Change::Note { name, value } => transaction
+            .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
+            .execute(params![name, value])
+            .map(drop),
+        Change::DeleteAfter(after) => {
+            let after = after.map_or(-1, row_id);
+            transaction
+                .execute("DELETE FROM entry WHERE idx > ?1", [after])
+                .map(drop)
+        }
+        Change::DeleteUpTo(upto) => transaction
+            .execute("DELETE FROM entry WHERE idx <= ?1", [row_id(*upto)])
+            .map(drop),
     }
 }
 
@@ -257,57 +251,42 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, LogError> {
     Ok(connection)
 }
 
-/// Entries found on disk, and whether the byte limit ended them.
-pub(super) struct Found {
-    pub(super) entries: Vec<Entry>,
-    pub(super) cut: bool,
+/// A second connection.
+struct Reader {
+    connection: Connection,
+    path: PathBuf,
 }
 
-/// Reads entries in order, at least one, until the range or `bytes_max` ends.
-pub(super) fn read(
-    connection: &Connection,
-    path: &Path,
-    range: Range<u64>,
-    bytes_max: usize,
-) -> Result<Found, LogError> {
-    let error = |source| LogError::Database {
-        path: path.to_path_buf(),
-        doing: "read entries",
-        source,
-    };
-    let mut statement = connection
-        .prepare_cached("SELECT idx, data FROM entry WHERE idx >= ?1 AND idx < ?2 ORDER BY idx")
-        .map_err(error)?;
-    let mut rows = statement
-        .query([row_id(range.start), row_id(range.end)])
-        .map_err(error)?;
-    let mut found = Found {
-        entries: Vec::new(),
-        cut: false,
-    };
-    let mut bytes = 0_usize;
-    while let Some(row) = rows.next().map_err(error)? {
-        let data = row
-            .get_ref(1)
-            .and_then(|value| Ok(value.as_blob()?))
-            .map_err(error)?;
-        bytes = bytes.saturating_add(data.len());
-        if bytes > bytes_max && !found.entries.is_empty() {
-            found.cut = true;
-            break;
-        }
-        let damaged = |source| LogError::Damaged {
-            path: path.to_path_buf(),
-            what: format!("entry {}", row.get::<_, i64>(0).unwrap_or_default()),
+impl MediumReader for Reader {
+    fn read(&self, range: Range<u64>, each: &mut Each<'_>) -> Result<(), LogError> {
+        let error = |source| LogError::Database {
+            path: self.path.clone(),
+            doing: "read entries",
             source,
         };
-        found.entries.push(types::decode(data).map_err(damaged)?);
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT idx, data FROM entry WHERE idx >= ?1 AND idx < ?2 ORDER BY idx")
+            .map_err(error)?;
+        let mut rows = statement
+            .query([row_id(range.start), row_id(range.end)])
+            .map_err(error)?;
+        while let Some(row) = rows.next().map_err(error)? {
+            let at = row.get(0).map_err(error)?;
+            let data = row
+                .get_ref(1)
+                .and_then(|value| Ok(value.as_blob()?))
+                .map_err(error)?;
+            if !each(index(at), data)? {
+                break;
+            }
+        }
+        Ok(())
     }
-    Ok(found)
 }
 
 /// SQLite's integers are signed; indexes stay far below.
-pub(super) fn row_id(index: u64) -> i64 {
+fn row_id(index: u64) -> i64 {
     i64::try_from(index).unwrap_or(i64::MAX)
 }
 

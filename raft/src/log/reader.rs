@@ -3,13 +3,14 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::ground::Ground;
 use crate::log::LogError;
-use crate::log::disk::{self, Found};
+use crate::log::medium::{self, Found, MediumReader};
 
 /// Reads waiting.
 const QUEUED_MAX: usize = 64;
@@ -21,21 +22,27 @@ pub(super) struct Request {
     pub(super) done: oneshot::Sender<Result<Found, LogError>>,
 }
 
-pub(super) fn spawn(path: &Path) -> Result<mpsc::Sender<Request>, LogError> {
-    let connection = disk::open_reader(path)?;
+pub(super) fn spawn(
+    ground: &dyn Ground,
+    medium: Box<dyn MediumReader>,
+    path: &Path,
+) -> Result<mpsc::Sender<Request>, LogError> {
     let (send, mut receive) = mpsc::channel::<Request>(QUEUED_MAX);
-    let owned = path.to_path_buf();
-    let run = move || {
-        while let Some(Request {
-            range,
-            bytes_max,
-            done,
-        }) = receive.blocking_recv()
-        {
-            let found = disk::read(&connection, &owned, range, bytes_max);
-            if done.send(found).is_err() {
-                tracing::debug!("a log read was abandoned");
+    let reader = Reader {
+        medium,
+        path: path.to_path_buf(),
+    };
+    if !ground.has_threads() {
+        tokio::spawn(async move {
+            while let Some(request) = receive.recv().await {
+                reader.answer(request);
             }
+        });
+        return Ok(send);
+    }
+    let run = move || {
+        while let Some(request) = receive.blocking_recv() {
+            reader.answer(request);
         }
     };
     let spawned = thread::Builder::new()
@@ -47,4 +54,23 @@ pub(super) fn spawn(path: &Path) -> Result<mpsc::Sender<Request>, LogError> {
             path: path.to_path_buf(),
             source,
         })
+}
+
+struct Reader {
+    medium: Box<dyn MediumReader>,
+    path: PathBuf,
+}
+
+impl Reader {
+    fn answer(&self, request: Request) {
+        let Request {
+            range,
+            bytes_max,
+            done,
+        } = request;
+        let found = medium::read(&*self.medium, &self.path, range, bytes_max);
+        if done.send(found).is_err() {
+            tracing::debug!("a log read was abandoned");
+        }
+    }
 }

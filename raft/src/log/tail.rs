@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::log::LogError;
-use crate::log::disk::Recovered;
+use crate::log::medium::Recovered;
 use crate::types::{Entry, LogId, Vote};
 
 /// Bytes of entries kept although they are on disk.

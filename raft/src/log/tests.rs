@@ -23,9 +23,13 @@ fn identity(node: u64) -> Identity {
     }
 }
 
+fn system() -> Arc<dyn Ground> {
+    Arc::new(crate::ground::System)
+}
+
 fn opened() -> (TempDir, LogStore) {
     let dir = tempfile::tempdir().unwrap();
-    let log = LogStore::open(dir.path(), &identity(1)).unwrap();
+    let log = LogStore::open(&system(), dir.path(), &identity(1)).unwrap();
     (dir, log)
 }
 
@@ -76,7 +80,7 @@ async fn what_was_acknowledged_is_there_after_a_restart() {
     append(&mut log, [entry(2, 9)]).await;
     drop(log);
 
-    let mut log = LogStore::open(dir.path(), &identity(1)).unwrap();
+    let mut log = LogStore::open(&system(), dir.path(), &identity(1)).unwrap();
     assert_eq!(log.read_vote().await.unwrap(), Some(vote(3)));
     assert_eq!(log.read_committed().await.unwrap(), Some(log_id(1, 8)));
     let state = log.get_log_state().await.unwrap();
@@ -194,7 +198,7 @@ async fn purging_beyond_the_end_moves_the_end() {
     log.purge(log_id(2, 20)).await.unwrap();
     append(&mut log, [entry(2, 21)]).await;
     log.close().await.unwrap();
-    let mut log = LogStore::open(dir.path(), &identity(1)).unwrap();
+    let mut log = LogStore::open(&system(), dir.path(), &identity(1)).unwrap();
     let state = log.get_log_state().await.unwrap();
     assert_eq!(state.last_purged_log_id, Some(log_id(2, 20)));
     assert_eq!(state.last_log_id, Some(log_id(2, 21)));
@@ -205,7 +209,7 @@ async fn purging_beyond_the_end_moves_the_end() {
 }
 
 fn refusal(dir: &Path, node: u64) -> LogError {
-    LogStore::open(dir, &identity(node)).unwrap_err()
+    LogStore::open(&system(), dir, &identity(node)).unwrap_err()
 }
 
 #[tokio::test]
@@ -235,7 +239,7 @@ async fn an_older_copy_of_the_log_is_noticed() {
     let old = std::fs::read(&file).unwrap();
 
     // Behind in entries that were committed.
-    let mut log = LogStore::open(dir.path(), &identity(1)).unwrap();
+    let mut log = LogStore::open(&system(), dir.path(), &identity(1)).unwrap();
     append(&mut log, (5..9).map(|i| entry(1, i))).await;
     log.save_committed(Some(log_id(1, 7))).await.unwrap();
     log.close().await.unwrap();
@@ -246,7 +250,7 @@ async fn an_older_copy_of_the_log_is_noticed() {
 
     // Behind in votes.
     std::fs::write(&file, &newer).unwrap();
-    let mut log = LogStore::open(dir.path(), &identity(1)).unwrap();
+    let mut log = LogStore::open(&system(), dir.path(), &identity(1)).unwrap();
     log.save_vote(&vote(2)).await.unwrap();
     log.close().await.unwrap();
     std::fs::write(&file, &newer).unwrap();
@@ -262,7 +266,7 @@ async fn uncommitted_entries_may_be_truncated_without_alarm() {
     log.purge(log_id(1, 1)).await.unwrap();
     log.truncate_after(Some(log_id(1, 4))).await.unwrap();
     log.close().await.unwrap();
-    let mut log = LogStore::open(dir.path(), &identity(1)).unwrap();
+    let mut log = LogStore::open(&system(), dir.path(), &identity(1)).unwrap();
     assert_eq!(
         log.get_log_state().await.unwrap().last_log_id,
         Some(log_id(1, 4))

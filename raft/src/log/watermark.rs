@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::replace_durably;
 use crate::log::LogError;
-use crate::log::disk::Recovered;
+use crate::log::medium::Recovered;
 use crate::log::tail::end_of;
 use crate::types::{self, Vote};
 

@@ -1,4 +1,4 @@
-//! The thread that writes the log: group commit.
+//! The thread that writes the log: group commit. (Without threads, see [`Ground`], a task.)
 //!
 //! It takes all that is queued, in order, commits it in one transaction, and only then reports to
 //! everyone who waited: one sync serves many appends. After an error it commits nothing more and
@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use openraft::storage::IOFlushed;
-use rusqlite::{Transaction, params};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use crate::ground::Ground;
 use crate::log::LogError;
-use crate::log::disk::{Disk, Sync, row_id};
+use crate::log::medium::{COMMITTED, Change, Medium, PURGED, Sync, VOTE};
 use crate::log::tail::Tail;
 use crate::log::watermark::Keeper;
 use crate::types::{LogId, TypeConfig, Vote};
@@ -78,103 +78,128 @@ impl Op {
         }
     }
 
-    fn write(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let put = |name: &str, value: &[u8]| {
-            transaction
-                .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
-                .execute(params![name, value])
-                .map(drop)
-        };
+    /// What it does to the log, behind what others do.
+    fn change<'a>(&'a self, changes: &mut Vec<Change<'a>>) {
         match self {
-            Self::Append { first, rows, .. } => {
-                // Not OR REPLACE: writing over an entry that was not truncated is a fault.
-                let mut insert =
-                    transaction.prepare_cached("INSERT INTO entry (idx, data) VALUES (?1, ?2)")?;
-                for (index, row) in (*first..).zip(rows) {
-                    insert.execute(params![row_id(index), row])?;
-                }
-                Ok(())
-            }
-            Self::Vote { bytes, .. } => put("vote", bytes),
-            Self::Committed { bytes } => put("committed", bytes),
-            Self::Truncate { after, .. } => {
-                let after = after.map_or(-1, row_id);
-                transaction
-                    .execute("DELETE FROM entry WHERE idx > ?1", [after])
-                    .map(drop)
-            }
+            Self::Append { first, rows, .. } => changes.push(Change::Append {
+                first: *first,
+                rows,
+            }),
+            Self::Vote { bytes, .. } => changes.push(Change::Note {
+                name: VOTE,
+                value: bytes,
+            }),
+            Self::Committed { bytes } => changes.push(Change::Note {
+                name: COMMITTED,
+                value: bytes,
+            }),
+            Self::Truncate { after, .. } => changes.push(Change::DeleteAfter(*after)),
             Self::Purge { upto, bytes, .. } => {
-                put("purged", bytes)?;
-                let upto = row_id(upto.index);
-                transaction
-                    .execute("DELETE FROM entry WHERE idx <= ?1", [upto])
-                    .map(drop)
+                changes.push(Change::Note {
+                    name: PURGED,
+                    value: bytes,
+                });
+                changes.push(Change::DeleteUpTo(upto.index));
             }
-            Self::Close { .. } => Ok(()),
+            Self::Close { .. } => {}
         }
     }
 }
 
-/// Starts the thread. It ends when told to, or when every sender is gone.
+/// Starts the writer. It ends when told to, or when every sender is gone.
 pub(super) fn spawn(
-    disk: Disk,
+    ground: &Arc<dyn Ground>,
+    medium: Box<dyn Medium>,
     watermark: Keeper,
     tail: Arc<Mutex<Tail>>,
     queued_max: usize,
 ) -> io::Result<mpsc::Sender<Op>> {
     let (send, receive) = mpsc::channel(queued_max);
     let writer = Writer {
-        disk,
+        medium,
         watermark,
         tail,
     };
-    thread::Builder::new()
-        .name("raft-log".to_owned())
-        .spawn(move || writer.run(receive))?;
+    if ground.has_threads() {
+        thread::Builder::new()
+            .name("raft-log".to_owned())
+            .spawn(move || writer.run(receive))?;
+    } else {
+        tokio::spawn(writer.run_in_turn(receive, Arc::clone(ground)));
+    }
     Ok(send)
 }
 
 struct Writer {
-    disk: Disk,
+    medium: Box<dyn Medium>,
     watermark: Keeper,
     tail: Arc<Mutex<Tail>>,
 }
 
 impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Op>) {
-        while let Some(group) = next_group(&mut queue) {
-            if let Err(error) = self.commit(&group) {
-                tracing::error!(error = %crate::report(&error), "cannot write the log");
-                let reason = crate::report(&error);
-                for op in group {
-                    fail(op, &reason);
+        while let Some(first) = queue.blocking_recv() {
+            let group = group(first, &mut queue);
+            match self.serve(group) {
+                Served::Goes => {}
+                Served::Closes(done) => return answer(done, self.medium.close()),
+                Served::Failed(reason) => {
+                    while let Some(op) = queue.blocking_recv() {
+                        fail(op, &reason);
+                    }
+                    return;
                 }
-                while let Some(op) = queue.blocking_recv() {
-                    fail(op, &reason);
-                }
-                return;
-            }
-            let mut close = None;
-            for op in group {
-                match op {
-                    Op::Close { done } => close = Some(done),
-                    op => self.report(op),
-                }
-            }
-            if let Some(done) = close {
-                answer(done, self.disk.close());
-                return;
             }
         }
+    }
+
+    /// As [`Writer::run`], without a thread.
+    async fn run_in_turn(mut self, mut queue: mpsc::Receiver<Op>, ground: Arc<dyn Ground>) {
+        while let Some(first) = queue.recv().await {
+            let group = group(first, &mut queue);
+            ground.access().await;
+            match self.serve(group) {
+                Served::Goes => {}
+                Served::Closes(done) => return answer(done, self.medium.close()),
+                Served::Failed(reason) => {
+                    while let Some(op) = queue.recv().await {
+                        fail(op, &reason);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes a group and reports.
+    fn serve(&mut self, group: Vec<Op>) -> Served {
+        if let Err(error) = self.commit(&group) {
+            tracing::error!(error = %crate::report(&error), "cannot write the log");
+            let reason = crate::report(&error);
+            for op in group {
+                fail(op, &reason);
+            }
+            return Served::Failed(reason);
+        }
+        let mut served = Served::Goes;
+        for op in group {
+            match op {
+                Op::Close { done } => served = Served::Closes(done),
+                op => self.report(op),
+            }
+        }
+        served
     }
 
     /// Writes a group, synced as hard as its most demanding member needs.
     fn commit(&mut self, group: &[Op]) -> Result<(), LogError> {
         let full = group.iter().any(|op| op.sync() == Sync::Full);
         let sync = if full { Sync::Full } else { Sync::Lazy };
-        self.disk.transact(sync, |transaction| {
-            group.iter().try_for_each(|op| op.write(transaction))
-        })?;
+        let mut changes = Vec::with_capacity(group.len());
+        for op in group {
+            op.change(&mut changes);
+        }
+        self.medium.commit(sync, &changes)?;
         for op in group {
             match op {
                 Op::Vote { vote, .. } => self.watermark.voted(*vote)?,
@@ -214,9 +239,18 @@ impl Writer {
     }
 }
 
-/// Waits for one operation, then takes what else is there. Nothing follows a close.
-fn next_group(queue: &mut mpsc::Receiver<Op>) -> Option<Vec<Op>> {
-    let first = queue.blocking_recv()?;
+/// What comes of a group.
+enum Served {
+    /// It is on disk.
+    Goes,
+    /// It is, and was the last one.
+    Closes(Done),
+    /// It is not, and nothing may be written any more.
+    Failed(String),
+}
+
+/// Takes what else is there. Nothing follows a close.
+fn group(first: Op, queue: &mut mpsc::Receiver<Op>) -> Vec<Op> {
     let mut bytes = first.bytes();
     let mut group = vec![first];
     while group.len() < GROUP_MAX
@@ -227,7 +261,7 @@ fn next_group(queue: &mut mpsc::Receiver<Op>) -> Option<Vec<Op>> {
         bytes = bytes.saturating_add(op.bytes());
         group.push(op);
     }
-    Some(group)
+    group
 }
 
 fn lock(tail: &Mutex<Tail>) -> std::sync::MutexGuard<'_, Tail> {

@@ -25,6 +25,7 @@ use openraft::{OptionalSend, RaftNetworkFactory};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
+use crate::ground::Ground;
 use crate::network::{Links, frame, snapshots};
 use crate::state_machine::SnapshotFile;
 use crate::types::{Member, TypeConfig};
@@ -40,13 +41,18 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Makes a client for each peer.
 #[derive(Debug)]
 pub(crate) struct Network {
+    ground: Arc<dyn Ground>,
     node: u64,
     links: Links,
 }
 
 impl Network {
-    pub(crate) fn new(node: u64, links: Links) -> Self {
-        Self { node, links }
+    pub(crate) fn new(ground: Arc<dyn Ground>, node: u64, links: Links) -> Self {
+        Self {
+            ground,
+            node,
+            links,
+        }
     }
 }
 
@@ -55,6 +61,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 
     async fn new_client(&mut self, target: u64, member: &Member) -> PeerClient {
         PeerClient {
+            ground: Arc::clone(&self.ground),
             node: self.node,
             target,
             member: member.clone(),
@@ -66,6 +73,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 /// Sends to one peer.
 #[derive(Debug)]
 pub(crate) struct PeerClient {
+    ground: Arc<dyn Ground>,
     node: u64,
     target: u64,
     member: Member,
@@ -315,7 +323,7 @@ impl NetSnapshot<TypeConfig> for PeerClient {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let client = self.client()?;
         let limit = option.soft_ttl();
-        let sending = snapshots::send(client, &vote, snapshot);
+        let sending = snapshots::send(Arc::clone(&self.ground), client, &vote, snapshot);
         tokio::select! {
             sent = tokio::time::timeout(limit, sending) => match sent {
                 Err(_) => Err(self.timed_out(RPCTypes::InstallSnapshot, limit).into()),

@@ -138,7 +138,8 @@ impl Raft for RaftService {
             ));
         };
         let dir = self.handle.snapshot_dir();
-        let (header, file) = snapshots::receive(request.into_inner(), &dir).await?;
+        let (header, file) =
+            snapshots::receive(self.handle.ground(), request.into_inner(), &dir).await?;
         let snapshot = Snapshot {
             meta: header.meta,
             snapshot: file,

@@ -1,7 +1,10 @@
 //! A snapshot on its way from one core to another: a header, then the file's bytes in order. Neither
 //! side holds more than a chunk of it.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use futures_util::Stream;
 use homecore_proto::raft::raft_client::RaftClient;
@@ -11,11 +14,10 @@ use homecore_types::limits::SNAPSHOT_CHUNK_BYTES;
 use openraft::alias::SnapshotOf;
 use openraft::raft::SnapshotResponse;
 use serde::{Deserialize, Serialize};
-use tokio::fs::File;
-use tokio::io::AsyncReadExt as _;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
+use crate::ground::{self, Ground};
 use crate::network::frame;
 use crate::snapshot::{self, Incoming};
 use crate::state_machine::{self, SnapshotFile};
@@ -35,59 +37,73 @@ pub(crate) struct Header {
 
 /// Sends a snapshot and waits until the peer has installed it.
 pub(crate) async fn send(
+    ground: Arc<dyn Ground>,
     mut client: RaftClient<Channel>,
     vote: &Vote,
     snapshot: SnapshotOf<TypeConfig, SnapshotFile>,
 ) -> Result<SnapshotResponse<TypeConfig>, Status> {
-    let unreadable =
-        |error: std::io::Error| Status::internal(format!("cannot read the snapshot: {error}"));
-    let file = File::open(snapshot.snapshot.path())
+    let path = snapshot.snapshot.path().to_path_buf();
+    let open = move || {
+        let file = File::open(path)?;
+        let bytes = file.metadata()?.len();
+        Ok::<_, io::Error>((file, bytes))
+    };
+    let (file, bytes) = ground::blocking(&*ground, open)
         .await
-        .map_err(unreadable)?;
-    let bytes = file.metadata().await.map_err(unreadable)?.len();
+        .map_err(io::Error::other)
+        .flatten()
+        .map_err(|error| Status::internal(format!("cannot read the snapshot: {error}")))?;
     let header = frame::pack(&Header {
         vote: *vote,
         meta: snapshot.meta,
         bytes,
     })?;
     let answer = client
-        .install_snapshot(Request::new(parts(header, file)))
+        .install_snapshot(Request::new(parts(ground, header, file)))
         .await?;
     frame::unpack(answer.get_ref())
 }
 
 /// The header, then the file. Ends early if the file cannot be read: the peer notices what is missing.
-fn parts(header: Frame, file: File) -> impl Stream<Item = SnapshotPart> + Send {
-    futures_util::stream::unfold((Some(header), file), |(header, mut file)| async move {
-        if let Some(header) = header {
-            return Some((
-                SnapshotPart {
-                    part: Some(Part::Header(header)),
-                },
-                (None, file),
-            ));
-        }
-        let mut data = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES);
-        let chunk = u64::try_from(SNAPSHOT_CHUNK_BYTES).unwrap_or(u64::MAX);
-        match (&mut file).take(chunk).read_to_end(&mut data).await {
-            Ok(0) => None,
-            Ok(_) => Some((
-                SnapshotPart {
-                    part: Some(Part::Data(data.into())),
-                },
-                (None, file),
-            )),
-            Err(error) => {
-                tracing::error!(%error, "cannot read a snapshot for a peer");
-                None
+fn parts(
+    ground: Arc<dyn Ground>,
+    header: Frame,
+    file: File,
+) -> impl Stream<Item = SnapshotPart> + Send {
+    futures_util::stream::unfold((Some(header), file), move |(header, file)| {
+        let ground = Arc::clone(&ground);
+        async move {
+            if let Some(header) = header {
+                let part = Some(Part::Header(header));
+                return Some((SnapshotPart { part }, (None, file)));
+            }
+            let chunk = ground::blocking(&*ground, move || read_chunk(file)).await;
+            match chunk.map_err(io::Error::other).flatten() {
+                Ok((data, _)) if data.is_empty() => None,
+                Ok((data, file)) => {
+                    let part = Some(Part::Data(data.into()));
+                    Some((SnapshotPart { part }, (None, file)))
+                }
+                Err(error) => {
+                    tracing::error!(%error, "cannot read a snapshot for a peer");
+                    None
+                }
             }
         }
     })
 }
 
+fn read_chunk(file: File) -> io::Result<(Vec<u8>, File)> {
+    let mut data = Vec::with_capacity(SNAPSHOT_CHUNK_BYTES);
+    let chunk = u64::try_from(SNAPSHOT_CHUNK_BYTES).unwrap_or(u64::MAX);
+    (&file).take(chunk).read_to_end(&mut data)?;
+    Ok((data, file))
+}
+
 /// Receives a snapshot into the folder of snapshots, and checks it whole before openraft sees it: one
 /// that fails while it is installed would stop this core.
 pub(crate) async fn receive(
+    ground: &dyn Ground,
     mut parts: Streaming<SnapshotPart>,
     dir: &Path,
 ) -> Result<(Header, SnapshotFile), Status> {
@@ -100,7 +116,7 @@ pub(crate) async fn receive(
         }
     };
     let folder = dir.to_path_buf();
-    let mut incoming = blocking(move || Incoming::create(&folder)).await?;
+    let mut incoming = blocking(ground, move || Incoming::create(&folder)).await?;
     let mut received = 0_u64;
     while let Some(part) = next(&mut parts).await? {
         let Part::Data(data) = part else {
@@ -110,7 +126,7 @@ pub(crate) async fn receive(
         if received > header.bytes {
             break;
         }
-        incoming = blocking(move || incoming.write(&data).map(|()| incoming)).await?;
+        incoming = blocking(ground, move || incoming.write(&data).map(|()| incoming)).await?;
     }
     if received != header.bytes {
         let expected = header.bytes;
@@ -118,9 +134,9 @@ pub(crate) async fn receive(
             "{received} of {expected} bytes of the snapshot came"
         )));
     }
-    let file = SnapshotFile::temporary(blocking(move || incoming.finish()).await?);
+    let file = SnapshotFile::temporary(blocking(ground, move || incoming.finish()).await?);
     let path = file.path().to_path_buf();
-    let found = blocking(move || snapshot::verify(&path)).await?;
+    let found = blocking(ground, move || snapshot::verify(&path)).await?;
     let meta = state_machine::meta(&found).map_err(|error| Status::data_loss(error.to_string()))?;
     if meta != header.meta {
         return Err(Status::data_loss(
@@ -145,12 +161,15 @@ async fn next(parts: &mut Streaming<SnapshotPart>) -> Result<Option<Part>, Statu
 }
 
 /// Runs file work off the runtime's workers.
-async fn blocking<T, E>(work: impl FnOnce() -> Result<T, E> + Send + 'static) -> Result<T, Status>
+async fn blocking<T, E>(
+    ground: &dyn Ground,
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Status>
 where
     T: Send + 'static,
     E: std::error::Error + Send + 'static,
 {
-    match tokio::task::spawn_blocking(work).await {
+    match ground::blocking(ground, work).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(Status::internal(crate::report(&error))),
         Err(error) => Err(Status::internal(error.to_string())),

@@ -17,6 +17,7 @@ use openraft::alias::SnapshotOf;
 use openraft::storage::{RaftSnapshotBuilder, Snapshot};
 use thiserror::Error;
 
+use crate::ground::{self, Ground};
 use crate::machine::{MachineError, SnapshotCursor};
 use crate::snapshot::{self, Header, SnapshotError, Writer};
 use crate::state_machine::worker::{MachineStopped, Worker};
@@ -46,6 +47,7 @@ enum BuildError {
 /// A snapshot in the making.
 #[derive(Debug)]
 pub(crate) struct SnapshotBuilder {
+    ground: Arc<dyn Ground>,
     worker: Worker,
     dir: PathBuf,
     /// The moment that was asked for, until it is used.
@@ -102,9 +104,14 @@ impl Moment {
 
 impl SnapshotBuilder {
     /// Marks the moment.
-    pub(super) async fn begin(worker: Worker, dir: PathBuf) -> Self {
+    pub(super) async fn begin(ground: Arc<dyn Ground>, worker: Worker, dir: PathBuf) -> Self {
         let begun = Some(Moment::begin(&worker).await);
-        Self { worker, dir, begun }
+        Self {
+            ground,
+            worker,
+            dir,
+            begun,
+        }
     }
 
     /// Whether another snapshot is being made, or the machine failed.
@@ -115,12 +122,23 @@ impl SnapshotBuilder {
     async fn write(&self, moment: Moment) -> Result<(Header, PathBuf), BuildError> {
         let header = moment.header();
         let (dir, described) = (self.dir.clone(), header.clone());
-        let mut writer = blocking(move || Writer::create(&dir, described)).await?;
+        let mut writer = self
+            .blocking(move || Writer::create(&dir, described))
+            .await?;
         while let Some(items) = moment.next().await? {
-            writer = blocking(move || writer.write(&items).map(|()| writer)).await?;
+            writer = self
+                .blocking(move || writer.write(&items).map(|()| writer))
+                .await?;
         }
-        let path = blocking(move || writer.finish()).await?;
+        let path = self.blocking(move || writer.finish()).await?;
         Ok((header, path))
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
+    ) -> Result<T, BuildError> {
+        Ok(ground::blocking(&*self.ground, work).await??)
     }
 
     async fn build(&mut self) -> Result<(Header, PathBuf), BuildError> {
@@ -147,12 +165,6 @@ impl SnapshotBuilder {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
-) -> Result<T, BuildError> {
-    Ok(tokio::task::spawn_blocking(work).await??)
-}
-
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = SnapshotFile;
 
@@ -169,7 +181,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             Err(error) => error,
         };
         let dir = self.dir.clone();
-        match blocking(move || snapshot::newest(&dir)).await {
+        match self.blocking(move || snapshot::newest(&dir)).await {
             Ok(Some((listed, header))) => {
                 tracing::error!(
                     error = crate::report(&error),

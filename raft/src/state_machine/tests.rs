@@ -1,7 +1,5 @@
 //! openraft's own suite over log and machine, with every engine.
 
-use std::sync::Arc;
-
 use homecore_types::{ClusterId, CoreId, NodeId};
 use openraft::StorageError;
 use openraft::entry::RaftEntry as _;
@@ -12,11 +10,53 @@ use tempfile::TempDir;
 use super::*;
 use crate::directory;
 use crate::engine::EngineKind;
+use crate::ground::System;
 use crate::identity::Identity;
-use crate::log::LogStore;
+use crate::log::medium::Medium;
+use crate::log::memory::MemoryDisk;
+use crate::log::{LogError, LogStore};
 use crate::machine::Machine;
 
-struct Builder(EngineKind);
+struct Builder {
+    engine: EngineKind,
+    disk: Disk,
+}
+
+/// What the log lies on.
+#[derive(Clone, Copy)]
+enum Disk {
+    File,
+    /// As in simulations.
+    Memory,
+}
+
+fn system() -> Arc<dyn Ground> {
+    Arc::new(System)
+}
+
+/// The ground of a simulation: one thread, and a disk in memory.
+#[derive(Debug, Default)]
+struct Simulated {
+    disk: MemoryDisk,
+}
+
+impl Ground for Simulated {
+    fn log_exists(&self, _path: &Path) -> Result<bool, LogError> {
+        Ok(self.disk.is_used())
+    }
+
+    fn open_log(&self, _path: &Path, owner: &str) -> Result<(Box<dyn Medium>, bool), LogError> {
+        self.disk.open(owner)
+    }
+
+    fn has_threads(&self) -> bool {
+        false
+    }
+
+    fn access(&self) -> futures_util::future::BoxFuture<'static, ()> {
+        Box::pin(tokio::task::yield_now())
+    }
+}
 
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError<TypeConfig>> {
@@ -26,21 +66,34 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
             node: NodeId(1),
             core: CoreId::parse("core-a").unwrap(),
         };
-        let log = LogStore::open(dir.path(), &identity).unwrap();
-        let machine = Machine::open(dir.path(), self.0, directory::view()).unwrap();
+        let ground = match self.disk {
+            Disk::File => system(),
+            Disk::Memory => Arc::new(Simulated::default()),
+        };
+        let log = LogStore::open(&ground, dir.path(), &identity).unwrap();
+        let machine = Machine::open(dir.path(), self.engine, directory::view()).unwrap();
         let snapshots = machine.snapshots_dir().to_path_buf();
-        let (worker, _thread) = Worker::spawn(machine).unwrap();
+        let (worker, _thread) = Worker::spawn(&*ground, machine).unwrap();
         let (applied, _) = watch::channel(0);
         Ok((
             dir,
             log,
-            StateMachine::new(worker, snapshots, applied).allowing_gaps(),
+            StateMachine::new(ground, worker, snapshots, applied).allowing_gaps(),
         ))
     }
 }
 
 async fn run(engine: EngineKind) {
-    Suite::test_all(Builder(engine)).await.unwrap();
+    run_on(engine, Disk::File).await;
+}
+
+async fn run_on(engine: EngineKind, disk: Disk) {
+    Suite::test_all(Builder { engine, disk }).await.unwrap();
+}
+
+#[tokio::test]
+async fn openrafts_suite_passes_on_the_ground_of_a_simulation() {
+    run_on(EngineKind::Memory, Disk::Memory).await;
 }
 
 #[tokio::test]
@@ -75,9 +128,9 @@ async fn an_entry_behind_a_gap_is_not_applied() {
     let dir = tempfile::tempdir().unwrap();
     let machine = Machine::open(dir.path(), EngineKind::Memory, directory::view()).unwrap();
     let snapshots = machine.snapshots_dir().to_path_buf();
-    let (worker, _thread) = Worker::spawn(machine).unwrap();
+    let (worker, _thread) = Worker::spawn(&System, machine).unwrap();
     let (applied, told) = watch::channel(0);
-    let mut machine = StateMachine::new(worker, snapshots, applied);
+    let mut machine = StateMachine::new(system(), worker, snapshots, applied);
     let entry = |index| {
         let leader = openraft::alias::LeaderIdOf::<TypeConfig>::new(1, 1).to_committed();
         Ok((

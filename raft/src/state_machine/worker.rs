@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::ground::Ground;
 use crate::machine::{Machine, MachineError};
 
 /// Closures waiting for the machine.
@@ -44,14 +45,35 @@ impl fmt::Debug for Worker {
 }
 
 impl Worker {
-    /// Hands the machine to a thread of its own. The thread ends when told to, or when every clone
-    /// of this is gone.
-    pub(crate) fn spawn(machine: Machine) -> io::Result<(Self, JoinHandle<()>)> {
-        let (jobs, receive) = mpsc::channel(QUEUED_MAX);
+    /// Hands the machine to a thread of its own, or to a task if there are no threads. It ends when told
+    /// to, or when every clone of this is gone.
+    pub(crate) fn spawn(
+        ground: &dyn Ground,
+        machine: Machine,
+    ) -> io::Result<(Self, Option<JoinHandle<()>>)> {
+        let (jobs, mut receive) = mpsc::channel(QUEUED_MAX);
+        if !ground.has_threads() {
+            tokio::spawn(async move {
+                let mut machine = Some(machine);
+                while machine.is_some()
+                    && let Some(job) = receive.recv().await
+                {
+                    machine = machine.and_then(|machine| serve(machine, job));
+                }
+            });
+            return Ok((Self { jobs }, None));
+        }
         let thread = thread::Builder::new()
             .name("raft-machine".to_owned())
-            .spawn(move || serve(machine, receive))?;
-        Ok((Self { jobs }, thread))
+            .spawn(move || {
+                let mut machine = Some(machine);
+                while machine.is_some()
+                    && let Some(job) = receive.blocking_recv()
+                {
+                    machine = machine.and_then(|machine| serve(machine, job));
+                }
+            })?;
+        Ok((Self { jobs }, Some(thread)))
     }
 
     /// Runs `work` on the machine and gives back what it returns.
@@ -91,22 +113,24 @@ impl Worker {
     }
 }
 
-fn serve(mut machine: Machine, mut jobs: mpsc::Receiver<Job>) {
-    while let Some(job) = jobs.blocking_recv() {
-        match job {
-            Job::Run(work) => work(&mut machine),
-            Job::Stop { clean, done } => {
-                let closed = if clean {
-                    machine.close()
-                } else {
-                    drop(machine);
-                    Ok(())
-                };
-                if done.send(closed).is_err() {
-                    tracing::debug!("nobody waited for the platform store to stop");
-                }
-                return;
+/// Does one job; none when it was the last.
+fn serve(mut machine: Machine, job: Job) -> Option<Machine> {
+    match job {
+        Job::Run(work) => {
+            work(&mut machine);
+            Some(machine)
+        }
+        Job::Stop { clean, done } => {
+            let closed = if clean {
+                machine.close()
+            } else {
+                drop(machine);
+                Ok(())
+            };
+            if done.send(closed).is_err() {
+                tracing::debug!("nobody waited for the platform store to stop");
             }
+            None
         }
     }
 }

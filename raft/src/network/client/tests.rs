@@ -23,7 +23,11 @@ impl Peers for Nobody {
 /// attempt that takes none is made again at once, and again: a leader would spin.
 #[tokio::test]
 async fn an_attempt_on_a_peer_that_is_gone_takes_a_request_first() {
-    let mut network = Network::new(1, Links::new(Arc::new(Nobody), directory::view()));
+    let mut network = Network::new(
+        Arc::new(crate::ground::System),
+        1,
+        Links::new(Arc::new(Nobody), directory::view()),
+    );
     let member = Member {
         core: "core-b".to_owned(),
         rpc: "127.0.0.1:1".to_owned(),
