@@ -1,0 +1,1 @@
+//! The platform on a simulated network, clock and disk: see `tests/it` and the README.

@@ -1,0 +1,235 @@
+//! The disk of a simulated core: the log in memory with what was synced of it, and a folder for snapshots
+//! and small files. A life of the core has its own copy of the folder, so that what an earlier one still
+//! does is done to nothing.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::BoxFuture;
+use homecore_raft::LogError;
+use homecore_raft::ground::Ground;
+use homecore_raft::medium::{Bounds, Change, Medium, MediumReader, Sync, VOTE};
+use homecore_raft::memory::MemoryDisk;
+use homecore_raft::snapshot::{self, Header, Reader, Writer};
+use tokio::time::sleep;
+
+use crate::bugs::Bug;
+use crate::chance::Chance;
+use crate::net::End;
+
+/// A core's disk. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Disk {
+    log: MemoryDisk,
+    root: PathBuf,
+    chance: Chance,
+    bug: Option<Bug>,
+    life: Arc<AtomicU64>,
+    /// How long an access takes at most.
+    slow_ms: Arc<AtomicU64>,
+    lies: Arc<Mutex<Lies>>,
+}
+
+/// What a disk that lies about votes would lose.
+#[derive(Debug, Default)]
+struct Lies {
+    /// The mark of the vote as it was when a vote was last synced for certain.
+    watermark: Option<Option<Vec<u8>>>,
+}
+
+impl Disk {
+    pub(crate) fn new(root: PathBuf, chance: Chance, bug: Option<Bug>) -> io::Result<Self> {
+        let disk = Self {
+            log: MemoryDisk::default(),
+            root,
+            chance,
+            bug,
+            life: Arc::default(),
+            slow_ms: Arc::new(AtomicU64::new(2)),
+            lies: Arc::default(),
+        };
+        fs::create_dir_all(disk.dir())?;
+        Ok(disk)
+    }
+
+    /// The folder of this life.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.root
+            .join(format!("life-{}", self.life.load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn set_slow(&self, most_ms: u64) {
+        self.slow_ms.store(most_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_full(&self, full: bool) {
+        self.log.set_full(full);
+    }
+
+    /// Ends a life: what the next one finds. How many commits of the log were lost.
+    pub(crate) fn end(&self, end: End) -> io::Result<usize> {
+        let unsynced = self.log.unsynced();
+        let kept = match end {
+            End::Killed => unsynced,
+            End::Dark => {
+                let most = u64::try_from(unsynced).unwrap();
+                usize::try_from(self.chance.between(0, most)).unwrap()
+            }
+        };
+        self.log.cut(kept);
+        let old = self.dir();
+        self.life.fetch_add(1, Ordering::Relaxed);
+        let new = self.dir();
+        copy(&old, &new)?;
+        if end == End::Dark {
+            self.lose(&new, kept < unsynced)?;
+        }
+        if self.bug == Some(Bug::SnapshotForgetsVoters) {
+            forget_voters(&new.join("snapshots"))?;
+        }
+        Ok(unsynced - kept)
+    }
+
+    /// What a disk that lies loses of a folder.
+    fn lose(&self, dir: &Path, log_lost: bool) -> io::Result<()> {
+        if self.bug == Some(Bug::SnapshotNotSynced)
+            && let Some(newest) = snapshots(&dir.join("snapshots"))?.into_iter().next()
+        {
+            fs::remove_file(newest)?;
+        }
+        let watermark = self.lies.lock().unwrap().watermark.take();
+        if log_lost && let Some(before) = watermark {
+            let path = dir.join("watermark");
+            match before {
+                Some(bytes) => fs::write(path, bytes)?,
+                None => fs::remove_file(path)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn note_vote(&self) {
+        let mut lies = self.lies.lock().unwrap();
+        if lies.watermark.is_none() {
+            lies.watermark = Some(fs::read(self.dir().join("watermark")).ok());
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &target)?;
+        } else if entry.file_name() != "lock" {
+            fs::copy(path, target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Newest first.
+fn snapshots(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    if !dir.try_exists()? {
+        return Ok(Vec::new());
+    }
+    let listed = snapshot::list(dir).map_err(io::Error::other)?;
+    Ok(listed.into_iter().map(|listed| listed.path).collect())
+}
+
+fn forget_voters(dir: &Path) -> io::Result<()> {
+    for path in snapshots(dir)? {
+        let mut reader = Reader::open(&path).map_err(io::Error::other)?;
+        let mut header: Header = reader.header().clone();
+        header.applied.membership = None;
+        let mut parts = Vec::new();
+        while let Some(items) = reader.next_items().map_err(io::Error::other)? {
+            parts.push(items);
+        }
+        fs::remove_file(&path)?;
+        let mut writer = Writer::create(dir, header).map_err(io::Error::other)?;
+        for items in parts {
+            writer.write(&items).map_err(io::Error::other)?;
+        }
+        writer.finish().map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+impl Ground for Disk {
+    fn log_exists(&self, _path: &Path) -> Result<bool, LogError> {
+        Ok(self.log.is_used())
+    }
+
+    fn open_log(&self, _path: &Path, owner: &str) -> Result<(Box<dyn Medium>, bool), LogError> {
+        let (medium, fresh) = self.log.open(owner)?;
+        let medium: Box<dyn Medium> = match self.bug {
+            Some(Bug::VoteNotSynced | Bug::AppendNotSynced) => Box::new(Liar {
+                medium,
+                disk: self.clone(),
+            }),
+            _ => medium,
+        };
+        Ok((medium, fresh))
+    }
+
+    fn has_threads(&self) -> bool {
+        false
+    }
+
+    fn access(&self) -> BoxFuture<'static, ()> {
+        let time = self.chance.millis(0, self.slow_ms.load(Ordering::Relaxed));
+        Box::pin(sleep(time))
+    }
+}
+
+/// A log on a disk that says that it synced and did not.
+struct Liar {
+    medium: Box<dyn Medium>,
+    disk: Disk,
+}
+
+impl Medium for Liar {
+    fn note(&self, name: &str) -> Result<Option<Vec<u8>>, LogError> {
+        self.medium.note(name)
+    }
+
+    fn bounds(&self) -> Result<Option<Bounds>, LogError> {
+        self.medium.bounds()
+    }
+
+    fn commit(&mut self, sync: Sync, changes: &[Change<'_>]) -> Result<(), LogError> {
+        let votes = changes
+            .iter()
+            .any(|change| matches!(change, Change::Note { name: VOTE, .. }));
+        let appends = changes
+            .iter()
+            .any(|change| matches!(change, Change::Append { .. }));
+        let lie = match self.disk.bug {
+            Some(Bug::VoteNotSynced) => votes && !appends,
+            _ => appends && !votes,
+        };
+        if lie && votes {
+            self.disk.note_vote();
+        }
+        if !lie && sync == Sync::Full {
+            // Everything before it is on the disk now.
+            self.disk.lies.lock().unwrap().watermark = None;
+        }
+        let sync = if lie { Sync::Lazy } else { sync };
+        self.medium.commit(sync, changes)
+    }
+
+    fn reader(&self) -> Result<Box<dyn MediumReader>, LogError> {
+        self.medium.reader()
+    }
+
+    fn close(self: Box<Self>) -> Result<(), LogError> {
+        self.medium.close()
+    }
+}
