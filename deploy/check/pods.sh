@@ -46,7 +46,15 @@ cleanup() {
 }
 trap cleanup EXIT
 
-fail() { echo "pods: $*" >&2; exit 1; }
+# What each pod that still runs says of the cluster, for whoever reads a failure.
+tell_status() {
+    local name
+    for name in "${!pids[@]}"; do
+        echo "--- status as $name has it"
+        in_pod "$name" timeout 10 "$bin" status 2>&1 || true
+    done >&2
+}
+fail() { tell_status; echo "pods: $*" >&2; exit 1; }
 step() { echo "pods: $*"; }
 
 # Free ports, held open together so that no two are the same.

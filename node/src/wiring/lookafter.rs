@@ -23,6 +23,8 @@ use crate::tasks::Tasks;
 
 /// Between attempts at something that the platform could not do yet.
 const RETRY: Duration = Duration::from_millis(500);
+/// So many failures of a core to announce itself are worth a warning: some ten seconds of them.
+const ANNOUNCE_WARNING: u32 = 20;
 /// How often another core is asked whether this one is still a member.
 const REMOVAL_INTERVAL: Duration = Duration::from_secs(3);
 /// A removed core waits this long for the others to agree to do without it.
@@ -157,6 +159,7 @@ async fn wait(stop: &CancellationToken, span: Duration) -> bool {
 /// being removed.
 async fn announce(cluster: Arc<Cluster>, stop: CancellationToken) {
     let mut applied = cluster.platform.watch_applied();
+    let mut failures = 0_u32;
     loop {
         let record = cluster.own_record();
         let known = record.as_ref().is_some_and(|core| {
@@ -176,7 +179,14 @@ async fn announce(cluster: Arc<Cluster>, stop: CancellationToken) {
                     return;
                 }
                 Err(error) => {
-                    tracing::debug!(error = %crate::telemetry::chain(&error), "not announced yet");
+                    failures = failures.saturating_add(1);
+                    let error = crate::telemetry::chain(&error);
+                    // An election is no news; that nobody learns where this core is, is.
+                    if failures.is_multiple_of(ANNOUNCE_WARNING) {
+                        tracing::warn!(%error, failures, "the platform cannot be told where this core is; trying on");
+                    } else {
+                        tracing::debug!(%error, "not announced yet");
+                    }
                     if !wait(&stop, RETRY).await {
                         return;
                     }

@@ -49,7 +49,9 @@ pub(crate) fn describe(binary: &Path, quick: bool) -> String {
     let quick = if quick { "; quick" } else { "" };
     format!(
         "homecore-bench{quick}: {}, {processors} processors shared by cores and load, {} {}\n{}",
-        binary.display(),
+        binary
+            .file_name()
+            .map_or_else(|| "homecore".into(), |name| name.to_string_lossy()),
         std::env::consts::OS,
         kernel.trim(),
         load()

@@ -6,14 +6,19 @@
 //! fails anything. What fails is a wrong answer: every answer is looked at, and only those that are
 //! right are counted.
 
+mod aim;
 mod bare;
 mod disk;
+mod etcd;
 mod figures;
+mod knot;
 mod load;
 mod machine;
 mod names;
 mod nsd;
 mod people;
+mod postgres;
+mod results;
 mod table;
 mod wire;
 
@@ -46,6 +51,12 @@ struct Arguments {
 enum What {
     /// All of it, one after the other
     All,
+    /// All of it, into RESULTS.md, its chart and the table of the README
+    Results {
+        /// The project's root
+        #[arg(long, default_value = ".")]
+        root: PathBuf,
+    },
     /// Durable event writes of 1, 50 and 500 users, beside a loop of write and fdatasync
     Writes,
     /// Registrations on three cores beside argon2 alone; refused ones beside fdatasync
@@ -116,33 +127,49 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         quick: arguments.quick,
     };
     let binary = machine::find_release_binary(arguments.allow_debug)?;
-    table::say(&machine::describe(&binary, effort.quick));
-    let chosen = match arguments.what {
-        What::All => vec![
-            What::Idle,
-            What::Writes,
-            What::Requests,
-            What::Data { events: 100_000 },
-            What::Dns,
-            What::Registrations,
-            What::Failover,
-            What::Files,
-        ],
-        one => vec![one],
-    };
+    let machine = machine::describe(&binary, effort.quick);
+    table::say(&machine);
+    let mut tables = Vec::new();
     let mut failed = 0;
-    for what in chosen {
-        if let Err(error) = measure(&what, effort).await {
-            failed += 1;
-            table::complain(&format!("{what:?}: {error:#}"));
+    for what in arguments.what.parts() {
+        match measure(&what, effort).await {
+            Ok(more) => tables.extend(more),
+            Err(error) => {
+                failed += 1;
+                table::complain(&format!("{what:?}: {error:#}"));
+            }
         }
     }
-    table::say(&machine::load());
+    let load = machine::load();
+    table::say(&load);
     anyhow::ensure!(failed == 0, "{failed} of the figures could not be taken");
+    if let What::Results { root } = &arguments.what {
+        for path in results::write(root, &format!("{machine}\n{load}"), &tables)? {
+            table::say(&format!("written: {}", path.display()));
+        }
+    }
     Ok(())
 }
 
-async fn measure(what: &What, effort: Effort) -> anyhow::Result<()> {
+impl What {
+    fn parts(&self) -> Vec<Self> {
+        match self {
+            Self::All | Self::Results { .. } => vec![
+                Self::Idle,
+                Self::Writes,
+                Self::Requests,
+                Self::Data { events: 100_000 },
+                Self::Dns,
+                Self::Registrations,
+                Self::Failover,
+                Self::Files,
+            ],
+            one => vec![one.clone()],
+        }
+    }
+}
+
+async fn measure(what: &What, effort: Effort) -> anyhow::Result<Vec<table::Table>> {
     match what {
         What::Writes => figures::writes::run(effort).await,
         What::Registrations => figures::registrations::run(effort).await,
@@ -152,6 +179,6 @@ async fn measure(what: &What, effort: Effort) -> anyhow::Result<()> {
         What::Data { events } => figures::data::run(effort, *events).await,
         What::Failover => figures::failover::run(effort).await,
         What::Files => figures::files::run(effort).await,
-        What::All | What::Bare { .. } => Ok(()),
+        What::All | What::Results { .. } | What::Bare { .. } => Ok(Vec::new()),
     }
 }

@@ -80,11 +80,19 @@ impl Nsd {
     }
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+/// Writes a file that a name server reads.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn zone(domain: &str, names: &[String]) -> anyhow::Result<String> {
+/// A zone file with these names.
+///
+/// # Errors
+/// Never: a string takes everything.
+pub(crate) fn zone(domain: &str, names: &[String]) -> anyhow::Result<String> {
     let mut text = format!(
         "$ORIGIN {domain}.\n$TTL 300\n@ IN SOA ns.{domain}. admin.{domain}. 1 3600 600 86400 60\n\
          @ IN NS ns.{domain}.\nns IN A 127.0.0.1\n"

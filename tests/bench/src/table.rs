@@ -1,8 +1,10 @@
-//! Small tables for people, on standard output.
+//! Small tables for people: on standard output, and as Markdown.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
+
+use crate::aim::Aim;
 
 /// Prints a line, or several.
 pub(crate) fn say(text: &str) {
@@ -25,6 +27,7 @@ pub(crate) struct Table {
     title: String,
     rows: Vec<Vec<String>>,
     notes: Vec<String>,
+    aims: Vec<Aim>,
 }
 
 impl Table {
@@ -34,6 +37,7 @@ impl Table {
             title: title.to_owned(),
             rows: vec![columns.iter().map(|&name| name.to_owned()).collect()],
             notes: Vec::new(),
+            aims: Vec::new(),
         }
     }
 
@@ -47,9 +51,38 @@ impl Table {
         self.notes.push(text.into());
     }
 
+    /// Adds a figure that has a target.
+    pub(crate) fn aim(&mut self, aim: Aim) {
+        self.aims.push(aim);
+    }
+
+    /// The figures that have targets.
+    pub(crate) fn aims(&self) -> &[Aim] {
+        &self.aims
+    }
+
     /// Prints it.
     pub(crate) fn print(&self) {
         say(&self.render());
+    }
+
+    /// As Markdown, with a heading.
+    pub(crate) fn markdown(&self) -> String {
+        let mut lines = vec![format!("## {}", self.title), String::new()];
+        for (number, row) in self.rows.iter().enumerate() {
+            let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+            lines.push(format!("| {} |", cells.join(" | ")));
+            if number == 0 {
+                lines.push(format!(
+                    "|---{}|",
+                    "|---:".repeat(row.len().saturating_sub(1))
+                ));
+            }
+        }
+        lines.push(String::new());
+        lines.extend(self.notes.iter().map(|note| format!("- {note}")));
+        lines.push(String::new());
+        lines.join("\n")
     }
 
     fn render(&self) -> String {

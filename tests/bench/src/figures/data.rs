@@ -9,6 +9,7 @@ use homecore_harness::{Core, CoreOptions};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::aim::{Aim, Target};
 use crate::load::{self, Lane, Measured};
 use crate::people::{self, Person};
 use crate::table::{Table, or_dash, rate, say, span};
@@ -25,6 +26,10 @@ const BATCH: u64 = 100;
 const FILL_BATCH: u64 = 1_000;
 /// Events of one streamed answer.
 const STREAMED: u64 = 100_000;
+/// What the read of a large store is.
+const LATEST: &str = "events?limit=20";
+/// What a read may take while others write all they can.
+const READ_MAX: Duration = Duration::from_millis(20);
 const BOUNDARY: &str = "homecore-bench";
 /// A path of the bytes of a file.
 type Path = String;
@@ -38,6 +43,8 @@ struct Call {
     node: [Option<f64>; 2],
     /// Fewer clients than [`MANY`], where that is what the other figure was taken with.
     many: usize,
+    /// How many times the other server it is to do.
+    aim: Option<f64>,
 }
 
 /// Somebody who asks, and a small and a large file of theirs.
@@ -47,7 +54,7 @@ struct Who {
     files: [Path; 2],
 }
 
-pub(crate) async fn run(effort: Effort, events: u64) -> anyhow::Result<()> {
+pub(crate) async fn run(effort: Effort, events: u64) -> anyhow::Result<Vec<Table>> {
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let options = CoreOptions::founder("core-a", "homecore-bench-admin-key");
     let mut core = Core::prepare(directory.path(), options)?;
@@ -67,15 +74,15 @@ pub(crate) async fn run(effort: Effort, events: u64) -> anyhow::Result<()> {
         let person = person.clone();
         everybody.push(Who { person, files });
     }
-    calls(effort, &everybody, pid).await?;
+    let calls = calls(effort, &everybody, pid).await?;
     say(&format!("\ndata: a store of {events} events ..."));
     let writers: Vec<Person> = small.to_vec();
-    store(effort, large, events, &writers, pid).await?;
+    let store = store(effort, large, events, &writers, pid).await?;
     core.stop(STOP_TIMEOUT).await?;
-    Ok(())
+    Ok(vec![calls, store])
 }
 
-async fn calls(effort: Effort, everybody: &[Who], pid: u32) -> anyhow::Result<()> {
+async fn calls(effort: Effort, everybody: &[Who], pid: u32) -> anyhow::Result<Table> {
     let mut table = Table::new(
         "the data API (one core, 10,000 events a user)",
         &[
@@ -98,6 +105,15 @@ async fn calls(effort: Effort, everybody: &[Who], pid: u32) -> anyhow::Result<()
             let plural = if clients == 1 { "" } else { "s" };
             let label = format!("{}, {clients} client{plural}", call.label);
             table.row(line(&label, &measured, node));
+            if let Some((target, node)) = call.aim.zip(node) {
+                table.aim(Aim {
+                    what: label.clone(),
+                    ours: rate(measured.per_second()),
+                    beside: format!("Node.js {}", rate(node)),
+                    ratio: measured.per_second() / node,
+                    target: Target::AtLeast(target),
+                });
+            }
             if let Some(complaint) = measured.complaint(&label) {
                 table.note(complaint);
             }
@@ -107,7 +123,7 @@ async fn calls(effort: Effort, everybody: &[Who], pid: u32) -> anyhow::Result<()
     table
         .note("Node.js: open-pryv.io 2.0.0-rc, PostgreSQL 15, a machine of this kind, another day");
     table.print();
-    Ok(())
+    Ok(table)
 }
 
 fn line(label: &str, measured: &Measured, node: Option<f64>) -> [String; 7] {
@@ -128,31 +144,42 @@ fn all() -> Vec<Call> {
         lane,
         node,
         many: MANY,
+        aim: None,
     };
     let calls = vec![
-        call(
-            "events.get, latest 20",
-            [Some(124.0), Some(198.0)],
-            |who, _| get(who, "events?limit=20"),
-        ),
+        Call {
+            aim: Some(60.0),
+            ..call(
+                "events.get, latest 20",
+                [Some(124.0), Some(198.0)],
+                |who, _| get(who, "events?limit=20"),
+            )
+        },
         call(
             "events.get of a stream",
             [Some(87.0), Some(231.0)],
             |who, _| get(who, "events?streams%5B%5D=bench&limit=20"),
         ),
-        call("streams.get", [Some(245.0), Some(349.0)], |who, _| {
-            get(who, "streams")
-        }),
+        Call {
+            aim: Some(60.0),
+            ..call("streams.get", [Some(245.0), Some(349.0)], |who, _| {
+                get(who, "streams")
+            })
+        },
         call("access-info", [Some(324.0), Some(525.0)], |who, _| {
             get(who, "access-info")
         }),
-        call("events.create", [Some(116.0), Some(216.0)], |who, _| {
-            let person = who.person.clone();
-            made(who, 201, move |number| person.event(number))
-        }),
+        Call {
+            aim: Some(30.0),
+            ..call("events.create", [Some(116.0), Some(216.0)], |who, _| {
+                let person = who.person.clone();
+                made(who, 201, move |number| person.event(number))
+            })
+        },
         Call {
             // The other figure is of eight connections.
             many: 8,
+            aim: Some(100.0),
             ..call("batch of 100 creates", [Some(2.0), Some(3.7)], |who, _| {
                 let person = who.person.clone();
                 made(who, 200, move |number| batch(&person, number, BATCH))
@@ -304,7 +331,7 @@ async fn store(
     events: u64,
     writers: &[Person],
     pid: u32,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Table> {
     let who = Who {
         person: person.clone(),
         files: Default::default(),
@@ -314,15 +341,19 @@ async fn store(
         &["", "homecore", "p50", "p99", "CPU each", "more memory"],
     );
     let mut written = 0;
+    let mut latest = Vec::new();
     for size in [10_000.min(events), events] {
         fill(person, size - written).await?;
         written = size;
         for (label, path) in [
-            ("latest 20", "events?limit=20"),
+            ("latest 20", LATEST),
             ("of a stream", "events?streams%5B%5D=bench&limit=20"),
             ("of a type", "events?types%5B%5D=count/generic&limit=20"),
         ] {
             let measured = load::run(vec![get(&who, path)], effort.window(), &[pid]).await?;
+            if path == LATEST {
+                latest.push(measured.quantile(0.5).as_secs_f64());
+            }
             let label = format!("{label} of {size}");
             row(&mut table, &label, &measured, None);
         }
@@ -338,15 +369,31 @@ async fn store(
         or_dash(more.map(megabytes)),
     ]);
     let load = tokio::spawn(write_all(writers.to_vec(), effort.window() * 2));
-    let path = "events?limit=20";
-    let measured = load::run(vec![get(&who, path)], effort.window(), &[pid]).await?;
+    if let [small, large] = latest[..] {
+        table.aim(Aim {
+            what: format!("p50 of the latest 20 of {events} events"),
+            ours: span(Duration::from_secs_f64(large)),
+            beside: format!("of 10000 {}", span(Duration::from_secs_f64(small))),
+            ratio: large / small.max(f64::EPSILON),
+            target: Target::AtMost(1.5),
+        });
+    }
+    let measured = load::run(vec![get(&who, LATEST)], effort.window(), &[pid]).await?;
     let writes = load.await.context("the writers ended")??;
     row(&mut table, "latest 20 while others write", &measured, None);
+    let slowest = measured.quantile(0.99);
+    table.aim(Aim {
+        what: "p99 of a read under full write load".to_owned(),
+        ours: span(slowest),
+        beside: format!("{} allowed", span(READ_MAX)),
+        ratio: slowest.as_secs_f64() / READ_MAX.as_secs_f64(),
+        target: Target::AtMost(1.0),
+    });
     let label = format!("the writes of {} users meanwhile", writers.len());
     row(&mut table, &label, &writes, None);
     table.note("processor time is the core's, of whatever it did meanwhile");
     table.print();
-    Ok(())
+    Ok(table)
 }
 
 fn row(table: &mut Table, label: &str, measured: &Measured, more: Option<u64>) {

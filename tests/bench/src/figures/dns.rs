@@ -1,11 +1,13 @@
 //! DNS answers a second over UDP, for users' names and for names that do not exist; beside nsd
-//! with the same names, where it is installed.
+//! and Knot with the same names, where they are installed.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use homecore_harness::{Cluster, ClusterOptions, wait_until};
 
+use crate::aim::{Aim, Target};
+use crate::knot::{self, Knot};
 use crate::load::Measured;
 use crate::names::{self, Expected, question};
 use crate::nsd::{self, Nsd};
@@ -16,7 +18,7 @@ const DOMAIN: &str = "bench.test";
 /// Different names that do not exist.
 const MISSES: usize = 1_024;
 
-pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
+pub(crate) async fn run(effort: Effort) -> anyhow::Result<Vec<Table>> {
     let options = ClusterOptions {
         domain: Some(DOMAIN.to_owned()),
         // One network asks everything here; the limit would be all that is measured.
@@ -49,6 +51,10 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
         Some(program) => Some(Nsd::start(&program, directory.path(), DOMAIN, &names).await?),
         None => None,
     };
+    let knot = match knot::find() {
+        Some(program) => Some(Knot::start(&program, directory.path(), DOMAIN, &names).await?),
+        None => None,
+    };
     let mut table = Table::new(
         "DNS answers over UDP (one core)",
         &[
@@ -56,55 +62,109 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
             "homecore",
             "nsd",
             "ratio",
+            "Knot",
+            "ratio",
             "p50",
             "p99",
             "CPU each",
             "nsd's CPU each",
         ],
     );
+    let peers = Peers { nsd: peer, knot };
+    let mut hits_per_second = None;
     for (label, questions, expected) in [
         ("hits", hits, Expected::Hit),
         ("misses", misses, Expected::Miss),
     ] {
         let time = effort.window();
         let ours = names::run(server, questions.clone(), expected, time, &[group]).await?;
-        let theirs = match &peer {
-            Some(nsd) => {
-                let groups = [nsd.group()];
-                Some(names::run(nsd.address(), questions, expected, time, &groups).await?)
-            }
-            None => None,
-        };
-        table.row([
-            label.to_owned(),
-            rate(ours.per_second()),
-            or_dash(theirs.as_ref().map(|theirs| rate(theirs.per_second()))),
-            or_dash(
-                theirs
-                    .as_ref()
-                    .map(|theirs| ratio(ours.per_second(), theirs.per_second())),
-            ),
-            span(ours.quantile(0.5)),
-            span(ours.quantile(0.99)),
-            or_dash(ours.processor_per_answer().map(span)),
-            or_dash(
-                theirs
-                    .as_ref()
-                    .and_then(Measured::processor_per_answer)
-                    .map(span),
-            ),
-        ]);
-        for complaint in [
-            ours.complaint(label),
-            theirs.and_then(|theirs| theirs.complaint(&format!("nsd, {label}"))),
-        ] {
-            complaint.into_iter().for_each(|text| table.note(text));
+        let (nsd, knot) = peers.run(questions, expected, time).await?;
+        let rated = ours.per_second();
+        add(&mut table, label, &ours, nsd.as_ref(), knot.as_ref());
+        match hits_per_second {
+            None => hits_per_second = Some(rated),
+            Some(hits) => table.aim(Aim {
+                what: "DNS misses".to_owned(),
+                ours: rate(rated),
+                beside: format!("its hits {}", rate(hits)),
+                ratio: rated / f64::max(hits, f64::EPSILON),
+                target: Target::AtLeast(0.9),
+            }),
         }
     }
-    if peer.is_none() {
+    if peers.nsd.is_none() {
         table.note("nsd is not installed: there is nothing beside it");
     }
     table.note("the load is on the same processors and takes its part of them: compare CPU each");
     table.print();
-    Ok(())
+    Ok(vec![table])
+}
+
+/// What stands beside it, where it is installed.
+struct Peers {
+    nsd: Option<Nsd>,
+    knot: Option<Knot>,
+}
+
+impl Peers {
+    /// Both asked the same, one after the other.
+    async fn run(
+        &self,
+        questions: Vec<Vec<u8>>,
+        expected: Expected,
+        time: Duration,
+    ) -> anyhow::Result<(Option<Measured>, Option<Measured>)> {
+        let nsd = match &self.nsd {
+            Some(nsd) => {
+                let (groups, questions) = ([nsd.group()], questions.clone());
+                Some(names::run(nsd.address(), questions, expected, time, &groups).await?)
+            }
+            None => None,
+        };
+        let knot = match &self.knot {
+            Some(knot) => {
+                let groups = [knot.group()];
+                Some(names::run(knot.address(), questions, expected, time, &groups).await?)
+            }
+            None => None,
+        };
+        Ok((nsd, knot))
+    }
+}
+
+fn add(
+    table: &mut Table,
+    label: &str,
+    ours: &Measured,
+    nsd: Option<&Measured>,
+    knot: Option<&Measured>,
+) {
+    let rated = ours.per_second();
+    let theirs = |peer: Option<&Measured>| or_dash(peer.map(|peer| rate(peer.per_second())));
+    let times = |peer: Option<&Measured>| or_dash(peer.map(|peer| ratio(rated, peer.per_second())));
+    table.row([
+        label.to_owned(),
+        rate(rated),
+        theirs(nsd),
+        times(nsd),
+        theirs(knot),
+        times(knot),
+        span(ours.quantile(0.5)),
+        span(ours.quantile(0.99)),
+        or_dash(ours.processor_per_answer().map(span)),
+        or_dash(nsd.and_then(Measured::processor_per_answer).map(span)),
+    ]);
+    for (measured, of) in [(Some(ours), "homecore"), (nsd, "nsd"), (knot, "Knot")] {
+        let complaint = measured.and_then(|measured| measured.complaint(&format!("{of}, {label}")));
+        complaint.into_iter().for_each(|text| table.note(text));
+    }
+    if let Some(nsd) = nsd {
+        table.aim(Aim {
+            what: format!("DNS {label}"),
+            ours: rate(rated),
+            beside: format!("nsd {}", rate(nsd.per_second())),
+            ratio: rated / nsd.per_second().max(f64::EPSILON),
+            target: Target::AtLeast(0.9),
+        });
+    }
 }

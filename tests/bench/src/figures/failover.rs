@@ -1,6 +1,7 @@
 //! The death of the leader (SIGKILL): how long until the platform decides anything again, and until
 //! somebody is registered. The first is a refusal of a taken name, which is one replicated command
-//! and needs no home; the second needs a home core that lives too.
+//! and needs no home; the second needs a home core that lives too. Beside: etcd with the same timeouts,
+//! until a put is acknowledged, where it is installed.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,10 +11,14 @@ use homecore_harness::{Cluster, ClusterOptions};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::Effort;
+use crate::aim::{Aim, Target};
+use crate::etcd::{self, Etcd};
 use crate::people::{self, registration};
 use crate::table::{Table, span};
 use crate::wire::Connection;
 
+const UNTIL_DECIDED: &str = "until a platform command is decided (409)";
+const UNTIL_REGISTERED: &str = "until somebody is registered (201)";
 const CORES: usize = 3;
 /// Longest time that is waited for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// which is the longest election timeout, and then a timeout (`homecore_raft::Timings`).
 const ELECTION: (Duration, Duration) = (Duration::from_millis(850), Duration::from_millis(1100));
 
-pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
+pub(crate) async fn run(effort: Effort) -> anyhow::Result<Vec<Table>> {
     let mut cluster = Cluster::start(ClusterOptions::cores(CORES)).await?;
     let first = people::address(cluster.core(0)?)?;
     people::register(first, "taken", 1).await?;
@@ -57,15 +62,36 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
         "failover: the leader of three cores is killed",
         &["", "median", "max", "all rounds"],
     );
-    for (label, mut times) in [
-        ("until a platform command is decided (409)", decided),
-        ("until somebody is registered (201)", registered),
+    let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let mut puts = Vec::new();
+    if let Some(program) = etcd::find() {
+        let mut etcd = Etcd::start(&program, directory.path()).await?;
+        for _round in 0..rounds {
+            puts.push(etcd.fail_over(PAUSE).await?);
+        }
+    } else {
+        table.note("etcd is not installed: it is not beside it");
+    }
+    let peer = median(&puts);
+    for (label, times) in [
+        (UNTIL_DECIDED, decided),
+        (UNTIL_REGISTERED, registered),
+        ("etcd, until a put is acknowledged", puts),
     ] {
+        let (Some(middle), Some(max)) = (median(&times), times.iter().max()) else {
+            continue;
+        };
         let all: Vec<String> = times.iter().map(|&time| span(time)).collect();
-        times.sort_unstable();
-        let median = times.get(times.len() / 2).context("no rounds")?;
-        let max = times.last().context("no rounds")?;
-        table.row([label.to_owned(), span(*median), span(*max), all.join(", ")]);
+        table.row([label.to_owned(), span(middle), span(*max), all.join(", ")]);
+        if let Some(peer) = peer.filter(|_| [UNTIL_DECIDED, UNTIL_REGISTERED].contains(&label)) {
+            table.aim(Aim {
+                what: format!("failover, {label}"),
+                ours: span(middle),
+                beside: format!("etcd {}", span(peer)),
+                ratio: middle.as_secs_f64() / peer.as_secs_f64().max(f64::EPSILON),
+                target: Target::AtMost(0.7),
+            });
+        }
     }
     table.note(format!(
         "beside: by their configuration others stand for election {} to {} after the last sign of life",
@@ -73,7 +99,14 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
         span(ELECTION.1)
     ));
     table.print();
-    Ok(())
+    Ok(vec![table])
+}
+
+/// The middle one.
+fn median(times: &[Duration]) -> Option<Duration> {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied()
 }
 
 /// How long after the kill one of the cores first gives this answer. All are asked at once, each

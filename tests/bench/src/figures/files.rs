@@ -27,7 +27,7 @@ struct Went {
     memory_max: Option<u64>,
 }
 
-pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
+pub(crate) async fn run(effort: Effort) -> anyhow::Result<Vec<Table>> {
     let megabytes = effort.pick(100, 10);
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let mut options = CoreOptions::founder("core-a", "homecore-bench-admin-key");
@@ -69,7 +69,7 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
     }
     table.note("memory is what is resident of the core, looked at every few megabytes");
     table.print();
-    Ok(())
+    Ok(vec![table])
 }
 
 /// Sends a file; where it is then.

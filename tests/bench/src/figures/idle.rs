@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use homecore_harness::{Core, CoreOptions};
 use tokio::time::sleep;
 
+use crate::aim::{Aim, Target};
 use crate::bare::{Bare, Replies};
 use crate::machine;
 use crate::table::{Table, or_dash, ratio, span};
@@ -18,6 +19,9 @@ use crate::{Effort, people};
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often it is asked whether it is ready: the times are exact to this.
 const ASKED_EVERY: Duration = Duration::from_millis(2);
+/// What was aimed at.
+const READY_MAX: Duration = Duration::from_millis(200);
+const MEMORY_MAX_MB: f64 = 25.0;
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What one start gave.
@@ -29,7 +33,7 @@ struct Started {
     idle_processor: Option<Duration>,
 }
 
-pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
+pub(crate) async fn run(effort: Effort) -> anyhow::Result<Vec<Table>> {
     let idle = effort.pick(Duration::from_secs(10), Duration::from_secs(1));
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let options = CoreOptions::founder("core-a", "homecore-bench-admin-key");
@@ -55,7 +59,7 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
             "CPU while resting",
         ],
     );
-    for (label, started) in starts.into_iter().chain([("a bare axum server", bare)]) {
+    for (label, started) in starts.iter().copied().chain([("a bare axum server", bare)]) {
         table.row([
             label.to_owned(),
             span(started.ready),
@@ -70,12 +74,35 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
             or_dash(started.idle_processor.map(span)),
         ]);
     }
+    if let Some((_, again)) = starts.get(1) {
+        add_aims(&mut table, again);
+    }
     table.note(format!(
         "memory is what is resident; rest is {} without a request; {users} users from the second start on",
         span(idle)
     ));
     table.print();
-    Ok(())
+    Ok(vec![table])
+}
+
+/// What a core may take that is started again.
+fn add_aims(table: &mut Table, started: &Started) {
+    table.aim(Aim {
+        what: "ready after a start".to_owned(),
+        ours: span(started.ready),
+        beside: format!("{} allowed", span(READY_MAX)),
+        ratio: started.ready.as_secs_f64() / READY_MAX.as_secs_f64(),
+        target: Target::AtMost(1.0),
+    });
+    if let Some(memory) = started.memory_later {
+        table.aim(Aim {
+            what: "memory of an idle core".to_owned(),
+            ours: megabytes(Some(memory)),
+            beside: format!("{MEMORY_MAX_MB} MB allowed"),
+            ratio: as_megabytes(memory) / MEMORY_MAX_MB,
+            target: Target::AtMost(1.0),
+        });
+    }
 }
 
 /// Starts a core and lets it rest.

@@ -2,7 +2,8 @@
 //! of a processor on purpose: its peer is argon2 alone, with the same parameters, on all
 //! processors. What the platform does for one shows where the name is taken: the refusal is decided
 //! in one replicated command and hashes nothing. Its peer is a loop of write and fdatasync, since
-//! a command is on the disks of two cores before it is answered.
+//! a command is on the disks of two cores before it is answered; and puts of the same size at three
+//! nodes of etcd, where it is installed.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use anyhow::{Context as _, anyhow};
 use argon2::{Algorithm, Argon2, Params, Version};
 use homecore_harness::{Cluster, ClusterOptions};
 
+use crate::aim::{Aim, Target};
+use crate::etcd::{self, Etcd};
 use crate::load::{self, Lane, Measured};
 use crate::people::{self, registration};
 use crate::table::{Table, or_dash, rate, ratio, span};
@@ -29,7 +32,7 @@ const REFUSED: usize = 16;
 /// The size of a platform command, about.
 const COMMAND_BYTES: usize = 300;
 
-pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
+pub(crate) async fn run(effort: Effort) -> anyhow::Result<Vec<Table>> {
     let mut cluster = Cluster::start(ClusterOptions::cores(CORES)).await?;
     let mut cores = Vec::new();
     let mut groups = Vec::new();
@@ -64,6 +67,11 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
         peer,
     );
 
+    let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let etcd = match etcd::find() {
+        Some(program) => Some(Etcd::start(&program, directory.path()).await?),
+        None => None,
+    };
     let data = cluster.core(0)?.data();
     for (label, each) in [
         ("refused (409), 1 client; fdatasync", None),
@@ -80,12 +88,36 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
         let measured = load::run(lanes, effort.window(), &groups).await?;
         let after = disk::synced_writes_per_second(&data, COMMAND_BYTES, time).await?;
         add(&mut table, label, &measured, f64::midpoint(before, after));
+        if let Some(etcd) = &etcd {
+            let clients = u16::try_from(each.map_or(1, |each| each * CORES))?;
+            let puts = etcd.puts(clients, COMMAND_BYTES, effort.window()).await?;
+            let label = format!("the same beside {clients} of etcd's puts");
+            add(&mut table, &label, &measured, puts.per_second());
+            table.note(format!(
+                "etcd, {clients}: p99 {}, its CPU for a put {}",
+                span(puts.quantile(0.99)),
+                or_dash(puts.processor_per_answer().map(span))
+            ));
+            puts.complaint("etcd")
+                .into_iter()
+                .for_each(|text| table.note(text));
+            table.aim(Aim {
+                what: format!("names decided, {clients} at once"),
+                ours: rate(measured.per_second()),
+                beside: format!("etcd's puts {}", rate(puts.per_second())),
+                ratio: measured.per_second() / puts.per_second().max(f64::EPSILON),
+                target: Target::AtLeast(1.5),
+            });
+        }
+    }
+    if etcd.is_none() {
+        table.note("etcd is not installed: it is not beside it");
     }
     table.note(
         "a registration is two platform commands and a new user's folder; a refusal is one command",
     );
     table.print();
-    Ok(())
+    Ok(vec![table])
 }
 
 fn add(table: &mut Table, label: &str, measured: &Measured, peer: f64) {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, ensure};
 use homecore_harness::{Cluster, ClusterOptions};
 
+use crate::aim::{Aim, Target};
 use crate::bare::{Bare, Replies, Reply};
 use crate::load::{self, Lane, Measured};
 use crate::people::{self, Person};
@@ -25,6 +26,8 @@ struct Kind {
     path: String,
     token: Option<String>,
     status: u16,
+    /// How much of what the bare server does it is to do.
+    aim: f64,
 }
 
 impl Kind {
@@ -33,7 +36,7 @@ impl Kind {
     }
 }
 
-pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
+pub(crate) async fn run(effort: Effort) -> anyhow::Result<Vec<Table>> {
     let mut cluster = Cluster::start(ClusterOptions::cores(2)).await?;
     let core = people::address(cluster.core(0)?)?;
     let group = cluster.core_mut(0)?.process()?.id();
@@ -96,6 +99,13 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
             or_dash(ours.processor_per_answer().map(span)),
             or_dash(theirs.processor_per_answer().map(span)),
         ]);
+        table.aim(Aim {
+            what: label.clone(),
+            ours: rate(ours.per_second()),
+            beside: format!("bare axum {}", rate(theirs.per_second())),
+            ratio: ours.per_second() / theirs.per_second().max(f64::EPSILON),
+            target: Target::AtLeast(kind.aim),
+        });
         for complaint in [ours.complaint(&label), theirs.complaint("the bare server")] {
             complaint.into_iter().for_each(|text| table.note(text));
         }
@@ -105,7 +115,7 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
         machine::processors()
     ));
     table.print();
-    Ok(())
+    Ok(vec![table])
 }
 
 fn kinds(here: &Person, there: &Person) -> [Kind; 3] {
@@ -115,18 +125,21 @@ fn kinds(here: &Person, there: &Person) -> [Kind; 3] {
             path: format!("/reg/cores?username={}", there.username),
             token: None,
             status: 200,
+            aim: 0.8,
         },
         Kind {
             label: "421",
             path: format!("/{}/events?limit=20", there.username),
             token: Some(there.token.clone()),
             status: 421,
+            aim: 0.8,
         },
         Kind {
             label: "20 latest events",
             path: format!("/{}/events?limit=20", here.username),
             token: Some(here.token.clone()),
             status: 200,
+            aim: 0.5,
         },
     ]
 }

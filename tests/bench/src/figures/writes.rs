@@ -1,6 +1,7 @@
 //! Durable event writes: `POST /{user}/events` by 1, 50 and 500 users at once, each over a kept
 //! connection, every 201 counted; beside a loop that writes records of the same size to a file in
-//! the same directory and waits for the disk after each.
+//! the same directory and waits for the disk after each, and PostgreSQL inserting rows of that size,
+//! where it is installed.
 
 use std::path::Path;
 
@@ -8,15 +9,17 @@ use anyhow::{Context as _, ensure};
 use homecore_harness::{Cluster, ClusterOptions};
 use rusqlite::{Connection, OpenFlags};
 
+use crate::aim::{Aim, Target};
 use crate::load::{self, Lane};
 use crate::people::{self, Person};
+use crate::postgres::{self, Postgres};
 use crate::table::{Table, or_dash, rate, ratio, say, span};
 use crate::{Effort, disk};
 
 /// Events that show how large a record is.
 const SAMPLES: u32 = 20;
 
-pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
+pub(crate) async fn run(effort: Effort) -> anyhow::Result<Vec<Table>> {
     let mut cluster = Cluster::start(ClusterOptions::cores(1)).await?;
     let core = people::address(cluster.core(0)?)?;
     let data = cluster.core(0)?.data();
@@ -35,11 +38,17 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
             "homecore",
             "fdatasync loop",
             "ratio",
+            "PostgreSQL",
+            "ratio",
             "p50",
             "p99",
             "core's CPU each",
         ],
     );
+    let postgres = match postgres::find() {
+        Some(programs) => Some(Postgres::start(&programs, record).await?),
+        None => None,
+    };
     for count in [1, 50, 500] {
         let Some(some) = everybody.get(..count) else {
             continue;
@@ -50,12 +59,19 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
         let measured = load::run(lanes, effort.window(), &[group]).await?;
         let after = disk::synced_writes_per_second(&data, record, effort.window() / 4).await?;
         let peer = f64::midpoint(before, after);
+        let inserts = match &postgres {
+            Some(postgres) => Some(postgres.inserts_per_second(count, effort.window()).await?),
+            None => None,
+        };
+        let rated = measured.per_second();
         let label = format!("{count} user{}", if count == 1 { "" } else { "s" });
         table.row([
             label.clone(),
-            rate(measured.per_second()),
+            rate(rated),
             rate(peer),
-            ratio(measured.per_second(), peer),
+            ratio(rated, peer),
+            or_dash(inserts.map(rate)),
+            or_dash(inserts.map(|inserts| ratio(rated, inserts))),
             span(measured.quantile(0.5)),
             span(measured.quantile(0.99)),
             or_dash(measured.processor_per_answer().map(span)),
@@ -63,12 +79,34 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<()> {
         if let Some(complaint) = measured.complaint(&label) {
             table.note(complaint);
         }
+        let mut aim = |beside: &str, peer: f64, target| {
+            table.aim(Aim {
+                what: format!("durable event writes, {label}"),
+                ours: rate(rated),
+                beside: format!("{beside} {}", rate(peer)),
+                ratio: rated / peer.max(f64::EPSILON),
+                target: Target::AtLeast(target),
+            });
+        };
+        match count {
+            1 => aim("fdatasync", peer, 0.8),
+            500 => {
+                aim("fdatasync", peer, 20.0);
+                if let Some(inserts) = inserts {
+                    aim("PostgreSQL", inserts, 3.0);
+                }
+            }
+            _ => {}
+        }
+    }
+    if postgres.is_none() {
+        table.note("PostgreSQL is not installed: it is not beside it");
     }
     table.note(format!(
         "a record of the loop has {record} bytes, as one event has in the journal"
     ));
     table.print();
-    Ok(())
+    Ok(vec![table])
 }
 
 /// Somebody who writes one event after the other.
