@@ -4,3 +4,4 @@
 mod fuzz;
 mod javascript;
 mod recorded;
+mod tokens;
