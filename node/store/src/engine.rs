@@ -183,4 +183,10 @@ pub trait View {
     /// # Errors
     /// Of the engine.
     fn last_seq(&self) -> Result<Seq, StoreError>;
+
+    /// Whether it is known, without a look at what is stored, that nothing of these kinds changed after
+    /// `since`.
+    fn is_unchanged(&self, _kinds: &[Kind], _since: Seq) -> bool {
+        false
+    }
 }

@@ -67,6 +67,9 @@ pub struct Options {
     pub writer_queue_max: usize,
     /// Requests that may wait for a reader thread.
     pub reader_queue_max: usize,
+    /// Short reads that may run at once on the threads that ask for them ([`Users::read_short`]):
+    /// fewer than these threads, so that a slow disk never stops all of them.
+    pub reads_here_max: usize,
 }
 
 impl Default for Options {
@@ -82,6 +85,7 @@ impl Default for Options {
             checkpoint_interval: Duration::from_secs(60),
             writer_queue_max: limits::WRITER_QUEUE_MAX,
             reader_queue_max: limits::READER_QUEUE_MAX,
+            reads_here_max: cores.saturating_sub(1).max(1),
         }
     }
 }
@@ -235,6 +239,26 @@ impl Users {
             job,
         })?;
         answer.await.map_err(|_gone| StoreError::Stopped)?
+    }
+
+    /// As [`Users::read`], for work that looks at a few hundred documents at most. If the user was read
+    /// lately and few others do the same, it runs at once and on the caller's thread, since two
+    /// changes of threads cost more than such a read; else where all reads run.
+    ///
+    /// # Errors
+    /// As [`Users::read`].
+    pub async fn read_short<R: Send + 'static>(
+        &self,
+        user: &UserId,
+        work: impl FnOnce(&dyn View) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
+        if self.inner.shared.is_behind(user) {
+            return self.read(user, work).await;
+        }
+        match self.inner.readers.try_here(user, work) {
+            Ok(outcome) => outcome,
+            Err(work) => self.read(user, work).await,
+        }
     }
 
     /// Removes a user and everything of theirs for good. When this returns it is gone from disk.

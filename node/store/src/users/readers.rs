@@ -2,9 +2,13 @@
 //!
 //! Reads of different users, and of the same user, run side by side. Between uses a user's handles
 //! are kept, as many as can be in use at once: opening one costs as much as many reads.
+//!
+//! A short read of a user whose handle waits may also run on the thread that asks for it
+//! ([`Readers::try_here`]): to hand it to another thread and its result back takes longer than most
+//! reads do.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,9 +17,9 @@ use tokio::sync::oneshot;
 
 use super::handles::Handles;
 use super::shared::{Ended, Shared, spawn};
-use super::work::ReadJob;
+use super::work::{ReadJob, guarded, panicked};
 use crate::document::Seq;
-use crate::engine::Reader;
+use crate::engine::{Reader, View};
 use crate::error::StoreError;
 
 /// Users whose idle handles are closed at once.
@@ -40,6 +44,9 @@ pub(super) struct Readers {
     filled: Condvar,
     handles: Mutex<Kept>,
     open: AtomicUsize,
+    /// Reads that run on the threads of those who asked.
+    here: AtomicUsize,
+    closed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -75,6 +82,8 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(Arc<Readers>, Vec<Ended>), 
             epoch: 0,
         }),
         open: AtomicUsize::new(0),
+        here: AtomicUsize::new(0),
+        closed: AtomicBool::new(false),
     });
     let mut threads = Vec::new();
     for number in 0..shared.options.readers.max(1) {
@@ -104,8 +113,33 @@ impl Readers {
         Ok(())
     }
 
+    /// Reads on the caller's thread, if a handle of the user waits and not many do so at once; gives
+    /// the work back if not.
+    pub(super) fn try_here<R, F>(&self, user: &UserId, work: F) -> Result<Result<R, StoreError>, F>
+    where
+        F: FnOnce(&dyn View) -> R,
+    {
+        let Some(_place) = Place::take(&self.here, self.shared.options.reads_here_max) else {
+            return Err(work);
+        };
+        if self.closed.load(Ordering::Acquire) {
+            return Err(work);
+        }
+        let Some((mut reader, epoch)) = self.take_waiting(user) else {
+            return Err(work);
+        };
+        let (mut work, mut result) = (Some(work), None);
+        let outcome = reader.snapshot(&mut |view| {
+            result = work.take().and_then(|work| guarded(|| work(view)));
+            Ok(())
+        });
+        self.done(user, reader, epoch, outcome.is_ok() && result.is_some());
+        Ok(outcome.and_then(|()| result.ok_or_else(panicked)))
+    }
+
     /// Refuses new requests; the threads end when the queue is empty.
     pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
         self.queue().closed = true;
         self.filled.notify_all();
     }
@@ -176,30 +210,29 @@ impl Readers {
             sound = job.run(view);
             Ok(())
         });
-        // A handle that failed, or that a panic left in the middle, is not trusted again.
-        if outcome.is_ok() && sound {
-            self.put(user, reader, epoch);
-        } else {
-            self.discard(vec![reader]);
-        }
+        self.done(user, reader, epoch, outcome.is_ok() && sound);
         job.answer(outcome);
+    }
+
+    /// A handle that waits.
+    fn take_waiting(&self, user: &UserId) -> Option<(Box<dyn Reader>, u64)> {
+        let mut kept = self.kept();
+        let epoch = kept.epoch;
+        let mut waiting = kept.handles.take(user)?;
+        let reader = waiting.pop();
+        if !waiting.is_empty() {
+            // Not above the bound: this user's place was just taken out.
+            drop(kept.handles.put(user.clone(), waiting));
+        }
+        reader.map(|reader| (reader, epoch))
     }
 
     /// A handle of the user: one that waits, or a new one.
     fn take(&self, user: &UserId) -> Result<(Box<dyn Reader>, u64), StoreError> {
-        let mut kept = self.kept();
-        let epoch = kept.epoch;
-        if let Some(mut waiting) = kept.handles.take(user) {
-            let reader = waiting.pop();
-            if !waiting.is_empty() {
-                // Not above the bound: this user's place was just taken out.
-                drop(kept.handles.put(user.clone(), waiting));
-            }
-            if let Some(reader) = reader {
-                return Ok((reader, epoch));
-            }
+        if let Some(waiting) = self.take_waiting(user) {
+            return Ok(waiting);
         }
-        drop(kept);
+        let epoch = self.kept().epoch;
         let mut reader = self.shared.engine.open_reader(user)?;
         self.open.fetch_add(1, Ordering::Relaxed);
         // A user that is just being made, or was left over when making it failed, is none.
@@ -221,7 +254,16 @@ impl Readers {
         }
     }
 
-    /// A handle after use.
+    /// A handle after use. One that failed, or that a panic left in the middle, is not trusted again.
+    fn done(&self, user: &UserId, reader: Box<dyn Reader>, epoch: u64, sound: bool) {
+        if sound && !self.closed.load(Ordering::Acquire) {
+            self.put(user, reader, epoch);
+        } else {
+            self.discard(vec![reader]);
+        }
+    }
+
+    /// Keeps a handle for its next use.
     fn put(&self, user: &UserId, reader: Box<dyn Reader>, epoch: u64) {
         let mut kept = self.kept();
         let mut closing = Vec::new();
@@ -264,6 +306,26 @@ impl Readers {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of the reads that may run on their callers' threads; free again when dropped.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(taken: &'a AtomicUsize, most: usize) -> Option<Self> {
+        taken
+            .fetch_update(Ordering::AcqRel, Ordering::Relaxed, |taken| {
+                (taken < most).then_some(taken + 1)
+            })
+            .ok()
+            .map(|_before| Self(taken))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::transaction::{Base, PutError, Transaction, Write};
 mod crashes;
 mod failures;
 mod faults;
+mod short;
 
 /// A store whose parts a test can reach.
 struct Store {
@@ -128,6 +129,7 @@ fn futures_can_be_sent() {
         is_send(&users.write(user, |_| ()));
         is_send(&users.create(user, |_| Ok::<(), ()>(())));
         is_send(&users.read(user, |_| ()));
+        is_send(&users.read_short(user, |_| ()));
         is_send(&users.remove(user));
         is_send(&users.shutdown());
     }

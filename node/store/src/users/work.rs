@@ -153,7 +153,7 @@ where
 
 /// Runs a closure of a request so that its panic costs that request, not the thread. What it
 /// touched is undone or dropped by the caller: hence the assertion.
-fn guarded<T>(run: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn guarded<T>(run: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(run)).map_err(discard).ok()
 }
 
