@@ -36,10 +36,11 @@ const REST: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 /// ```
 #[must_use]
 pub fn wire_id(entropy: &dyn Entropy) -> String {
+    let mut draws = Draws::of(entropy);
     let mut id = String::with_capacity(24);
-    id.push(char::from(pick(entropy, FIRST)));
+    id.push(char::from(draws.pick(FIRST)));
     while id.len() < 24 {
-        id.push(char::from(pick(entropy, REST)));
+        id.push(char::from(draws.pick(REST)));
     }
     id
 }
@@ -47,21 +48,50 @@ pub fn wire_id(entropy: &dyn Entropy) -> String {
 /// `len` characters drawn evenly from `[a-z0-9]`.
 #[must_use]
 pub fn lower_alphanumeric(entropy: &dyn Entropy, len: usize) -> String {
-    (0..len).map(|_| char::from(pick(entropy, REST))).collect()
+    let mut draws = Draws::of(entropy);
+    (0..len).map(|_| char::from(draws.pick(REST))).collect()
 }
 
-/// Draws one of `alphabet` (at most 256 letters) without bias: bytes at or above the largest
-/// multiple of its length are drawn again.
-fn pick(entropy: &dyn Entropy, alphabet: &[u8]) -> u8 {
-    let bound = 256 - 256 % alphabet.len().max(1);
-    loop {
-        let mut byte = [0_u8; 1];
-        entropy.fill(&mut byte);
-        let drawn = usize::from(byte[0]);
-        if drawn < bound
-            && let Some(letter) = alphabet.get(drawn % alphabet.len())
-        {
-            return *letter;
+/// Bytes asked for at once: each time the system is asked costs more than the bytes do, and an id
+/// takes some 25.
+const DRAWN_AT_ONCE: usize = 32;
+
+/// Random bytes, each used once.
+struct Draws<'a> {
+    entropy: &'a dyn Entropy,
+    drawn: std::array::IntoIter<u8, DRAWN_AT_ONCE>,
+}
+
+impl<'a> Draws<'a> {
+    fn of(entropy: &'a dyn Entropy) -> Self {
+        let mut drawn = [0; DRAWN_AT_ONCE].into_iter();
+        // None yet.
+        drawn.by_ref().for_each(drop);
+        Self { entropy, drawn }
+    }
+
+    fn next(&mut self) -> u8 {
+        loop {
+            if let Some(byte) = self.drawn.next() {
+                return byte;
+            }
+            let mut bytes = [0; DRAWN_AT_ONCE];
+            self.entropy.fill(&mut bytes);
+            self.drawn = bytes.into_iter();
+        }
+    }
+
+    /// Draws one of `alphabet` (at most 256 letters) without bias: bytes at or above the largest
+    /// multiple of its length are drawn again.
+    fn pick(&mut self, alphabet: &[u8]) -> u8 {
+        let bound = 256 - 256 % alphabet.len().max(1);
+        loop {
+            let drawn = usize::from(self.next());
+            if drawn < bound
+                && let Some(letter) = alphabet.get(drawn % alphabet.len())
+            {
+                return *letter;
+            }
         }
     }
 }
