@@ -248,9 +248,9 @@ async fn run_calls(
         kernel
             .write(&actor.owner.id, move |writer| {
                 let mut trees = context.trees.for_writing(writer.user());
-                let trees: &mut dyn Trees = &mut trees;
                 let (mut outcomes, mut entries) = (Vec::with_capacity(count), Entries::new(hears));
                 for (method, params) in calls {
+                    let trees: &mut dyn Trees = &mut trees;
                     let result =
                         method::write(writer, &context, trees, &actor_there, method, &params);
                     entries.note(&context, &actor_there, method, &params, &result);
@@ -259,10 +259,14 @@ async fn run_calls(
                 // In the commit of what was written, once for the whole run.
                 let kept = std::mem::take(&mut entries.kept);
                 writer.attempt(|tx| page::append(tx, &context, &kept))?;
-                Ok((outcomes, entries))
+                Ok((outcomes, entries, trees.into_versioned()))
             })
             .await
             .and_then(|done| done)
+            .map(|(outcomes, entries, tree)| {
+                kernel.trees().keep_committed(&actor.owner.id, tree);
+                (outcomes, entries)
+            })
     } else {
         kernel
             .read(&actor.owner.id, move |view, context| {

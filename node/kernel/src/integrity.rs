@@ -1,6 +1,8 @@
 //! Integrity hashes of events and accesses (spec/platform §9.4): SHA-256 over one canonical text
 //! of the item, the same for every server that keeps it.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +13,74 @@ pub mod check;
 /// `EVENT:0:sha256-…` of an event in its wire form.
 #[must_use]
 pub fn of_event(event: &Map<String, Value>) -> String {
-    let event = strip_event(event);
+    // What stands there in another form than it counts in.
+    let streams = event
+        .get("streamId")
+        .filter(|_| !event.contains_key("streamIds"))
+        .map(|stream| Value::Array(vec![stream.clone()]));
+    let end = event.get("endTime").and_then(Value::as_f64);
+    let duration = end.map(|end| {
+        let start = event.get("time").and_then(Value::as_f64).unwrap_or(0.0);
+        crate::number::float(end - start)
+    });
+    let duration = duration.as_ref().or_else(|| event.get("duration"));
+    let attachments = event.get("attachments").map(without_tokens);
+    let counts = |name: &str, value: &Value| match name {
+        "integrity" | "headId" | "tags" | "streamId" | "endTime" | "duration" | "attachments" => {
+            false
+        }
+        "trashed" => *value == Value::Bool(true),
+        _ => true,
+    };
+    let members = event
+        .iter()
+        .map(|(name, value)| (name.as_str(), value))
+        .filter(|(name, value)| counts(name, value))
+        .chain(streams.as_ref().map(|streams| ("streamIds", streams)))
+        .chain(
+            duration
+                .filter(|duration| duration.as_f64() != Some(0.0))
+                .map(|duration| ("duration", duration)),
+        )
+        .chain(attachments.as_deref().map(|files| ("attachments", files)));
+    let mut text = String::with_capacity(256);
+    write_members(&mut text, members);
+    of_event_text(&text)
+}
+
+/// Attachments without the tokens to read them with.
+fn without_tokens(attachments: &Value) -> Cow<'_, Value> {
+    let has_token = |file: &Value| file.get("readToken").is_some();
+    let has_any = attachments
+        .as_array()
+        .is_some_and(|files| files.iter().any(has_token));
+    if !has_any {
+        return Cow::Borrowed(attachments);
+    }
+    let mut files = attachments.clone();
+    for file in files.as_array_mut().into_iter().flatten() {
+        if let Value::Object(file) = file {
+            file.shift_remove("readToken");
+        }
+    }
+    Cow::Owned(files)
+}
+
+/// `EVENT:0:sha256-…` of an event's canonical text.
+pub(crate) fn of_event_text(text: &str) -> String {
+    let mut integrity = "EVENT:0:sha256-".to_owned();
+    STANDARD.encode_string(
+        digest::digest(&digest::SHA256, text.as_bytes()),
+        &mut integrity,
+    );
+    integrity
+}
+
+/// The canonical text of a value.
+pub(crate) fn canonical(value: &Value) -> String {
     let mut text = String::new();
-    write_object(&mut text, &event);
-    format!("EVENT:0:sha256-{}", hash(&text))
+    write_value(&mut text, value);
+    text
 }
 
 /// `ACCESS:0:sha256-…` of an access in its wire form.
@@ -34,45 +100,22 @@ fn hash(text: &str) -> String {
     STANDARD.encode(digest::digest(&digest::SHA256, text.as_bytes()))
 }
 
-/// What of an event counts. Nulls are dropped by the writer.
-fn strip_event(event: &Map<String, Value>) -> Map<String, Value> {
-    let mut event = event.clone();
-    for name in ["integrity", "headId", "tags"] {
-        event.shift_remove(name);
-    }
-    if let Some(stream) = event.shift_remove("streamId") {
-        event
-            .entry("streamIds")
-            .or_insert_with(|| Value::Array(vec![stream]));
-    }
-    if let Some(end) = event.shift_remove("endTime").and_then(|end| end.as_f64()) {
-        let start = event.get("time").and_then(Value::as_f64).unwrap_or(0.0);
-        event.insert("duration".to_owned(), crate::number::float(end - start));
-    }
-    if event.get("duration").and_then(Value::as_f64) == Some(0.0) {
-        event.shift_remove("duration");
-    }
-    if event.get("trashed") != Some(&Value::Bool(true)) {
-        event.shift_remove("trashed");
-    }
-    if let Some(Value::Array(attachments)) = event.get_mut("attachments") {
-        for attachment in attachments {
-            if let Value::Object(attachment) = attachment {
-                attachment.shift_remove("readToken");
-            }
-        }
-    }
-    event
+/// Members that are null are left out. The depth is that of parsed JSON, which the parser bounds.
+fn write_object(text: &mut String, object: &Map<String, Value>) {
+    let members = object.iter().map(|(name, value)| (name.as_str(), value));
+    write_members(text, members);
 }
 
-/// Keys by UTF-16 code units, members that are null left out. The depth is that of parsed JSON,
-/// which the parser bounds.
-fn write_object(text: &mut String, object: &Map<String, Value>) {
-    let mut members: Vec<(&String, &Value)> = object
-        .iter()
-        .filter(|(_, value)| !value.is_null())
-        .collect();
-    members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+/// The same for members in any order: they are written in that of the UTF-16 code units of their keys.
+fn write_members<'a>(text: &mut String, members: impl Iterator<Item = (&'a str, &'a Value)>) {
+    let mut members: Vec<(&str, &Value)> = members.filter(|(_, value)| !value.is_null()).collect();
+    members.sort_by(|(a, _), (b, _)| {
+        if a.is_ascii() && b.is_ascii() {
+            a.cmp(b)
+        } else {
+            a.encode_utf16().cmp(b.encode_utf16())
+        }
+    });
     text.push('{');
     for (i, (name, value)) in members.into_iter().enumerate() {
         if i > 0 {
@@ -108,6 +151,12 @@ fn write_value(text: &mut String, value: &Value) {
 
 fn write_text(text: &mut String, string: &str) {
     text.push('"');
+    let plain = |b: u8| matches!(b, b' '..=b'~') && b != b'"' && b != b'\\';
+    if string.bytes().all(plain) {
+        text.push_str(string);
+        text.push('"');
+        return;
+    }
     for c in string.chars() {
         match c {
             '"' => text.push_str("\\\""),

@@ -21,9 +21,9 @@ use crate::audit::page;
 use crate::audit::pending::Pending;
 use crate::batch::{self, Calls};
 use crate::error::Error;
-use crate::event::pages::EventPages;
+use crate::event::pages::{EventPages, EventsPart};
 use crate::event::query::StreamsQuery;
-use crate::event::read;
+use crate::event::read::{self, Reading};
 use crate::event::types::{Catalogue, EventTypes};
 use crate::method::{self, Method};
 use crate::mfa::sessions::MfaSessions;
@@ -33,8 +33,10 @@ use crate::preview::workshop::Workshop;
 use crate::reply::Reply;
 use crate::session;
 use crate::settings::Settings;
-use crate::stream::cache::{TreeCache, Trees};
+use crate::stream::cache::TreeCache;
 
+/// Streams of a user that are looked at in a moment.
+const FEW_STREAMS: usize = 500;
 /// The method id of a logout.
 const LOGOUT: &str = "auth.logout";
 
@@ -255,7 +257,7 @@ impl Kernel {
         }
         let looked_up = token.clone();
         let found = self
-            .read(&owner.id, move |view, context| {
+            .read_short(&owner.id, move |view, context| {
                 access::token::find(view, context, &looked_up)
             })
             .await??;
@@ -299,10 +301,11 @@ impl Kernel {
     pub async fn events_get(&self, actor: &Actor, params: Value) -> Result<EventPages, Error> {
         let method = Method::EventsGet.id();
         let draft = Draft::of(actor, method, self.now()).asking(&params);
-        match self.events_open(actor, &params, draft.clone()).await {
-            Ok(pages) => {
+        match self.events_open(actor, &params).await {
+            Ok((first, reading)) => {
                 self.used(actor, method);
-                Ok(pages)
+                let user = actor.owner.id.clone();
+                Ok(EventPages::new(self.clone(), user, first, reading, draft))
             }
             Err(error) => {
                 self.note(&actor.owner.id, draft.refused(&error)).await;
@@ -315,8 +318,7 @@ impl Kernel {
         &self,
         actor: &Actor,
         params: &Value,
-        draft: Draft,
-    ) -> Result<EventPages, Error> {
+    ) -> Result<(Option<EventsPart>, Reading), Error> {
         let query = read::EventsGet::parse(params)?;
         if query
             .streams
@@ -327,16 +329,22 @@ impl Kernel {
             self.settle_audit_of(&actor.owner.id).await;
         }
         let actor_there = actor.clone();
-        let (first, reading) = self
-            .read(&actor.owner.id, move |view, context| {
-                let mut trees = context.trees.for_reading(&actor_there.owner.id);
-                let mut reading = read::open(view, context, &mut trees, &actor_there, query)?;
-                let first = reading.next(view)?;
-                Ok::<_, read::ReadError>((first, reading))
-            })
-            .await??;
-        let user = actor.owner.id.clone();
-        Ok(EventPages::new(self.clone(), user, first, reading, draft))
+        let short = query.is_short() && self.has_few_streams(&actor.owner.id);
+        let open = move |view: &dyn View, context: &Context| {
+            let mut trees = context.trees.for_reading(&actor_there.owner.id);
+            let mut reading = read::open(view, context, &mut trees, &actor_there, query)?;
+            let first = if short {
+                reading.next_within(view, read::EXAMINED_SHORT)?
+            } else {
+                reading.next(view)?
+            };
+            Ok::<_, read::ReadError>((first, reading))
+        };
+        Ok(if short {
+            self.read_short(&actor.owner.id, open).await??
+        } else {
+            self.read(&actor.owner.id, open).await??
+        })
     }
 
     /// `events.getOne`: `{"event": …}`, the event or its deletion.
@@ -380,12 +388,16 @@ impl Kernel {
         }
         let draft = draft.asking(&params);
         let actor_there = actor.clone();
-        let result = self
-            .read(&actor.owner.id, move |view, context| {
-                let mut trees = context.trees.for_reading(&actor_there.owner.id);
-                method::read(view, context, &mut trees, &actor_there, method, &params)
-            })
-            .await?;
+        let short = method.is_short(&params) && self.has_few_streams(&actor.owner.id);
+        let read = move |view: &dyn View, context: &Context| {
+            let mut trees = context.trees.for_reading(&actor_there.owner.id);
+            method::read(view, context, &mut trees, &actor_there, method, &params)
+        };
+        let result = if short {
+            self.read_short(&actor.owner.id, read).await?
+        } else {
+            self.read(&actor.owner.id, read).await?
+        };
         self.note(&actor.owner.id, draft.ended(&result)).await;
         let reply = result?;
         self.used(actor, method.id());
@@ -401,15 +413,22 @@ impl Kernel {
         draft: Draft,
     ) -> Result<Reply, Error> {
         let (context, actor_there) = (self.context(), actor.clone());
-        let (result, ()) = self
+        let (result, tree) = self
             .write_noted(&actor.owner.id, draft, move |writer| {
                 let mut trees = context.trees.for_writing(writer.user());
-                let trees: &mut dyn Trees = &mut trees;
-                let result = method::write(writer, &context, trees, &actor_there, method, &params);
-                (result, ())
+                let result =
+                    method::write(writer, &context, &mut trees, &actor_there, method, &params);
+                (result, trees.into_versioned())
             })
             .await?;
+        self.inner.trees.keep_committed(&actor.owner.id, tree);
         result
+    }
+
+    /// Whether the user's streams are known and so few that a look at all of them is short.
+    fn has_few_streams(&self, user: &UserId) -> bool {
+        let known = self.inner.trees.known_len(user);
+        known.is_some_and(|streams| streams <= FEW_STREAMS)
     }
 
     /// Notes that a call was refused, and hands the error on.
@@ -490,6 +509,10 @@ impl Kernel {
 
     pub(crate) fn now(&self) -> Millis {
         self.inner.clock.now()
+    }
+
+    pub(crate) fn trees(&self) -> &TreeCache {
+        &self.inner.trees
     }
 
     pub(crate) fn tracker(&self) -> &Tracker {
@@ -590,6 +613,19 @@ impl Kernel {
         self.inner
             .users
             .read(user, move |view| work(view, &context))
+            .await
+    }
+
+    /// As [`Self::read`], for work that looks at a few hundred documents at most.
+    pub(crate) async fn read_short<R: Send + 'static>(
+        &self,
+        user: &UserId,
+        work: impl FnOnce(&dyn View, &Context) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let context = self.context();
+        self.inner
+            .users
+            .read_short(user, move |view| work(view, &context))
             .await
     }
 

@@ -151,6 +151,16 @@ impl Method {
     pub fn parse(id: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|method| method.id() == id)
     }
+
+    /// Whether a call looks at a few documents only, whatever the user has but streams.
+    pub(crate) fn is_short(self, params: &Value) -> bool {
+        match self {
+            Self::GetAccessInfo | Self::ProfileGetPublic | Self::ProfileGet => true,
+            Self::EventsGetOne => params.get("includeHistory").is_none(),
+            Self::StreamsGet => params.get("includeDeletionsSince").is_none(),
+            _ => false,
+        }
+    }
 }
 
 /// Calls a method that only reads.

@@ -62,7 +62,7 @@ impl Kernel {
         self.note(&actor.owner.id, draft).await;
         let actor_there = actor.clone();
         let reply = self
-            .read(&actor.owner.id, move |view, context| {
+            .read_short(&actor.owner.id, move |view, context| {
                 access_info(view, context, &actor_there)
             })
             .await??;

@@ -1,8 +1,8 @@
 //! Account fields as events (spec/pryv-api §4.4, §4.12): made from the account when they are asked
-//! for, stored nowhere else.
+//! for, with the time of the request, and stored nowhere else.
 
 use homecore_types::Millis;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::create::CreateError;
 use super::filter::Filter;
@@ -10,54 +10,127 @@ use super::stored::{Head, StoredEvent};
 use crate::account::Account;
 use crate::account::change::{self, Wanted};
 use crate::integrity;
-use crate::number::seconds;
+use crate::number::{javascript, seconds_number};
 use crate::stream::store::Store;
 use crate::stream::system::{ACCOUNT_EVENT_ORDER, AccountStream, Field, account_stream, stream_of};
 
 /// The event of an account stream; none where there is nothing to show.
 #[must_use]
 pub fn event(account: &Account, stream: &AccountStream, now: Millis) -> Option<StoredEvent> {
-    let (field, kind) = stream.field?;
-    let content = account.field(field)?;
-    let now = seconds(now);
-    let mut map = Map::new();
-    map.insert("id".to_owned(), Value::from(stream.id));
-    map.insert("streamIds".to_owned(), json!([stream.id]));
-    map.insert("time".to_owned(), now.clone());
-    map.insert("type".to_owned(), Value::from(kind));
-    map.insert("content".to_owned(), content);
-    map.insert("created".to_owned(), now.clone());
-    map.insert("createdBy".to_owned(), Value::from("system"));
-    map.insert("modified".to_owned(), now);
-    map.insert("modifiedBy".to_owned(), Value::from("system"));
-    let integrity = integrity::of_event(&map);
-    map.insert("integrity".to_owned(), Value::from(integrity));
-    Some(StoredEvent {
-        json: Value::Object(map).to_string().into(),
-    })
+    let prepared = Prepared::of(account, stream)?;
+    Some(prepared.at(&Moment::of(now)))
 }
 
-/// The account events that a filter accepts, latest first as the original server has them.
-#[must_use]
-pub fn selected(account: &Account, filter: &Filter, now: Millis) -> Vec<StoredEvent> {
-    ACCOUNT_EVENT_ORDER
-        .iter()
-        .filter_map(|field| stream_of(*field))
-        .filter(|stream| {
-            stream.field.is_some_and(|(_, kind)| {
-                filter.accepts(&Head {
-                    streams: vec![stream.id.to_owned()],
-                    time: now.as_seconds(),
-                    duration: None,
-                    kind: kind.to_owned(),
-                    trashed: false,
-                    modified: now.as_seconds(),
-                    attachments: Vec::new(),
-                })
-            })
+/// What events show of an account, prepared for any number of answers, since it seldom changes: what
+/// is missing is the time, which is that of the answer, and the hash of the whole.
+#[derive(Debug)]
+pub struct AccountEvents {
+    /// The set of indexes that all the account's events are in.
+    pub(crate) event_indexes: u8,
+    /// Latest first as the original server has them.
+    events: Vec<Prepared>,
+}
+
+impl AccountEvents {
+    /// Those of an account.
+    #[must_use]
+    pub fn of(account: &Account) -> Self {
+        let streams = ACCOUNT_EVENT_ORDER
+            .iter()
+            .filter_map(|field| stream_of(*field));
+        Self {
+            event_indexes: account.event_indexes,
+            events: streams
+                .filter_map(|stream| Prepared::of(account, stream))
+                .collect(),
+        }
+    }
+
+    /// Those that a filter accepts, latest first.
+    #[must_use]
+    pub fn selected(&self, filter: &Filter, now: Millis) -> Vec<StoredEvent> {
+        let moment = Moment::of(now);
+        self.events
+            .iter()
+            .filter(|event| filter.accepts(&event.head_at(now)))
+            .map(|event| event.at(&moment))
+            .collect()
+    }
+}
+
+/// A time as it stands in an event and in the text that is hashed.
+struct Moment {
+    wire: String,
+    canonical: String,
+}
+
+impl Moment {
+    fn of(now: Millis) -> Self {
+        let number = seconds_number(now);
+        Self {
+            wire: number.to_string(),
+            canonical: javascript(&number),
+        }
+    }
+}
+
+/// An event that lacks only its time, which is in it three times.
+#[derive(Debug)]
+struct Prepared {
+    id: &'static str,
+    kind: &'static str,
+    wire: [String; 4],
+    canonical: [String; 4],
+}
+
+impl Prepared {
+    fn of(account: &Account, stream: &AccountStream) -> Option<Self> {
+        let (field, kind) = stream.field?;
+        let content = account.field(field)?;
+        let (id, kind_text) = (Value::from(stream.id), Value::from(kind));
+        let by = "\"system\"";
+        let wire = [
+            format!("{{\"id\":{id},\"streamIds\":[{id}],\"time\":"),
+            format!(",\"type\":{kind_text},\"content\":{content},\"created\":"),
+            format!(",\"createdBy\":{by},\"modified\":"),
+            format!(",\"modifiedBy\":{by},\"integrity\":\""),
+        ];
+        // As `integrity` writes it: keys in order.
+        let [id, kind_text, content] = [&id, &kind_text, &content].map(integrity::canonical);
+        let canonical = [
+            format!("{{\"content\":{content},\"created\":"),
+            format!(",\"createdBy\":{by},\"id\":{id},\"modified\":"),
+            format!(",\"modifiedBy\":{by},\"streamIds\":[{id}],\"time\":"),
+            format!(",\"type\":{kind_text}}}"),
+        ];
+        Some(Self {
+            id: stream.id,
+            kind,
+            wire,
+            canonical,
         })
-        .filter_map(|stream| event(account, stream, now))
-        .collect()
+    }
+
+    /// What a query decides by.
+    fn head_at(&self, now: Millis) -> Head {
+        Head {
+            streams: vec![self.id.to_owned()],
+            time: now.as_seconds(),
+            duration: None,
+            kind: self.kind.to_owned(),
+            trashed: false,
+            modified: now.as_seconds(),
+            attachments: Vec::new(),
+        }
+    }
+
+    fn at(&self, moment: &Moment) -> StoredEvent {
+        let canonical = self.canonical.join(&moment.canonical);
+        let mut json = self.wire.join(&moment.wire);
+        json.push_str(&integrity::of_event_text(&canonical));
+        json.push_str("\"}");
+        StoredEvent { json: json.into() }
+    }
 }
 
 /// The one account stream that a new event names, if it names any.
@@ -121,3 +194,6 @@ pub fn names_field(params: &Value) -> bool {
     let streams = params.get("streamIds").and_then(Value::as_array);
     params.get("id").is_some_and(editable) || streams.is_some_and(|ids| ids.iter().any(editable))
 }
+
+#[cfg(test)]
+mod tests;

@@ -331,12 +331,12 @@ pub fn create(
     }
     check_stores(&new.streams, new.id.as_deref())?;
     let id = match &new.id {
+        Some(id) if tx.get(Kind::Event, id)?.is_some() => {
+            return Err(CreateError::IdTaken { id: id.clone() });
+        }
         Some(id) => id.clone(),
         None => entropy::wire_id(context.entropy.as_ref()),
     };
-    if tx.get(Kind::Event, &id)?.is_some() {
-        return Err(CreateError::IdTaken { id });
-    }
     let wire = Value::Object(new.to_wire(&id, tx.at(), &actor.author()));
     let event = StoredEvent {
         json: wire.to_string().into(),

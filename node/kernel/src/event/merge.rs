@@ -31,7 +31,7 @@ const FETCH_MAX: usize = 256;
 /// Bytes of documents that one range may hold in memory, and one document more.
 const FETCH_BYTES: usize = 512 * 1024;
 /// Events looked at in one go, wanted or not.
-const EXAMINED_MAX: usize = 4_096;
+pub(super) const EXAMINED_MAX: usize = 4_096;
 
 /// With no more changes than this since the time asked for, those are read instead of the time
 /// line. (Few in tests, so that both ways are taken.)
@@ -224,7 +224,7 @@ impl Merge {
         });
     }
 
-    /// Hands on events in order, after those of earlier calls, until `each` breaks, enough were
+    /// Hands on events in order, after those of earlier calls, until `each` breaks, so many were
     /// looked at, or none is left.
     ///
     /// # Errors
@@ -232,13 +232,14 @@ impl Merge {
     pub fn run(
         &mut self,
         view: &dyn View,
+        examined_max: usize,
         each: &mut dyn FnMut(Head, Document) -> ControlFlow<()>,
     ) -> Result<Progress, StoreError> {
         if let Some(listed) = &mut self.listed {
             return run_listed(listed, view, each);
         }
         let mut buffers: Vec<Buffer> = self.sources.iter().map(Buffer::new).collect();
-        let progress = self.run_with(view, &mut buffers, each)?;
+        let progress = self.run_with(view, examined_max, &mut buffers, each)?;
         for (source, buffer) in self.sources.iter_mut().zip(&buffers) {
             // What was read and not handed on is read again next time.
             source.done = buffer.exhausted && buffer.waiting.is_empty();
@@ -250,10 +251,11 @@ impl Merge {
     fn run_with(
         &mut self,
         view: &dyn View,
+        examined_max: usize,
         buffers: &mut [Buffer],
         each: &mut dyn FnMut(Head, Document) -> ControlFlow<()>,
     ) -> Result<Progress, StoreError> {
-        for _ in 0..EXAMINED_MAX {
+        for _ in 0..examined_max {
             for (source, buffer) in self.sources.iter().zip(buffers.iter_mut()) {
                 buffer.fill(view, source, self.descending, self.after.as_ref())?;
             }

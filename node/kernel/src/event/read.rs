@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::conditions::Conditions;
 use super::filter::{Filter, Wanted};
-use super::merge::{Merge, Progress};
+use super::merge::{EXAMINED_MAX, Merge, Progress};
 use super::pages::EventsPart;
 use super::query::StreamsQuery;
 use super::select::{self, SelectError};
@@ -45,6 +45,9 @@ const TYPE_RANGES_MAX: usize = 32;
 /// Events and bytes of one part.
 const PART_EVENTS: usize = 256;
 const PART_BYTES: usize = 1024 * 1024;
+/// Most events that a short reading is asked for, and that it looks at in one go.
+const SHORT_LIMIT: usize = 100;
+pub(crate) const EXAMINED_SHORT: usize = 256;
 /// Former versions that are answered with an event.
 pub(super) const HISTORY_MAX: usize = 1_000;
 /// Former versions read at once: each may be as large as a body.
@@ -215,6 +218,18 @@ impl EventsGet {
         Ok(Self { streams, ..read })
     }
 
+    /// Whether the first part of the answer is a few documents, whatever the user has: then it need
+    /// not examine more than [`EXAMINED_SHORT`].
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        let names_audit = self.streams.as_ref().is_some_and(StreamsQuery::names_audit);
+        self.limit
+            .is_none_or(|limit| limit.saturating_add(self.skip) <= SHORT_LIMIT)
+            && self.modified_since.is_none()
+            && self.conditions.is_empty()
+            && !names_audit
+    }
+
     /// Start and end of the window, and the limit, with the defaults of spec/pryv-api §4.3.
     #[must_use]
     pub fn bounds(&self, now: f64) -> (Option<(f64, f64)>, Option<usize>) {
@@ -276,7 +291,7 @@ pub fn open(
     let selection = select::select(&tree, rights, query.streams.as_ref(), trashed_too)?;
     let now = context.now();
     let (window, limit) = query.bounds(now.as_seconds());
-    let account = accounts::load(view)?;
+    let account = trees.account(view)?;
     let everywhere = query.streams.is_none()
         && rights.star().is_some_and(Level::reads)
         && rights.forced().is_empty();
@@ -293,7 +308,7 @@ pub fn open(
         wanted: query.wanted,
         now: now.as_seconds(),
     };
-    let mut account: VecDeque<StoredEvent> = account::selected(&account, &filter, now).into();
+    let mut account: VecDeque<StoredEvent> = account.selected(&filter, now).into();
     account.retain(|event| filter.accepts_body(&event.json));
     if query.sort_ascending {
         account.make_contiguous().reverse();
@@ -353,14 +368,30 @@ impl Reading {
     /// # Errors
     /// Of the store.
     pub fn next(&mut self, view: &dyn View) -> Result<Option<EventsPart>, StoreError> {
+        self.next_within(view, EXAMINED_MAX)
+    }
+
+    /// As [`Self::next`], looking at no more than so many events.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub fn next_within(
+        &mut self,
+        view: &dyn View,
+        examined_max: usize,
+    ) -> Result<Option<EventsPart>, StoreError> {
         match self.phase {
-            Phase::Events => self.next_events(view).map(Some),
+            Phase::Events => self.next_events(view, examined_max).map(Some),
             Phase::Deletions => self.next_deletions(view).map(Some),
             Phase::Ended => Ok(None),
         }
     }
 
-    fn next_events(&mut self, view: &dyn View) -> Result<EventsPart, StoreError> {
+    fn next_events(
+        &mut self,
+        view: &dyn View,
+        examined_max: usize,
+    ) -> Result<EventsPart, StoreError> {
         let mut part = Part::default();
         let Self {
             filter,
@@ -389,7 +420,7 @@ impl Reading {
         let mut progress = Progress::Stopped;
         let mut failure = None;
         if beside.place(held, &mut taker)? {
-            progress = merge.run(view, &mut |head: Head, document| {
+            progress = merge.run(view, examined_max, &mut |head: Head, document| {
                 if !filter.accepts(&head) || !filter.accepts_body(&document.body) {
                     return ControlFlow::Continue(());
                 }

@@ -1,10 +1,11 @@
-//! Trees of streams kept between requests.
+//! Trees of streams kept between requests, each with what events show of the account.
 //!
 //! A tree is valid for one sequence number of its user. It is brought up to a later one by reading
 //! what changed since ([`View::changes`]), so an event that was written costs a look at that event
 //! and not the whole tree. Only committed states get in: a write that is undone must not leave its
 //! tree behind under a sequence number that another write will take. A write works on its own copy
-//! ([`WriterTree`]).
+//! ([`WriterTree`]), and hands it back once it is committed ([`TreeCache::keep_committed`]); where
+//! users only write, each write would else read all that was written since the last read.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +14,8 @@ use homecore_store::{Kind, Seq, StoreError, View};
 use homecore_types::UserId;
 
 use super::tree::Tree;
+use crate::account::{self, AccountError};
+use crate::event::account::AccountEvents;
 
 /// Users whose trees are kept.
 const USERS_MAX: usize = 1_024;
@@ -40,18 +43,36 @@ struct Slot {
     versioned: Versioned,
 }
 
-/// A tree as of a sequence number.
+/// A tree as of a sequence number, and what events show of the account then, once that was asked for.
 #[derive(Clone, Debug)]
-struct Versioned {
+pub(crate) struct Versioned {
     seq: Seq,
     tree: Arc<Tree>,
+    account: Option<Arc<AccountEvents>>,
 }
 
 impl TreeCache {
     /// The trees of a read of committed states.
     #[must_use]
     pub fn for_reading<'a>(&'a self, user: &'a UserId) -> ReaderTree<'a> {
-        ReaderTree { cache: self, user }
+        ReaderTree {
+            cache: self,
+            user,
+            versioned: None,
+        }
+    }
+
+    /// How many streams the user's kept tree has.
+    pub(crate) fn known_len(&self, user: &UserId) -> Option<usize> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.trees.get(user).map(|slot| slot.versioned.tree.len())
+    }
+
+    /// The tree of a write whose request was committed.
+    pub(crate) fn keep_committed(&self, user: &UserId, versioned: Option<Versioned>) {
+        if let Some(versioned) = versioned {
+            self.keep(user, &versioned);
+        }
     }
 
     /// The trees of one write request, beginning with the last committed one.
@@ -77,8 +98,17 @@ impl TreeCache {
         Some(slot.versioned.clone())
     }
 
+    /// Keeps what is known of a committed state, unless it is older than what is kept.
     fn keep(&self, user: &UserId, versioned: &Versioned) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = kept.trees.get(user) {
+            let present = &slot.versioned;
+            if present.seq > versioned.seq
+                || (present.seq == versioned.seq && present.account.is_some())
+            {
+                return;
+            }
+        }
         kept.tick += 1;
         let used = kept.tick;
         kept.remove(user);
@@ -115,32 +145,72 @@ pub trait Trees {
     /// # Errors
     /// Of the store.
     fn current(&mut self, view: &dyn View) -> Result<Arc<Tree>, StoreError>;
+
+    /// What events show of the account in that state.
+    ///
+    /// # Errors
+    /// Of the store, or if there is no account.
+    fn account(&mut self, view: &dyn View) -> Result<Arc<AccountEvents>, AccountError>;
 }
 
-/// Trees of committed states: what is read anew is kept for later requests.
+/// Trees of one committed state: what is read anew is kept for later requests.
 #[derive(Debug)]
 pub struct ReaderTree<'a> {
     cache: &'a TreeCache,
     user: &'a UserId,
+    /// As of the state that is read.
+    versioned: Option<Versioned>,
+}
+
+impl ReaderTree<'_> {
+    fn versioned(&mut self, view: &dyn View) -> Result<&mut Versioned, StoreError> {
+        let current = match self.versioned.take() {
+            Some(current) => current,
+            None => {
+                let kept = self.cache.find(self.user);
+                let kept_seq = kept.as_ref().map(|kept| kept.seq);
+                let current = refresh(view, kept)?;
+                // The tree of an older snapshot than the kept one stays private.
+                if kept_seq.is_none_or(|kept| kept < current.seq) {
+                    self.cache.keep(self.user, &current);
+                }
+                current
+            }
+        };
+        Ok(self.versioned.insert(current))
+    }
 }
 
 impl Trees for ReaderTree<'_> {
     fn current(&mut self, view: &dyn View) -> Result<Arc<Tree>, StoreError> {
-        let kept = self.cache.find(self.user);
-        let kept_seq = kept.as_ref().map(|kept| kept.seq);
-        let current = refresh(view, kept)?;
-        // The tree of an older snapshot than the kept one stays private.
-        if kept_seq.is_none_or(|kept| kept < current.seq) {
-            self.cache.keep(self.user, &current);
+        Ok(Arc::clone(&self.versioned(view)?.tree))
+    }
+
+    fn account(&mut self, view: &dyn View) -> Result<Arc<AccountEvents>, AccountError> {
+        let current = self.versioned(view)?;
+        if let Some(known) = &current.account {
+            return Ok(Arc::clone(known));
         }
-        Ok(current.tree)
+        let read = Arc::new(AccountEvents::of(&account::load(view)?));
+        current.account = Some(Arc::clone(&read));
+        let current = current.clone();
+        self.cache.keep(self.user, &current);
+        Ok(read)
     }
 }
 
-/// The tree as one write request sees it, after each of its own attempts. Never kept for others.
+/// The tree as one write request sees it, after each of its own attempts. Not kept for others before
+/// the request is committed.
 #[derive(Debug)]
 pub struct WriterTree {
     versioned: Option<Versioned>,
+}
+
+impl WriterTree {
+    /// What was seen last, for [`TreeCache::keep_committed`].
+    pub(crate) fn into_versioned(self) -> Option<Versioned> {
+        self.versioned
+    }
 }
 
 impl Trees for WriterTree {
@@ -149,6 +219,17 @@ impl Trees for WriterTree {
         let tree = Arc::clone(&current.tree);
         self.versioned = Some(current);
         Ok(tree)
+    }
+
+    fn account(&mut self, view: &dyn View) -> Result<Arc<AccountEvents>, AccountError> {
+        let mut current = refresh(view, self.versioned.take())?;
+        let account = match &current.account {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(AccountEvents::of(&account::load(view)?)),
+        };
+        current.account = Some(Arc::clone(&account));
+        self.versioned = Some(current);
+        Ok(account)
     }
 }
 
@@ -159,14 +240,19 @@ fn refresh(view: &dyn View, known: Option<Versioned>) -> Result<Versioned, Store
         if known.seq == seq {
             return Ok(known);
         }
+        if known.seq < seq && view.is_unchanged(&[Kind::Stream, Kind::Account], known.seq) {
+            known.seq = seq;
+            return Ok(known);
+        }
         if known.seq < seq {
             let changes = view.changes(known.seq, CHANGES_MAX)?;
             if changes.len() < CHANGES_MAX {
-                for document in changes
-                    .iter()
-                    .filter(|document| document.kind == Kind::Stream)
-                {
-                    Arc::make_mut(&mut known.tree).apply(document)?;
+                for document in &changes {
+                    match document.kind {
+                        Kind::Stream => Arc::make_mut(&mut known.tree).apply(document)?,
+                        Kind::Account => known.account = None,
+                        _ => {}
+                    }
                 }
                 known.seq = seq;
                 return Ok(known);
@@ -176,5 +262,9 @@ fn refresh(view: &dyn View, known: Option<Versioned>) -> Result<Versioned, Store
     Ok(Versioned {
         seq,
         tree: Arc::new(Tree::load(view)?),
+        account: None,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! What is kept is what would be read anew.
+
+use homecore_store::Base;
+use serde_json::json;
+
+use super::*;
+use crate::Method;
+use crate::permission::Parents;
+use crate::testing::Home;
+
+fn emails(home: &Home) -> Vec<String> {
+    let events = home
+        .read(&home.person(), Method::EventsGet, &json!({}))
+        .unwrap();
+    let events = events["events"].as_array().unwrap().iter();
+    let of_type = events.filter(|event| event["type"] == "email/string");
+    of_type
+        .map(|event| event["content"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_changed_account_shows_at_once() {
+    let mut home = Home::new();
+    home.stream("a", None);
+    let before = emails(&home);
+    assert_eq!(before, emails(&home), "from what was kept");
+    let mut account = home.look(|view| account::load(view).unwrap());
+    account.email = homecore_types::Email::parse("new@example.com").unwrap();
+    home.attempt(|tx| account::store(tx, &account, Base::Any))
+        .unwrap();
+    assert_eq!(emails(&home), ["new@example.com"]);
+}
+
+#[test]
+fn a_write_hands_back_the_tree_that_it_saw() {
+    let mut home = Home::new();
+    home.stream("a", None);
+    let cache = TreeCache::default();
+    assert_eq!(cache.known_len(&home.owner.id), None);
+    let mut trees = cache.for_writing(&home.owner.id);
+    let seen = home.look(|view| trees.current(view)).unwrap();
+    cache.keep_committed(&home.owner.id, trees.into_versioned());
+    assert_eq!(cache.known_len(&home.owner.id), Some(seen.len()));
+
+    // One that saw an older state does not replace it.
+    let older = cache.for_writing(&home.owner.id);
+    home.stream("b", None);
+    let mut reading = cache.for_reading(&home.owner.id);
+    let now = home.look(|view| reading.current(view)).unwrap();
+    assert!(now.contains("b"));
+    cache.keep_committed(&home.owner.id, older.into_versioned());
+    let mut again = cache.for_reading(&home.owner.id);
+    assert!(home.look(|view| again.current(view)).unwrap().contains("b"));
+    assert_eq!(cache.known_len(&home.owner.id), Some(now.len()));
+}
+
+#[test]
+fn what_events_show_of_the_account_stays_with_its_state() {
+    let home = Home::new();
+    let cache = TreeCache::default();
+    let read = |cache: &TreeCache| {
+        let mut trees = cache.for_reading(&home.owner.id);
+        home.look(|view| trees.account(view)).unwrap()
+    };
+    let first = read(&cache);
+    assert!(Arc::ptr_eq(&first, &read(&cache)));
+    let account = home.look(|view| account::load(view).unwrap());
+    assert_eq!(first.event_indexes, account.event_indexes);
+}
