@@ -215,7 +215,9 @@ impl App {
         let first = first_segment(&path);
         let at_root = self.roots.contains(first);
         if at_root {
-            set_path(&mut request, &path)?;
+            if request.uri().path() != path {
+                set_path(&mut request, &path)?;
+            }
         } else {
             let name = percent_encoding::percent_decode_str(first).decode_utf8_lossy();
             let user = owner::resolve(&*self.context.directory, &name).await?;

@@ -67,6 +67,9 @@ pub(crate) async fn unfold(
 #[must_use]
 pub fn parse(raw: &[u8]) -> Vec<(String, String)> {
     let decode = |bytes: &[u8]| {
+        if !bytes.iter().any(|b| matches!(b, b'+' | b'%')) {
+            return String::from_utf8_lossy(bytes).into_owned();
+        }
         let blanks: Vec<u8> = bytes
             .iter()
             .map(|b| if *b == b'+' { b' ' } else { *b })

@@ -136,7 +136,17 @@ where
     S: Stream<Item = Result<Bytes, E>> + Send + 'static,
     E: Into<axum::BoxError> + fmt::Debug + 'static,
 {
-    let mut response = Response::new(Body::from_stream(pieces));
+    json(Body::from_stream(pieces))
+}
+
+/// A JSON response like [`streamed`] makes, of an answer that was short enough to be there as a whole.
+#[must_use]
+pub fn whole(answer: Bytes) -> Response {
+    json(Body::from(answer))
+}
+
+fn json(body: Body) -> Response {
+    let mut response = Response::new(body);
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

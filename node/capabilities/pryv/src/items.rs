@@ -7,12 +7,13 @@ use axum::extract::{self, Path};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use homecore_http::stream::{Cut, ListWriter, streamed};
+use homecore_http::stream::{Cut, ListWriter, streamed, whole};
 use homecore_http::{ApiError, Context, JsonBody, Kind, Query, Unread};
 use homecore_kernel::method::QueryType;
-use homecore_kernel::{EventPages, EventsPart, Method};
+use homecore_kernel::{Error as KernelError, EventPages, EventsPart, Method};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
+use thiserror::Error;
 
 use crate::attachments;
 use crate::caller::Caller;
@@ -60,7 +61,7 @@ pub(crate) async fn events_get(
         .kernel
         .events_get(&actor, Value::Object(params))
         .await?;
-    Ok(streamed(write_events(state.context, pages)))
+    write_events(state.context, pages).await
 }
 
 /// `GET /{username}/events/{id}`.
@@ -147,50 +148,111 @@ pub(crate) fn params(query: &Query, method: Method) -> Map<String, Value> {
     query.coerce(&kinds)
 }
 
-/// Writes pages while they are read. Nothing is read ahead of what the client takes.
-fn write_events(
+/// An answer of events that is being written, a piece at a time. Nothing is read ahead of what the
+/// client takes.
+struct Writing {
     context: Arc<Context>,
     pages: EventPages,
-) -> impl Stream<Item = Result<Bytes, Cut>> + Send + 'static {
-    let mut writer = ListWriter::default();
-    writer.list("events");
-    let start = Some((pages, writer, false));
-    stream::try_unfold(start, move |step| {
-        let context = Arc::clone(&context);
-        async move {
-            let Some((mut pages, mut writer, mut in_deletions)) = step else {
-                return Ok(None);
+    writer: ListWriter,
+    in_deletions: bool,
+}
+
+/// Why an answer was not written to its end.
+#[derive(Debug, Error)]
+enum WriteError {
+    #[error(transparent)]
+    Read(#[from] KernelError),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Read(error) => error.into(),
+            WriteError::Json(error) => Self::internal(&error),
+        }
+    }
+}
+
+/// A piece of an answer.
+enum Piece {
+    /// More follow.
+    Some(Bytes, Box<Writing>),
+    /// It is the last one.
+    Last(Bytes),
+}
+
+impl Writing {
+    fn new(context: Arc<Context>, pages: EventPages) -> Self {
+        let mut writer = ListWriter::default();
+        writer.list("events");
+        Self {
+            context,
+            pages,
+            writer,
+            in_deletions: false,
+        }
+    }
+
+    async fn next(mut self) -> Result<Piece, WriteError> {
+        loop {
+            let items = match self.pages.next().await? {
+                Some(EventsPart::Events(items)) => items,
+                Some(EventsPart::Deletions(items)) => {
+                    self.begin_deletions();
+                    items
+                }
+                None => {
+                    if self.pages.has_deletions() {
+                        self.begin_deletions();
+                    }
+                    return Ok(Piece::Last(self.writer.finish(&self.context)?));
+                }
             };
-            loop {
-                let part = pages.next().await.map_err(|error| {
-                    tracing::warn!(%error, "events could not be read to the end");
-                    Cut(error.to_string())
-                })?;
-                let items = match part {
-                    Some(EventsPart::Events(items)) => items,
-                    Some(EventsPart::Deletions(items)) => {
-                        if !in_deletions {
-                            in_deletions = true;
-                            writer.list("eventDeletions");
-                        }
-                        items
-                    }
-                    None => {
-                        if pages.has_deletions() && !in_deletions {
-                            writer.list("eventDeletions");
-                        }
-                        let end = writer.finish(&context);
-                        let end = end.map_err(|error| Cut(error.to_string()))?;
-                        return Ok(Some((end, None)));
-                    }
-                };
-                for item in items {
-                    writer.text(&item.json);
-                }
-                if let Some(piece) = writer.piece() {
-                    return Ok(Some((piece, Some((pages, writer, in_deletions)))));
-                }
+            for item in items {
+                self.writer.text(&item.json);
+            }
+            if let Some(piece) = self.writer.piece() {
+                return Ok(Piece::Some(piece, Box::new(self)));
             }
         }
+    }
+
+    fn begin_deletions(&mut self) {
+        if !self.in_deletions {
+            self.in_deletions = true;
+            self.writer.list("eventDeletions");
+        }
+    }
+}
+
+/// Answers with events: at once if they are one piece, piece by piece otherwise.
+async fn write_events(context: Arc<Context>, pages: EventPages) -> Result<Response, ApiError> {
+    match Writing::new(context, pages).next().await? {
+        Piece::Last(answer) => Ok(whole(answer)),
+        first @ Piece::Some(..) => Ok(streamed(pieces(first))),
+    }
+}
+
+fn pieces(first: Piece) -> impl Stream<Item = Result<Bytes, Cut>> + Send + 'static {
+    /// What is still to be done.
+    enum Rest {
+        Send(Piece),
+        Write(Box<Writing>),
+    }
+    stream::try_unfold(Some(Rest::Send(first)), async |rest| {
+        let piece = match rest {
+            None => return Ok(None),
+            Some(Rest::Send(piece)) => piece,
+            Some(Rest::Write(writing)) => writing.next().await.map_err(|error| {
+                tracing::warn!(%error, "events could not be read to the end");
+                Cut(error.to_string())
+            })?,
+        };
+        Ok(Some(match piece {
+            Piece::Some(bytes, writing) => (bytes, Some(Rest::Write(writing))),
+            Piece::Last(bytes) => (bytes, None),
+        }))
     })
 }

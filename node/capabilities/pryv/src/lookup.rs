@@ -38,7 +38,7 @@ pub(crate) async fn check_username(
         json!({ "reserved": true, "reason": "RESERVED_USER_NAME" })
     } else {
         let taken = match state.platform.username_taken(&username).await {
-            Err(_) if remembered(&state, &username).is_some() => true,
+            Err(_) if state.context.directory.find(username.as_str()).is_some() => true,
             answer => answer?,
         };
         json!({ "reserved": taken })
@@ -122,31 +122,22 @@ fn core_url(state: &State, user: &UserInfo) -> Result<String, ApiError> {
 }
 
 async fn find_place(state: &State, name: &str) -> Result<Option<Place>, ApiError> {
-    let Ok(username) = Username::parse(name) else {
+    if Username::parse(name).is_err() {
         return Ok(None);
-    };
-    match state.platform.find_user(name).await {
-        Ok(None) => Ok(None),
-        Ok(Some(user)) => Ok(Some(Place {
-            core_url: core_url(state, &user)?,
-            username: user.username,
-        })),
-        Err(unavailable) => match remembered(state, &username) {
-            Some(place) => Ok(Some(place)),
-            None => Err(unavailable.into()),
-        },
     }
-}
-
-/// What this core knows without asking.
-fn remembered(state: &State, username: &Username) -> Option<Place> {
-    Some(match state.context.directory.find(username.as_str())? {
+    let directory = &state.context.directory;
+    let home = match directory.find_current(name).await {
+        Ok(home) => home,
+        // What this core knows without asking.
+        Err(unavailable) => Some(directory.find(name).ok_or(unavailable)?),
+    };
+    Ok(home.map(|home| match home {
         Home::Here { username, .. } => Place {
             username,
             core_url: state.own_url(),
         },
         Home::Elsewhere { username, core_url } => Place { username, core_url },
-    })
+    }))
 }
 
 /// `GET /reg/hostings`.
