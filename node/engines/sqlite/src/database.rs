@@ -1,5 +1,6 @@
 //! A user's database, open for writing.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,6 +27,10 @@ pub(crate) struct SqliteDatabase {
     last: Seq,
     /// The last change, without it.
     committed: Seq,
+    /// The last change when it was opened.
+    opened: Seq,
+    /// The last change of each kind since then, or a later one.
+    changed: BTreeMap<Kind, Seq>,
 }
 
 impl std::fmt::Debug for SqliteDatabase {
@@ -59,6 +64,8 @@ impl SqliteDatabase {
             applied,
             last,
             committed: last,
+            opened: last,
+            changed: BTreeMap::new(),
         })
     }
 
@@ -74,7 +81,7 @@ impl SqliteDatabase {
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute([]))
             .map(|_rows| ())
-            .map_err(fault::sql(&format!("{doing} in {}", self.what)))
+            .map_err(|error| fault::sql(&format!("{doing} in {}", self.what))(error))
     }
 
     fn put(&self, commit: &Commit, mutation: &Mutation) -> Result<(), StoreError> {
@@ -85,16 +92,33 @@ impl SqliteDatabase {
         let (at, deleted, body) = (commit.at.0, mutation.deleted, mutation.body.as_ref());
         let entries = rmp_serde::to_vec(&mutation.entries)
             .map_err(|error| StoreError::engine("encoding entries", error))?;
-        let present = entries_of(&self.connection, mutation.kind, &mutation.id).map_err(writing)?;
+        // A first version is seldom of something that is here: it is not looked for before.
+        let present = if mutation.rev == Rev(1) {
+            None
+        } else {
+            entries_of(&self.connection, mutation.kind, &mutation.id).map_err(writing)?
+        };
+        let present = match present {
+            Some(present) => Some(present),
+            None => {
+                let inserted = self
+                    .connection
+                    .prepare_cached(schema::DOCUMENT_INSERT)
+                    .and_then(|mut insert| {
+                        insert.execute((kind, &mutation.id, rev, seq, at, deleted, &entries, body))
+                    })
+                    .map_err(writing)?;
+                if inserted == 1 {
+                    let number = self.connection.last_insert_rowid();
+                    return self.enter(mutation, number, &[]).map_err(writing);
+                }
+                entries_of(&self.connection, mutation.kind, &mutation.id).map_err(writing)?
+            }
+        };
         let Some((number, former)) = present else {
-            self.connection
-                .prepare_cached(schema::DOCUMENT_INSERT)
-                .and_then(|mut insert| {
-                    insert.execute((kind, &mutation.id, rev, seq, at, deleted, &entries, body))
-                })
-                .map_err(writing)?;
-            let number = self.connection.last_insert_rowid();
-            return self.enter(mutation, number, &[]).map_err(writing);
+            return Err(StoreError::Corrupted {
+                what: format!("{}: a document is there and is not", self.what),
+            });
         };
         if mutation.drop_history {
             self.connection
@@ -129,12 +153,12 @@ impl SqliteDatabase {
             let mut delete = self.connection.prepare_cached(schema::ENTRY_DELETE)?;
             delete.execute((entry.index.0, &entry.key, id, number))?;
         }
+        let mut insert = self.connection.prepare_cached(schema::ENTRY_INSERT)?;
         for entry in mutation
             .entries
             .iter()
             .filter(|entry| !former.contains(entry))
         {
-            let mut insert = self.connection.prepare_cached(schema::ENTRY_INSERT)?;
             insert.execute((entry.index.0, &entry.key, id, number))?;
         }
         Ok(())
@@ -146,7 +170,7 @@ impl SqliteDatabase {
         self.connection
             .prepare_cached(schema::STATE_UPDATE)
             .and_then(|mut update| update.execute((position, seq)))
-            .map_err(fault::sql(&format!("writing the state of {}", self.what)))?;
+            .map_err(|error| fault::sql(&format!("writing the state of {}", self.what))(error))?;
         // Before it is written: a checkpoint that comes between writes a file too many, not one
         // too few.
         self.durable.note(&self.path);
@@ -176,6 +200,7 @@ impl UserDatabase for SqliteDatabase {
                     ),
                 });
             }
+            self.changed.insert(mutation.kind, mutation.seq);
             self.put(commit, mutation)?;
             self.last = mutation.seq;
         }
@@ -246,5 +271,11 @@ impl View for SqliteDatabase {
     /// With what the open transaction holds; it is not in the database before the commit.
     fn last_seq(&self) -> Result<Seq, StoreError> {
         Ok(self.last)
+    }
+
+    /// A change that was undone counts until there is another one with its number.
+    fn is_unchanged(&self, kinds: &[Kind], since: Seq) -> bool {
+        let unchanged = |kind| self.changed.get(kind).is_none_or(|last| *last <= since);
+        since >= self.opened && kinds.iter().all(unchanged)
     }
 }

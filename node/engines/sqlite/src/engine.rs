@@ -47,7 +47,9 @@ impl Default for SqliteOptions {
         Self {
             cache_bytes: 512 * 1024,
             mmap_bytes: 0,
-            log_bytes_kept: 1024 * 1024,
+            // What a log has when SQLite empties it, so that one that is written all the time is not cut
+            // and made longer again and again.
+            log_bytes_kept: 4608 * 1024,
             durability: Durability::default(),
         }
     }

@@ -1,8 +1,8 @@
-//! The journal in SQLite: one table, one writing thread, one disk sync for all that waits.
+//! The journal in SQLite: one table, one connection that writes, one disk sync for all that waits.
 //!
-//! Callers put their rows in a bounded queue and block. The thread takes everything that is
-//! queued, writes it in one transaction, and answers all of it: while one sync is under way the
-//! next group forms.
+//! Callers put their rows in a queue and block. One of them takes everything that is queued, writes
+//! it in one transaction, and answers all of it ([`turns`]): while one sync is under way the next
+//! group forms.
 //!
 //! Positions are given out here, not by SQLite (`AUTOINCREMENT` writes one page more with each
 //! commit); what was forgotten is noted in the same transaction, so that none is used twice.
@@ -10,8 +10,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
 
 use homecore_store::journal::EachRow;
 use homecore_store::{Journal, Position, StoreError};
@@ -20,14 +18,14 @@ use rusqlite::Connection;
 
 use crate::{fault, files};
 
-mod thread;
+mod turns;
+mod writer;
 
-use thread::{Request, Writer};
+use turns::Turns;
+use writer::Writer;
 
 /// The format of the journal, in `user_version`. What is in its rows says its own.
 const FORMAT: i64 = 1;
-/// Callers that may wait; one more blocks until there is room.
-const WAITING_MAX: usize = 256;
 /// Rows forgotten in one transaction, so that appends need not wait long.
 const FORGOTTEN_AT_ONCE_MAX: u64 = 5_000;
 
@@ -45,7 +43,7 @@ const TABLES: &str = "
     PRAGMA user_version = 1;
 ";
 
-/// What the thread tells everyone.
+/// What the writer tells everyone.
 #[derive(Debug, Default)]
 struct Figures {
     last: AtomicU64,
@@ -59,13 +57,11 @@ struct Figures {
 pub struct SqliteJournal {
     path: PathBuf,
     figures: Arc<Figures>,
-    /// None only while dropping.
-    requests: Option<SyncSender<Request>>,
-    thread: Option<JoinHandle<()>>,
+    turns: Turns,
 }
 
 impl SqliteJournal {
-    /// Opens a journal, makes it if it is not there, and starts its thread.
+    /// Opens a journal and makes it if it is not there.
     ///
     /// # Errors
     /// [`StoreError::UnknownFormat`], [`StoreError::Corrupted`], or of the disk.
@@ -80,17 +76,11 @@ impl SqliteJournal {
         prepare(&connection).map_err(fault::sql(&doing()))?;
         check_format(&connection, path)?;
         let figures = Arc::new(measure(&connection).map_err(fault::sql(&doing()))?);
-        let (requests, requested) = sync_channel(WAITING_MAX);
         let writer = Writer::new(connection, Arc::clone(&figures));
-        let thread = std::thread::Builder::new()
-            .name("journal".to_owned())
-            .spawn(move || writer.run(&requested))
-            .map_err(fault::io("starting the journal's thread"))?;
         Ok(Self {
             path: path.to_owned(),
             figures,
-            requests: Some(requests),
-            thread: Some(thread),
+            turns: Turns::new(writer),
         })
     }
 
@@ -100,41 +90,11 @@ impl SqliteJournal {
     pub fn syncs(&self) -> u64 {
         self.figures.syncs.load(Ordering::Relaxed)
     }
-
-    fn ask<T>(
-        &self,
-        request: impl FnOnce(SyncSender<Result<T, StoreError>>) -> Request,
-    ) -> Result<T, StoreError> {
-        let (answer, answered) = sync_channel(1);
-        let died = |_| StoreError::Poisoned {
-            reason: "the journal's thread died".to_owned(),
-        };
-        let requests = self.requests.as_ref().ok_or(StoreError::Stopped)?;
-        requests
-            .send(request(answer))
-            .map_err(|_refused| died(()))?;
-        answered.recv().map_err(|_gone| died(()))?
-    }
-}
-
-impl Drop for SqliteJournal {
-    fn drop(&mut self) {
-        // The thread ends when its queue is closed and empty; then the file is closed.
-        drop(self.requests.take());
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the journal's thread died");
-        }
-    }
 }
 
 impl Journal for SqliteJournal {
     fn append(&self, commits: Vec<(UserId, Vec<u8>)>) -> Result<Position, StoreError> {
-        self.ask(|answer| Request::Append {
-            rows: commits,
-            answer,
-        })
+        self.turns.append(commits)
     }
 
     fn replay(&self, from: Position, each: &mut EachRow<'_>) -> Result<(), StoreError> {
@@ -176,7 +136,7 @@ impl Journal for SqliteJournal {
                 return Ok(());
             }
             let through = Position(end.0.min(forgotten.saturating_add(FORGOTTEN_AT_ONCE_MAX)));
-            self.ask(|answer| Request::Forget { through, answer })?;
+            self.turns.alone(|writer| writer.forget(through))?;
         }
     }
 
@@ -252,7 +212,7 @@ fn measure(connection: &Connection) -> rusqlite::Result<Figures> {
     )?;
     // None of these is ever negative.
     let forgotten = forgotten.unsigned_abs();
-    let bytes = bytes.unwrap_or(0).unsigned_abs() + rows.unsigned_abs() * thread::ROW_BYTES;
+    let bytes = bytes.unwrap_or(0).unsigned_abs() + rows.unsigned_abs() * writer::ROW_BYTES;
     Ok(Figures {
         last: AtomicU64::new(last.unwrap_or(0).unsigned_abs().max(forgotten)),
         bytes: AtomicU64::new(bytes),

@@ -36,7 +36,7 @@ impl SqliteReader {
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute([]))
             .map(|_rows| ())
-            .map_err(fault::sql(&format!("reading {}", self.what)))
+            .map_err(|error| fault::sql(&format!("reading {}", self.what))(error))
     }
 }
 

@@ -76,10 +76,10 @@ pub(crate) const DOCUMENT: &str = "SELECT kind, id, rev, seq, written_at, delete
 /// What is needed to replace a document.
 pub(crate) const DOCUMENT_ENTRIES: &str =
     "SELECT number, entries FROM document WHERE kind = ?1 AND id = ?2";
-/// Writes a document's first version.
+/// Writes a document's first version, unless there is one.
 pub(crate) const DOCUMENT_INSERT: &str = "INSERT INTO document \
      (kind, id, rev, seq, written_at, deleted, entries, body) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (kind, id) DO NOTHING";
 /// Writes a document's next version.
 pub(crate) const DOCUMENT_UPDATE: &str = "UPDATE document \
      SET rev = ?2, seq = ?3, written_at = ?4, deleted = ?5, entries = ?6, body = ?7 \

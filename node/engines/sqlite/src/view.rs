@@ -60,7 +60,7 @@ impl Rows<'_> {
             .connection
             .prepare_cached(schema::STATE_SELECT)
             .and_then(|mut statement| statement.query_row([], |row| Ok((row.get(0)?, row.get(1)?))))
-            .map_err(fault::sql(&format!("reading the state of {}", self.what)))?;
+            .map_err(|error| fault::sql(&format!("reading the state of {}", self.what))(error))?;
         Ok((
             fault::number(applied, "a position")?,
             Seq(fault::number(seq, "a change")?),

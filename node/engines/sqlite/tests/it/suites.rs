@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use homecore_engine_sqlite::{Durability, SqliteEngine, SqliteJournal, SqliteOptions};
-use homecore_store::{Engine, Journal, Position, Seq, StoreError, suite};
+use homecore_store::{Engine, Journal, Kind, Position, Seq, StoreError, UserDatabase, suite};
 use homecore_types::UserId;
 use tempfile::TempDir;
 
@@ -225,6 +225,32 @@ fn another_format_is_refused() {
         ),
         "{error:?}"
     );
+}
+
+#[test]
+fn a_writer_knows_what_did_not_change() {
+    let root = tempfile::tempdir().unwrap();
+    let anna = suite::user(1);
+    let engine = open(root.path());
+    let mut database = engine.create(&anna, Position(0)).unwrap();
+    suite::write(database.as_mut(), &anna, 1, Position(1)).unwrap();
+    suite::write(database.as_mut(), &anna, 2, Position(2)).unwrap();
+    let known =
+        |database: &dyn UserDatabase, kind: Kind, since| database.is_unchanged(&[kind], Seq(since));
+    assert!(!known(&*database, Kind::Event, 1));
+    assert!(known(&*database, Kind::Event, 2));
+    assert!(known(&*database, Kind::Stream, 0));
+    drop(database);
+    let mut database = engine.open(&anna).unwrap();
+    assert!(
+        !known(&*database, Kind::Stream, 1),
+        "written before it was opened"
+    );
+    assert!(known(&*database, Kind::Stream, 2));
+    suite::write(database.as_mut(), &anna, 3, Position(3)).unwrap();
+    assert!(known(&*database, Kind::Stream, 2));
+    assert!(!known(&*database, Kind::Event, 2));
+    assert!(!database.is_unchanged(&[Kind::Stream, Kind::Event], Seq(2)));
 }
 
 #[test]

@@ -1,8 +1,7 @@
-//! The journal's writing thread.
+//! The connection that writes the journal.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender};
 
 use homecore_store::{Position, StoreError};
 use homecore_types::UserId;
@@ -13,27 +12,11 @@ use crate::fault;
 
 /// What a row takes beside its changes, about.
 pub(super) const ROW_BYTES: u64 = 64;
-/// A group takes no further caller once it holds this many bytes …
-const GROUP_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// … or this many callers.
-const GROUP_CALLERS_MAX: usize = 256;
 /// Unused pages that the file keeps for what comes next (64 MB); more go back to the disk.
 const FREE_PAGES_MAX: i64 = 16_384;
 
-type Answer<T> = SyncSender<Result<T, StoreError>>;
-type Rows = Vec<(UserId, Vec<u8>)>;
-
-/// What the thread is asked to do.
-pub(super) enum Request {
-    Append {
-        rows: Rows,
-        answer: Answer<Position>,
-    },
-    Forget {
-        through: Position,
-        answer: Answer<()>,
-    },
-}
+/// What one caller appends.
+pub(super) type Rows = Vec<(UserId, Vec<u8>)>;
 
 /// Owns the connection that writes.
 pub(super) struct Writer {
@@ -59,24 +42,12 @@ impl Writer {
         }
     }
 
-    pub(super) fn run(mut self, requests: &Receiver<Request>) {
-        let mut held = None;
-        while let Some(request) = held.take().or_else(|| requests.recv().ok()) {
-            match request {
-                Request::Append { rows, answer } => {
-                    let mut group = vec![(rows, answer)];
-                    held = gather(&mut group, requests);
-                    self.append(group);
-                }
-                Request::Forget { through, answer } => send(&answer, self.forget(through)),
-            }
-        }
-    }
-
-    fn append(&mut self, group: Vec<(Rows, Answer<Position>)>) {
+    /// Writes the rows of each of a group in one transaction, with one disk sync; says for each where
+    /// its last row stands.
+    pub(super) fn append(&mut self, group: &[Rows]) -> Vec<Result<Position, StoreError>> {
         let before = self.figures.last.load(Ordering::Acquire);
         let outcome = self.sound().and_then(|()| {
-            let written = self.transaction(|connection| insert(connection, before, &group));
+            let written = self.transaction(|connection| insert(connection, before, group));
             written.map_err(|failed| self.judge(failed, "appending to the journal"))
         });
         match outcome {
@@ -85,20 +56,18 @@ impl Writer {
                 self.figures.bytes.fetch_add(bytes, Ordering::Relaxed);
                 self.figures.last.store(last, Ordering::Release);
                 let mut position = before;
-                for (rows, answer) in group {
+                let ends = group.iter().map(|rows| {
                     position += u64::try_from(rows.len()).unwrap_or(u64::MAX);
-                    send(&answer, Ok(Position(position)));
-                }
+                    Ok(Position(position))
+                });
+                ends.collect()
             }
-            Err(error) => {
-                for (_, answer) in group {
-                    send(&answer, Err(again(&error)));
-                }
-            }
+            Err(error) => group.iter().map(|_| Err(again(&error))).collect(),
         }
     }
 
-    fn forget(&mut self, through: Position) -> Result<(), StoreError> {
+    /// Deletes the rows through a position.
+    pub(super) fn forget(&mut self, through: Position) -> Result<(), StoreError> {
         self.sound()?;
         let position: i64 = fault::number(through.0, "a position")?;
         let forgotten = self.transaction(|connection| {
@@ -195,35 +164,12 @@ impl Writer {
     }
 }
 
-/// Takes whoever waits into the group. Returns a request of another sort, to be done next.
-fn gather(
-    group: &mut Vec<(Rows, Answer<Position>)>,
-    requests: &Receiver<Request>,
-) -> Option<Request> {
-    let size = |rows: &Rows| rows.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
-    let mut bytes: usize = group.iter().map(|(rows, _)| size(rows)).sum();
-    while group.len() < GROUP_CALLERS_MAX && bytes < GROUP_BYTES_MAX {
-        match requests.try_recv().ok()? {
-            Request::Append { rows, answer } => {
-                bytes += size(&rows);
-                group.push((rows, answer));
-            }
-            other @ Request::Forget { .. } => return Some(other),
-        }
-    }
-    None
-}
-
 /// Writes a group's rows after `last`. Returns the last position and the bytes they take.
-fn insert(
-    connection: &Connection,
-    mut last: u64,
-    group: &[(Rows, Answer<Position>)],
-) -> rusqlite::Result<(u64, u64)> {
+fn insert(connection: &Connection, mut last: u64, group: &[Rows]) -> rusqlite::Result<(u64, u64)> {
     let mut bytes = 0;
     let mut insert = connection
         .prepare_cached("INSERT INTO row (position, user, changes) VALUES (?1, ?2, ?3)")?;
-    for (user, changes) in group.iter().flat_map(|(rows, _)| rows) {
+    for (user, changes) in group.iter().flatten() {
         last += 1;
         bytes += u64::try_from(changes.len()).unwrap_or(u64::MAX) + ROW_BYTES;
         let position = i64::try_from(last)
@@ -243,11 +189,5 @@ fn again(error: &StoreError) -> StoreError {
             let source = std::error::Error::source(other).map(ToString::to_string);
             StoreError::engine(other.to_string(), source.unwrap_or_default())
         }
-    }
-}
-
-fn send<T>(answer: &Answer<T>, outcome: Result<T, StoreError>) {
-    if answer.send(outcome).is_err() {
-        tracing::debug!("nobody waits for the journal's answer");
     }
 }
