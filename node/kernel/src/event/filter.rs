@@ -49,6 +49,9 @@ pub struct Filter {
     /// Whether events are found by their types rather than by streams: every event of these types has an
     /// entry, and most of them are wanted.
     pub by_type: bool,
+    /// Whether every stored event that may be asked for is wanted as to its streams, or nearly every: then one
+    /// look at the time line finds what would take one at each stream.
+    pub by_time: bool,
     /// Start and end of the window, in seconds, both inclusive.
     pub window: Option<(f64, f64)>,
     /// Only running ones; the window's start does not count then.

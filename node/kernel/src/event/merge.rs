@@ -113,7 +113,7 @@ impl Merge {
                     let prefix = indexes::prefix_of_type(kind, state);
                     merge.add(EVENT_BY_TYPE, prefix, from, to);
                 }
-            } else if streams.len() <= STREAM_RANGES_MAX {
+            } else if !filter.by_time && streams.len() <= STREAM_RANGES_MAX {
                 for stream in &streams {
                     merge.add(
                         EVENT_BY_STREAM,

@@ -295,8 +295,10 @@ pub fn open(
     let everywhere = query.streams.is_none()
         && rights.star().is_some_and(Level::reads)
         && rights.forced().is_empty();
+    let named_read = rights.named().all(|(_, level)| level.reads());
     let filter = Filter {
         selection,
+        by_time: everywhere && named_read && !tree.has_trashed(),
         by_type: everywhere
             && account.event_indexes >= EVENTS_BY_TYPE
             && are_few(query.types.as_ref()),

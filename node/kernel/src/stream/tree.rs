@@ -100,6 +100,12 @@ impl Tree {
         self.streams.len()
     }
 
+    /// Whether any stream is in the trash itself.
+    #[must_use]
+    pub fn has_trashed(&self) -> bool {
+        self.streams.values().any(|stream| stream.trashed)
+    }
+
     /// Whether no stream is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
