@@ -33,8 +33,10 @@ use crate::stream::store::Store;
 use crate::stream::system::account_stream;
 use crate::violation::Violation;
 use beside::Beside;
+use taker::{PART_EVENTS, Part, Taker};
 
 mod beside;
+mod taker;
 
 /// Events of a query that names neither a time nor a limit.
 const DEFAULT_LIMIT: usize = 20;
@@ -42,9 +44,6 @@ const DEFAULT_LIMIT: usize = 20;
 const DEFAULT_WINDOW_SECONDS: f64 = 86_400.0;
 /// With more types than this all events are looked at, instead of one range a type.
 const TYPE_RANGES_MAX: usize = 32;
-/// Events and bytes of one part.
-const PART_EVENTS: usize = 256;
-const PART_BYTES: usize = 1024 * 1024;
 /// Most events that a short reading is asked for, and that it looks at in one go.
 const SHORT_LIMIT: usize = 100;
 pub(crate) const EXAMINED_SHORT: usize = 256;
@@ -474,41 +473,6 @@ impl Reading {
             }
         }
         Ok(EventsPart::Deletions(found))
-    }
-}
-
-#[derive(Default)]
-struct Part {
-    events: Vec<StoredEvent>,
-    bytes: usize,
-}
-
-/// Takes what is asked for: leaves out the first ones, stops at the limit.
-struct Taker<'a> {
-    part: &'a mut Part,
-    skip: &'a mut usize,
-    limit: &'a mut Option<usize>,
-}
-
-impl Taker<'_> {
-    fn take(&mut self, event: StoredEvent) {
-        if *self.skip > 0 {
-            *self.skip -= 1;
-            return;
-        }
-        match self.limit {
-            Some(0) => return,
-            Some(left) => *left -= 1,
-            None => {}
-        }
-        self.part.bytes += event.json.len();
-        self.part.events.push(event);
-    }
-
-    fn is_full(&self) -> bool {
-        *self.limit == Some(0)
-            || self.part.events.len() >= PART_EVENTS
-            || self.part.bytes >= PART_BYTES
     }
 }
 
