@@ -7,6 +7,12 @@ use std::fmt;
 pub trait Entropy: fmt::Debug + Send + Sync + 'static {
     /// Fills `out` with random bytes.
     fn fill(&self, out: &mut [u8]);
+
+    /// How many bytes whoever uses them one by one had best ask for at once. What is left of them is not
+    /// used, so a source that replays chance says one.
+    fn at_once(&self) -> usize {
+        1
+    }
 }
 
 /// The operating system's random source.
@@ -22,6 +28,11 @@ impl Entropy for SystemEntropy {
         if let Err(error) = getrandom::fill(out) {
             panic!("the operating system gives no random bytes: {error}");
         }
+    }
+
+    /// Each time it is asked costs more than the bytes do, and an id takes some 25.
+    fn at_once(&self) -> usize {
+        AT_ONCE_MAX
     }
 }
 
@@ -52,32 +63,40 @@ pub fn lower_alphanumeric(entropy: &dyn Entropy, len: usize) -> String {
     (0..len).map(|_| char::from(draws.pick(REST))).collect()
 }
 
-/// Bytes asked for at once: each time the system is asked costs more than the bytes do, and an id
-/// takes some 25.
-const DRAWN_AT_ONCE: usize = 32;
+/// Most bytes asked for at once.
+const AT_ONCE_MAX: usize = 32;
 
 /// Random bytes, each used once.
 struct Draws<'a> {
     entropy: &'a dyn Entropy,
-    drawn: std::array::IntoIter<u8, DRAWN_AT_ONCE>,
+    drawn: [u8; AT_ONCE_MAX],
+    used: usize,
+    end: usize,
 }
 
 impl<'a> Draws<'a> {
     fn of(entropy: &'a dyn Entropy) -> Self {
-        let mut drawn = [0; DRAWN_AT_ONCE].into_iter();
-        // None yet.
-        drawn.by_ref().for_each(drop);
-        Self { entropy, drawn }
+        Self {
+            entropy,
+            drawn: [0; AT_ONCE_MAX],
+            used: 0,
+            end: 0,
+        }
     }
 
     fn next(&mut self) -> u8 {
         loop {
-            if let Some(byte) = self.drawn.next() {
-                return byte;
+            if self.used < self.end
+                && let Some(byte) = self.drawn.get(self.used)
+            {
+                self.used += 1;
+                return *byte;
             }
-            let mut bytes = [0; DRAWN_AT_ONCE];
-            self.entropy.fill(&mut bytes);
-            self.drawn = bytes.into_iter();
+            self.end = self.entropy.at_once().clamp(1, AT_ONCE_MAX);
+            if let Some(asked) = self.drawn.get_mut(..self.end) {
+                self.entropy.fill(asked);
+            }
+            self.used = 0;
         }
     }
 
@@ -99,6 +118,28 @@ impl<'a> Draws<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Counts, and says how it was asked.
+    #[derive(Debug, Default)]
+    struct Counting(std::sync::Mutex<(u8, Vec<usize>)>);
+
+    impl Entropy for Counting {
+        fn fill(&self, out: &mut [u8]) {
+            let mut state = self.0.lock().unwrap();
+            state.1.push(out.len());
+            for byte in out {
+                *byte = state.0;
+                state.0 = state.0.wrapping_add(1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_source_that_says_nothing_is_asked_for_one_byte_at_a_time() {
+        let source = Counting::default();
+        assert_eq!(wire_id(&source), "abcdefghijklmnopqrstuvwx");
+        assert_eq!(source.0.lock().unwrap().1, vec![1; 24]);
+    }
 
     #[test]
     fn wire_ids_have_the_shape_and_differ() {
