@@ -154,8 +154,8 @@ impl Accounts {
                 });
             }
         };
-        self.commit(&user, reservation).await?;
-        self.marks.remove(&user).await;
+        let commit = Box::pin(self.commit(&user, reservation));
+        finish_creation(self.turn(&user).await, &self.marks, &user, commit).await?;
         self.send_welcome(welcome);
         Ok(token)
     }
@@ -289,6 +289,19 @@ impl Accounts {
     }
 }
 
+/// Makes an account real and removes the mark of its making, while nobody else changes the account: a
+/// change would set a mark of its own, which must stay.
+async fn finish_creation<E>(
+    _turn: OwnedMutexGuard<()>,
+    marks: &Marks,
+    user: &UserId,
+    commit: impl Future<Output = Result<(), E>>,
+) -> Result<(), E> {
+    commit.await?;
+    marks.remove(user).await;
+    Ok(())
+}
+
 fn welcome(account: &KernelAccount) -> Mail {
     Mail {
         to: account.email.clone(),
@@ -309,4 +322,39 @@ fn account_of(account: NewAccount) -> Result<KernelAccount, homecore_types::IdEr
         invitation: fields.remove("invitationToken"),
         referer: fields.remove("referer"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    //! Marks of accounts that are being made.
+
+    use futures_util::FutureExt as _;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_right_after_the_commit_keeps_its_mark() {
+        let dir = std::env::temp_dir().join(format!("homecore-turns-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let marks = Marks::new(dir.clone());
+        let user = UserId::parse("u23456789012345678901234").unwrap();
+        marks.set(&user, Mark::Creation).await.unwrap();
+        let turn = Arc::new(Turn::new(()));
+        let (committed, commit) = oneshot::channel::<()>();
+        let held = Arc::clone(&turn).lock_owned().await;
+        let commit = commit.map(|_sent| Ok::<_, ()>(()));
+        let making = finish_creation(held, &marks, &user, commit);
+        let changing = async {
+            // The account can be changed from its commit on.
+            committed.send(()).unwrap();
+            let _turn = Arc::clone(&turn).lock_owned().await;
+            marks.set_change(&user).await.unwrap();
+        };
+        let (made, ()) = tokio::join!(making, changing);
+        made.unwrap();
+        let (mark, _) = marks.find(&user).await.unwrap().unwrap();
+        assert_eq!(mark, Mark::Change);
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 }

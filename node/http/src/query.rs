@@ -21,7 +21,7 @@ pub enum Kind {
     Number,
     /// `true` or `false`, in any case.
     Boolean,
-    /// A list of texts; one value is a list of one.
+    /// A list of texts; one value is a list of one, or a list as JSON.
     Texts,
     /// One text as it is, or the list of a repeated parameter.
     TextOrTexts,
@@ -68,7 +68,16 @@ impl Query {
                 .map(|(_, kind)| *kind);
             let listed = name.len() < key.len();
             match kind.unwrap_or(Kind::Text) {
-                Kind::Texts => push(&mut out, name, value),
+                Kind::Texts => match listed_in(value) {
+                    Some(texts) => {
+                        let none = || Value::Array(Vec::new());
+                        out.entry(name).or_insert_with(none);
+                        for text in texts {
+                            push(&mut out, name, &text);
+                        }
+                    }
+                    None => push(&mut out, name, value),
+                },
                 Kind::TextOrTexts if listed || out.contains_key(name) => {
                     push(&mut out, name, value);
                 }
@@ -93,6 +102,12 @@ impl<S: Sync> FromRequestParts<S> for Query {
 
 fn base(key: &str) -> &str {
     key.strip_suffix("[]").unwrap_or(key)
+}
+
+/// The texts of a JSON list of nothing else.
+fn listed_in(value: &str) -> Option<Vec<String>> {
+    let is_list = value.trim_start().starts_with('[');
+    is_list.then(|| serde_json::from_str(value).ok()).flatten()
 }
 
 fn push(out: &mut Map<String, Value>, name: &str, value: &str) {
@@ -185,6 +200,13 @@ mod tests {
             ("sortAscending=yes", json!({ "sortAscending": "yes" })),
             ("types=a%2Fb", json!({ "types": ["a/b"] })),
             ("types[]=a&types%5B%5D=b", json!({ "types": ["a", "b"] })),
+            ("types=[]", json!({ "types": [] })),
+            (
+                "types=%5B%22a/b%22,%22c/*%22%5D&types=d/e",
+                json!({ "types": ["a/b", "c/*", "d/e"] }),
+            ),
+            ("types=[1]", json!({ "types": ["[1]"] })),
+            ("types=[\"a/b\"", json!({ "types": ["[\"a/b\""] })),
             ("streams=weight", json!({ "streams": "weight" })),
             (
                 "streams=a&streams=b&streams=c",

@@ -4,7 +4,7 @@
 //! What may be seen of one is an event of type `shared-secret/item` below `:_shared-secrets:`, the
 //! person's to read. The secret itself never is in an event: it is a document of its own
 //! ([`Kind::SharedSecret`](homecore_store::Kind)), gone with the commit that hands it over. It is
-//! sealed under the key ([`seal`]) where the core makes the key, and in clear where the client does.
+//! sealed ([`seal`]): under its key where the core makes that, else under one of the platform.
 //! Answers leave after their commit is on disk, so no crash gives a secret twice.
 
 mod create;

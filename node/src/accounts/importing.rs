@@ -16,7 +16,7 @@ use homecore_types::{UserId, entropy};
 use thiserror::Error;
 
 use super::marks::Mark;
-use super::{Accounts, CreateError, unavailable};
+use super::{Accounts, CreateError, finish_creation, unavailable};
 use crate::telemetry::chain;
 
 /// An import may take this long; then its names are free again and it fails.
@@ -185,13 +185,12 @@ impl Import<'_> {
     /// Makes it a user.
     pub(crate) async fn finish(self) -> Result<UserId, ImportFailure> {
         let (accounts, user) = (self.accounts, self.user.clone());
-        let committed = accounts.commit(&user, self.reservation.clone()).await;
+        let commit = Box::pin(accounts.commit(&user, self.reservation.clone()));
+        let turn = accounts.turn(&user).await;
+        let committed = finish_creation(turn, &accounts.marks, &user, commit).await;
         accounts.importing().remove(&user);
         match committed {
-            Ok(()) => {
-                accounts.marks.remove(&user).await;
-                Ok(user)
-            }
+            Ok(()) => Ok(user),
             Err(CreateError::Refused { message, .. }) => Err(ImportFailure::Refused(message)),
             Err(CreateError::Unavailable(why)) => Err(ImportFailure::Unavailable(why.reason)),
         }

@@ -2,8 +2,8 @@
 //! puts a mail into the queue; when it is full the request is told so.
 //!
 //! What could not be sent is tried again a few times and then given up, and its sender is told; a mail
-//! whose token no longer works is not sent. What waits when the core stops is lost; whoever misses a
-//! mail asks for another.
+//! whose token no longer works is not sent. What waits when the core stops is sent for some seconds more, and
+//! what is left then is lost; whoever misses a mail asks for another.
 
 mod builtin;
 mod message;
@@ -38,7 +38,7 @@ const RETRIES: &[Duration] = &[
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// When it is worth asking again after the queue was full.
 const FULL_RETRY: Duration = Duration::from_secs(10);
-/// Mails that are being sent when the core stops get this long.
+/// Mails that wait or are being sent when the core stops get this long; none is tried again.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The queue's end where mails are put in.
@@ -158,7 +158,19 @@ impl Office {
             }
         }
         waiting.close();
-        let rest = async { while sending.join_next().await.is_some() {} };
+        let rest = async {
+            loop {
+                tokio::select! {
+                    Some(_) = sending.join_next(), if !sending.is_empty() => {}
+                    mail = waiting.recv(), if sending.len() < MAILS_AT_ONCE_MAX => {
+                        let Some(mail) = mail else { break };
+                        let (office, stop) = (Arc::clone(&office), stop.clone());
+                        sending.spawn(async move { office.deliver(mail, &stop).await });
+                    }
+                }
+            }
+            while sending.join_next().await.is_some() {}
+        };
         let all_ended = tokio::time::timeout(STOP_TIMEOUT, rest).await.is_ok();
         let lost = waiting.len();
         if lost > 0 || !all_ended {

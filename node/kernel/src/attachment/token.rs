@@ -45,6 +45,14 @@ impl ReadTokenKey {
         Self::new(move || Some(secret.clone()))
     }
 
+    /// A key for something else that only this platform is to read; none where the secret is not known.
+    #[must_use]
+    pub(crate) fn derived(&self, purpose: &str) -> Option<hmac::Tag> {
+        let key = (self.0)()?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes());
+        Some(hmac::sign(&key, purpose.as_bytes()))
+    }
+
     /// `<access id>-<hmac>`; none where the secret is not known.
     #[must_use]
     pub fn token(&self, access: &str, secret: &str, file: &str) -> Option<Secret> {

@@ -5,7 +5,7 @@ use homecore_types::{Millis, entropy, limits};
 use serde_json::{Map, Number, Value, json};
 
 use super::item::{self, Item, SYSTEM, Status, TYPE};
-use super::seal::{self, Held, Kept, Key};
+use super::seal::{self, Held, Kept, Key, Under};
 use super::{Problem, SharedSecretError, SharedSecretSettings};
 use crate::actor::Actor;
 use crate::event::stored::{Head, StoredEvent};
@@ -252,7 +252,11 @@ pub(crate) fn create(
         proof: new.proof.map(|(_, hash)| hash),
     };
     let (access, entropy) = (&actor.access.id, context.entropy.as_ref());
-    let kept = Kept::new(access, expires, held, key.as_ref(), entropy)?;
+    let under = match &key {
+        Some(key) => Under::Key(key),
+        None => Under::Platform(&context.settings.read_token_key),
+    };
+    let kept = Kept::new((&id, access), expires, &held, &under, entropy)?;
     put_event(tx, &id, event)?;
     let entries = vec![indexes::secret_entry(expires)];
     put_new(tx, Kind::SharedSecret, &id, kept.encode()?, entries)?;

@@ -104,7 +104,8 @@ fn judge(
     let Some(kept) = kept.filter(|kept| !kept.deleted) else {
         return Ok(Err("lost"));
     };
-    let held = Kept::decode(item.id(), &kept.body)?.open(&asked.key)?;
+    let platform = &context.settings.read_token_key;
+    let held = Kept::decode(item.id(), &kept.body)?.open(&asked.key, platform)?;
     let Some(expected) = &held.proof else {
         return Ok(Ok(held));
     };

@@ -2,7 +2,8 @@
 //!
 //! A key is `<id>.<random>`. Of the random half only the SHA-256 is stored, and the secret is sealed
 //! under a key made from it: whoever has the disk has nothing. Where the client made the key itself
-//! the core does not know it before it is presented; such a secret is stored as it is.
+//! the core does not know it before it is presented; such a secret is sealed under a key of the platform,
+//! which is not among the user's files: whoever has these (a copy, a backup) has nothing either.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{constant_time, digest, hmac};
@@ -12,6 +13,8 @@ use homecore_store::StoreError;
 use homecore_types::{Entropy, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::attachment::token::ReadTokenKey;
 
 /// Bytes of the random half of a key.
 const RANDOM_BYTES: usize = 32;
@@ -57,7 +60,9 @@ pub(super) struct Kept {
 enum Body {
     /// Base64 of nonce, ciphertext and tag.
     Sealed(String),
-    /// As it is: the JSON text of what is held. As a value it would be a level deeper here than it
+    /// The same, under the platform's key.
+    Platform(String),
+    /// As it is, where the platform's key was not known: the JSON text of what is held. As a value it would be a level deeper here than it
     /// was in the request, and could be too deep to be read again.
     Text(String),
     /// As it is, written by earlier builds of 0.1.0.
@@ -102,12 +107,66 @@ impl Key {
         format!("{}.{}", self.id, self.random.expose())
     }
 
-    /// The cipher. A key seals once, so it never meets a nonce twice.
-    fn cipher(&self) -> Result<LessSafeKey, StoreError> {
+    /// The cipher.
+    fn cipher(&self) -> Result<Cipher, StoreError> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, self.random.expose().as_bytes());
         let derived = hmac::sign(&key, format!("{LABEL}:{}", self.id).as_bytes());
-        let key = UnboundKey::new(&AES_256_GCM, derived.as_ref());
-        Ok(LessSafeKey::new(key.map_err(|_same| unsealable(&self.id))?))
+        Cipher::new(&self.id, derived.as_ref())
+    }
+}
+
+/// Under what a secret is sealed.
+pub(super) enum Under<'a> {
+    /// The key that its maker was told.
+    Key(&'a Key),
+    /// The platform's key.
+    Platform(&'a ReadTokenKey),
+}
+
+/// The cipher of one secret. It seals once, so it never meets a nonce twice.
+struct Cipher {
+    id: String,
+    key: LessSafeKey,
+}
+
+impl Cipher {
+    fn new(id: &str, key: &[u8]) -> Result<Self, StoreError> {
+        let key = UnboundKey::new(&AES_256_GCM, key);
+        Ok(Self {
+            id: id.to_owned(),
+            key: LessSafeKey::new(key.map_err(|_same| unsealable(id))?),
+        })
+    }
+
+    /// That of the platform for a secret; none where its key is not known.
+    fn of_platform(id: &str, key: &ReadTokenKey) -> Result<Option<Self>, StoreError> {
+        let derived = key.derived(&format!("{LABEL}:{id}"));
+        derived
+            .map(|derived| Self::new(id, derived.as_ref()))
+            .transpose()
+    }
+
+    fn seal(&self, text: String, entropy: &dyn Entropy) -> Result<String, StoreError> {
+        let mut nonce = [0_u8; NONCE_LEN];
+        entropy.fill(&mut nonce);
+        let mut sealed = text.into_bytes();
+        let sealing = Nonce::assume_unique_for_key(nonce);
+        self.key
+            .seal_in_place_append_tag(sealing, Aad::empty(), &mut sealed)
+            .map_err(|_same| unsealable(&self.id))?;
+        Ok(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
+    }
+
+    fn open(&self, sealed: &str) -> Result<Held, StoreError> {
+        let damaged = || unsealable(&self.id);
+        let bytes = URL_SAFE_NO_PAD.decode(sealed);
+        let bytes = bytes.map_err(|_base64| damaged())?;
+        let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_same| damaged())?;
+        let mut sealed = sealed.to_vec();
+        let opened = self.key.open_in_place(nonce, Aad::empty(), &mut sealed);
+        let plain = opened.map_err(|_same| damaged())?;
+        serde_json::from_slice(plain).map_err(|_json| damaged())
     }
 }
 
@@ -131,31 +190,25 @@ pub(super) fn is_same(a: &str, b: &str) -> bool {
 }
 
 impl Kept {
-    /// What is kept for a key, or without one where the client has it.
+    /// What is kept of the secret of an id.
     ///
     /// # Errors
     /// If it cannot be sealed.
     pub(super) fn new(
-        access: &str,
+        (id, access): (&str, &str),
         expires: f64,
-        held: Held,
-        key: Option<&Key>,
+        held: &Held,
+        under: &Under<'_>,
         entropy: &dyn Entropy,
     ) -> Result<Self, StoreError> {
-        let held = serde_json::to_string(&held)
+        let held = serde_json::to_string(held)
             .map_err(|error| StoreError::engine("encoding a shared secret", error))?;
-        let body = match key {
-            None => Body::Text(held),
-            Some(key) => {
-                let mut nonce = [0_u8; NONCE_LEN];
-                entropy.fill(&mut nonce);
-                let mut sealed = held.into_bytes();
-                let sealing = Nonce::assume_unique_for_key(nonce);
-                key.cipher()?
-                    .seal_in_place_append_tag(sealing, Aad::empty(), &mut sealed)
-                    .map_err(|_same| unsealable(&key.id))?;
-                Body::Sealed(URL_SAFE_NO_PAD.encode([&nonce[..], &sealed].concat()))
-            }
+        let body = match under {
+            Under::Key(key) => Body::Sealed(key.cipher()?.seal(held, entropy)?),
+            Under::Platform(key) => match Cipher::of_platform(id, key)? {
+                Some(cipher) => Body::Platform(cipher.seal(held, entropy)?),
+                None => Body::Text(held),
+            },
         };
         Ok(Self {
             access: access.to_owned(),
@@ -168,23 +221,16 @@ impl Kept {
     ///
     /// # Errors
     /// If what is stored is damaged: the key was checked before.
-    pub(super) fn open(self, key: &Key) -> Result<Held, StoreError> {
+    pub(super) fn open(self, key: &Key, platform: &ReadTokenKey) -> Result<Held, StoreError> {
         let damaged = || unsealable(&key.id);
-        let sealed = match self.body {
-            Body::Open(held) => return Ok(held),
-            Body::Text(held) => return serde_json::from_str(&held).map_err(|_json| damaged()),
-            Body::Sealed(sealed) => sealed,
-        };
-        let bytes = URL_SAFE_NO_PAD
-            .decode(sealed)
-            .map_err(|_base64| damaged())?;
-        let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN).ok_or_else(damaged)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_same| damaged())?;
-        let mut sealed = sealed.to_vec();
-        let cipher = key.cipher()?;
-        let opened = cipher.open_in_place(nonce, Aad::empty(), &mut sealed);
-        let plain = opened.map_err(|_same| damaged())?;
-        serde_json::from_slice(plain).map_err(|_json| damaged())
+        match self.body {
+            Body::Open(held) => Ok(held),
+            Body::Text(held) => serde_json::from_str(&held).map_err(|_json| damaged()),
+            Body::Sealed(sealed) => key.cipher()?.open(&sealed),
+            Body::Platform(sealed) => Cipher::of_platform(&key.id, platform)?
+                .ok_or_else(damaged)?
+                .open(&sealed),
+        }
     }
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {

@@ -118,6 +118,23 @@ fn neither_secret_nor_key_nor_proof_is_on_disk() {
 }
 
 #[test]
+fn what_the_client_has_the_key_of_is_sealed_too() {
+    let mut home = Home::new();
+    let me = home.person();
+    let random = "r".repeat(32);
+    let changes = json!({ "keyHash": seal::hash(&random), "secret": "between-us" });
+    let made = make(&mut home, &me, &with(&changes)).unwrap();
+    let text = stored(&home, &made["id"], Kind::SharedSecret);
+    assert!(
+        !text.contains("between-us") && text.contains("platform"),
+        "{text}"
+    );
+    let key = format!("{}.{random}", made["id"].as_str().unwrap());
+    let taken = take(&mut home, &json!({ "key": key })).unwrap();
+    assert_eq!(taken, "between-us");
+}
+
+#[test]
 fn a_wrong_proof_ends_it_and_a_missing_one_does_not() {
     let random = "r".repeat(32);
     for (kind, value) in [("secret", "right"), ("hmac-sha256", "aa55")] {

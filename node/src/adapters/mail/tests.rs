@@ -139,6 +139,27 @@ async fn a_mail_is_spoken_to_a_server() {
 }
 
 #[tokio::test]
+async fn what_waits_when_the_core_stops_is_sent() {
+    let (address, mut heard) = serve(vec![Manner::default(); 3]).await;
+    let office = office(
+        Sink::smtp(&config(address, Security::None)).unwrap(),
+        wording(),
+    );
+    let (queue, waiting) = Queue::new(ALL, 10);
+    for _ in 0..3 {
+        queue.reserve().unwrap().post(reset());
+    }
+    let stop = CancellationToken::new();
+    stop.cancel();
+    office.run(waiting, stop).await;
+    for _ in 0..3 {
+        let lines = heard.recv().await.unwrap();
+        assert!(begins(&lines, "DATA"), "{lines:#?}");
+    }
+    assert!(queue.reserve().is_err(), "nobody would send it");
+}
+
+#[tokio::test]
 async fn what_fails_for_now_is_tried_again_and_what_fails_for_good_is_not() {
     let busy = |command| Manner {
         refuses: Some((command, "451 later")),

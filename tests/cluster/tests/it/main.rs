@@ -10,6 +10,7 @@ mod integrity;
 mod joining;
 mod kills;
 mod mail;
+mod mfa;
 mod network;
 mod people;
 mod power;
