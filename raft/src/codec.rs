@@ -32,6 +32,9 @@ pub enum CodecError {
     /// Bytes follow the value.
     #[error("the stored value is followed by {0} bytes that are not its own")]
     Trailing(usize),
+    /// The checksum behind it is of other bytes.
+    #[error("the stored value is not what was written")]
+    Changed,
     /// The value has no encoding.
     #[error("the value cannot be encoded")]
     Encode(#[source] rmp_serde::encode::Error),

@@ -12,7 +12,7 @@ pub(crate) mod suite;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -49,6 +49,14 @@ pub enum EngineError {
     /// The file system failed.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A value is not what was written.
+    #[error("{} is damaged: a value in {} is not what was written", path.display(), space.name())]
+    Changed {
+        /// Which file.
+        path: PathBuf,
+        /// In which space.
+        space: Space,
+    },
     /// An earlier failure left nothing to work with.
     #[error("the engine is closed after an earlier failure")]
     Closed,

@@ -34,7 +34,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::codec::CodecError;
 use crate::ground::Ground;
 use crate::identity::{self, Identity, IdentityError};
-use crate::types::{self, Entry, LogId, TypeConfig, Vote};
+use crate::types::{Entry, LogId, TypeConfig, Vote};
+use medium::{COMMITTED, PURGED, VOTE};
 use tail::{Reading, Tail};
 use writer::Op;
 
@@ -92,10 +93,16 @@ pub enum LogError {
     },
     /// The log is gone, or an older copy.
     #[error(
-        "this core's log is missing or older than what it voted or held ({detail}): it must not vote; \
-         remove it from the cluster and join again under a new id"
+        "this core's log {} is missing or older than what it voted or held, as {} says ({detail}): \
+         it must not vote; remove it from the cluster and join again under a new id",
+        log.display(),
+        watermark.display()
     )]
     Behind {
+        /// The log.
+        log: PathBuf,
+        /// Where it stands what it should hold.
+        watermark: PathBuf,
         /// What was found and what was expected.
         detail: String,
     },
@@ -111,7 +118,7 @@ pub enum LogError {
         source: CodecError,
     },
     /// An entry in the middle is missing.
-    #[error("the log has a hole: entry {index} is missing")]
+    #[error("log.sqlite has a hole: entry {index} is missing")]
     Hole {
         /// The first one missing.
         index: u64,
@@ -168,20 +175,16 @@ impl LogStore {
         let created = identity::log_was_created(dir)?;
         let path = dir.join(disk::FILE);
         if !ground.log_exists(&path)? && (created || expected.is_some()) {
-            return Err(LogError::Behind {
-                detail: format!("no {}", path.display()),
-            });
+            return Err(watermark::behind(dir, "there is none"));
         }
         let owner = format!("{} of cluster {}", identity.node, identity.cluster);
         let (medium, fresh) = ground.open_log(&path, &owner)?;
         if fresh && created {
-            return Err(LogError::Behind {
-                detail: format!("{} is empty", path.display()),
-            });
+            return Err(watermark::behind(dir, "it is empty"));
         }
         let recovered = medium::recover(&*medium, &path)?;
         if let Some(expected) = &expected {
-            expected.check(&recovered)?;
+            expected.check(dir, &recovered)?;
         }
         if !created {
             identity::mark_log_created(dir, identity)?;
@@ -384,7 +387,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        let bytes = types::encode(vote).map_err(io::Error::other)?;
+        let bytes = medium::encode(vote, VOTE.as_bytes()).map_err(io::Error::other)?;
         let (done, wait) = oneshot::channel();
         self.submit(Op::Vote {
             vote: *vote,
@@ -399,7 +402,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     /// Written with the next append, and not synced by itself: after a crash the leader tells again
     /// how far the log is committed, and until then this core answers from a somewhat older state.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
-        let bytes = types::encode(&committed).map_err(io::Error::other)?;
+        let bytes = medium::encode(&committed, COMMITTED.as_bytes()).map_err(io::Error::other)?;
         self.tail().commit(committed);
         self.submit(Op::Committed { bytes }).await?;
         Ok(())
@@ -418,7 +421,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut held = Vec::new();
         let mut bytes = 0_usize;
         for entry in entries {
-            let row = types::encode(&entry).map_err(io::Error::other)?;
+            let place = entry.log_id.index.to_be_bytes();
+            let row = medium::encode(&entry, &place).map_err(io::Error::other)?;
             bytes = bytes.saturating_add(row.len());
             held.push((entry, row.len()));
             rows.push(row);
@@ -457,7 +461,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
-        let bytes = types::encode(&upto).map_err(io::Error::other)?;
+        let bytes = medium::encode(&upto, PURGED.as_bytes()).map_err(io::Error::other)?;
         self.tail().purge(upto);
         let (done, wait) = oneshot::channel();
         self.submit(Op::Purge { upto, bytes, done }).await?;

@@ -84,7 +84,10 @@ pub(super) fn identify(
         .as_deref()
         .and_then(ClusterKey::from_text)
         .with_context(|| format!("{} is missing or damaged", data.cluster_key().display()))?;
-    let identity = Identity::new(member.cluster.clone(), &key_pem, chain)?;
+    let identity = Identity::new(member.cluster.clone(), &key_pem, chain).with_context(|| {
+        let (key, certificate) = (data.node_key(), data.node_certificate());
+        format!("{} or {} is damaged", key.display(), certificate.display())
+    })?;
     if identity.node() != member.node {
         bail!(
             "the certificate in {} is of another core",

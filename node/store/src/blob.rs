@@ -87,7 +87,13 @@ impl fmt::Debug for BlobHash {
 }
 
 /// Names bytes that come piece by piece.
-pub(crate) struct Hasher(digest::Context);
+pub struct Hasher(digest::Context);
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hasher").finish_non_exhaustive()
+    }
+}
 
 impl Default for Hasher {
     fn default() -> Self {
@@ -96,11 +102,14 @@ impl Default for Hasher {
 }
 
 impl Hasher {
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
+    /// The next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    pub(crate) fn finish(self) -> BlobHash {
+    /// The name of all pieces.
+    #[must_use]
+    pub fn finish(self) -> BlobHash {
         let mut hash = [0_u8; 32];
         for (byte, digest) in hash.iter_mut().zip(self.0.finish().as_ref()) {
             *byte = *digest;

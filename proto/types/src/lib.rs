@@ -9,6 +9,7 @@ pub mod entropy;
 pub mod error_id;
 pub mod id;
 pub mod limits;
+pub mod seal;
 pub mod secret;
 
 pub use clock::{Clock, Millis, SystemClock};

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use ::redb::{Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
+use homecore_types::seal;
+
 use super::{Batch, Engine, EngineError, Pair, collect};
 use crate::files;
 use crate::keys::Space;
@@ -79,6 +81,17 @@ impl Redb {
             .ok_or(EngineError::Closed)
     }
 
+    /// redb checks its pages after a crash only; so each value has a checksum.
+    fn unsealed(&self, space: Space, key: &[u8], value: &[u8]) -> Result<Vec<u8>, EngineError> {
+        let unsealed = seal::unsealed(value, &[key]);
+        unsealed
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| EngineError::Changed {
+                path: self.path.clone(),
+                space,
+            })
+    }
+
     fn write(
         &mut self,
         durability: Durability,
@@ -119,7 +132,9 @@ impl Redb {
 impl Engine for Redb {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         let value = self.table(space)?.get(key).map_err(because("read a key"))?;
-        Ok(value.map(|value| value.value().to_vec()))
+        value
+            .map(|value| self.unsealed(space, key, value.value()))
+            .transpose()
     }
 
     fn scan(
@@ -133,9 +148,12 @@ impl Engine for Redb {
             .table(space)?
             .range::<&[u8]>((start, Bound::Unbounded))
             .map_err(because("scan a table"))?;
-        let items = items
-            .map(|item| item.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())));
-        collect(items, limit).map_err(because("scan a table"))
+        let items = items.map(|item| {
+            let (key, value) = item.map_err(because("scan a table"))?;
+            let unsealed = self.unsealed(space, key.value(), value.value())?;
+            Ok((key.value().to_vec(), unsealed))
+        });
+        collect(items, limit)
     }
 
     fn commit(&mut self, batch: Batch) -> Result<(), EngineError> {
@@ -145,6 +163,7 @@ impl Engine for Redb {
         } else {
             Durability::None
         };
+        let mut sealed = Vec::new();
         self.write(durability, |transaction| {
             for (space, changes) in batch.iter() {
                 let mut table = transaction
@@ -152,7 +171,12 @@ impl Engine for Redb {
                     .map_err(because("open a table"))?;
                 for (key, value) in changes {
                     match value {
-                        Some(value) => table.insert(key.as_slice(), value.as_slice()),
+                        Some(value) => {
+                            sealed.clear();
+                            sealed.extend_from_slice(value);
+                            seal::seal(&mut sealed, &[key]);
+                            table.insert(key.as_slice(), sealed.as_slice())
+                        }
                         None => table.remove(key.as_slice()),
                     }
                     .map_err(because("change a key"))?;

@@ -11,7 +11,7 @@ use crate::log::medium::{Bounds, Change, Each, Medium, MediumReader, Sync};
 
 pub(super) const FILE: &str = "log.sqlite";
 /// The format of the tables; entries carry their own (see `types::FORMAT`).
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// The writer's connection.
 pub(crate) struct Disk {

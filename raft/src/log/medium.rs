@@ -5,6 +5,9 @@
 use std::ops::Range;
 use std::path::Path;
 
+use homecore_types::seal;
+
+use crate::codec::CodecError;
 use crate::log::LogError;
 use crate::log::tail::end_of;
 use crate::types::{self, Entry, LogId, Vote};
@@ -147,13 +150,24 @@ fn noted<T: serde::de::DeserializeOwned>(
 ) -> Result<Option<T>, LogError> {
     medium
         .note(name)?
-        .map(|bytes| types::decode(&bytes))
+        .map(|bytes| decode(&bytes, name.as_bytes()))
         .transpose()
         .map_err(|source| LogError::Damaged {
             path: path.to_path_buf(),
             what: name.to_owned(),
             source,
         })
+}
+
+/// A value as it is stored: what it belongs to is part of its checksum.
+pub(super) fn encode<T: serde::Serialize>(value: &T, place: &[u8]) -> Result<Vec<u8>, CodecError> {
+    let mut bytes = types::encode(value)?;
+    seal::seal(&mut bytes, &[place]);
+    Ok(bytes)
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8], place: &[u8]) -> Result<T, CodecError> {
+    types::decode(seal::unsealed(bytes, &[place]).ok_or(CodecError::Changed)?)
 }
 
 /// Entries found on disk, and whether the byte limit ended them.
@@ -180,7 +194,7 @@ pub(super) fn read(
             found.cut = true;
             return Ok(false);
         }
-        let entry = types::decode(row).map_err(|source| LogError::Damaged {
+        let entry = decode(row, &index.to_be_bytes()).map_err(|source| LogError::Damaged {
             path: path.to_path_buf(),
             what: format!("entry {index}"),
             source,

@@ -319,6 +319,56 @@ async fn a_log_with_a_hole_is_refused() {
     assert!(matches!(refusal(dir.path(), 1), LogError::Hole { .. }));
 }
 
+/// SQLite does not notice these.
+#[tokio::test]
+async fn a_changed_value_is_not_believed() {
+    for (change, place) in [
+        (
+            "UPDATE entry SET data = zeroblob(length(data)) WHERE idx = 4",
+            "entry 4",
+        ),
+        (
+            "UPDATE entry SET data = (SELECT data FROM entry WHERE idx = 3) WHERE idx = 4",
+            "entry 4",
+        ),
+        (
+            "UPDATE meta SET value = (SELECT value FROM meta WHERE name = 'purged') WHERE name = 'vote'",
+            "vote",
+        ),
+    ] {
+        let (dir, mut log) = opened();
+        append(&mut log, (0..5).map(|i| entry(1, i))).await;
+        log.save_vote(&vote(1)).await.unwrap();
+        log.save_committed(Some(log_id(1, 4))).await.unwrap();
+        log.purge(log_id(1, 0)).await.unwrap();
+        log.close().await.unwrap();
+        let connection = rusqlite::Connection::open(dir.path().join(disk::FILE)).unwrap();
+        connection.execute(change, []).unwrap();
+        drop(connection);
+        let error = refusal(dir.path(), 1).to_string();
+        assert!(
+            error.contains("log.sqlite is damaged at") && error.contains(place),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_changed_mark_is_not_believed() {
+    let (dir, mut log) = opened();
+    log.save_vote(&vote(1)).await.unwrap();
+    log.close().await.unwrap();
+    let path = dir.path().join("watermark");
+    let whole = std::fs::read(&path).unwrap();
+    for bit in 0..whole.len() * 8 {
+        let mut changed = whole.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, &changed).unwrap();
+        let error = refusal(dir.path(), 1).to_string();
+        assert!(error.contains("watermark is damaged"), "{bit}: {error}");
+    }
+}
+
 #[tokio::test]
 async fn after_a_failed_write_nothing_is_acknowledged() {
     let (dir, mut log) = opened();

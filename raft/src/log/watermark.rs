@@ -8,10 +8,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use homecore_types::seal;
 use serde::{Deserialize, Serialize};
 
+use crate::codec::CodecError;
 use crate::identity::replace_durably;
 use crate::log::LogError;
+use crate::log::disk;
 use crate::log::medium::Recovered;
 use crate::log::tail::end_of;
 use crate::types::{self, Vote};
@@ -28,23 +31,30 @@ pub(super) struct Watermark {
 
 impl Watermark {
     /// Refuses a log that is behind.
-    pub(super) fn check(&self, recovered: &Recovered) -> Result<(), LogError> {
+    pub(super) fn check(&self, dir: &Path, recovered: &Recovered) -> Result<(), LogError> {
         let shown =
             |vote: Option<Vote>| vote.map_or_else(|| "none".to_owned(), |vote| vote.to_string());
         if recovered.vote < self.vote {
             let (found, cast) = (shown(recovered.vote), shown(self.vote));
-            return Err(LogError::Behind {
-                detail: format!("its last vote is {found}, it cast {cast}"),
-            });
+            let detail = format!("its last vote is {found}, it cast {cast}");
+            return Err(behind(dir, detail));
         }
         let end = end_of(recovered.last);
         if end < self.held_end {
             let held = self.held_end;
-            return Err(LogError::Behind {
-                detail: format!("it ends before index {end}, it held all before {held}"),
-            });
+            let detail = format!("it ends before index {end}, it held all before {held}");
+            return Err(behind(dir, detail));
         }
         Ok(())
+    }
+}
+
+/// The log is not what the mark, or the identity, says that it was.
+pub(super) fn behind(dir: &Path, detail: impl Into<String>) -> LogError {
+    LogError::Behind {
+        log: dir.join(disk::FILE),
+        watermark: dir.join(FILE),
+        detail: detail.into(),
     }
 }
 
@@ -56,7 +66,9 @@ pub(super) fn load(dir: &Path) -> Result<Option<Watermark>, LogError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(LogError::Io { path, source }),
     };
-    types::decode(&bytes)
+    seal::unsealed(&bytes, &[])
+        .ok_or(CodecError::Changed)
+        .and_then(types::decode)
         .map(Some)
         .map_err(|source| LogError::Damaged {
             path,
@@ -99,7 +111,8 @@ impl Keeper {
             what: "the whole".to_owned(),
             source,
         };
-        let bytes = types::encode(&self.mark).map_err(damaged)?;
+        let mut bytes = types::encode(&self.mark).map_err(damaged)?;
+        seal::seal(&mut bytes, &[]);
         replace_durably(&self.path, &bytes).map_err(|source| LogError::Io {
             path: self.path.clone(),
             source,

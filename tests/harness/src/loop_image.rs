@@ -136,6 +136,21 @@ impl LoopImage {
         done(command).await
     }
 
+    /// Makes it take no writes any more, from one moment to the next, as a file system does that has met
+    /// an error of its disk. Mounting it anew makes it as before, without what was not written.
+    ///
+    /// # Errors
+    /// When it is not mounted, or `mount` fails.
+    pub async fn stop_writes(&self) -> anyhow::Result<()> {
+        let mount = self
+            .mount
+            .as_ref()
+            .with_context(|| format!("{} is not mounted", self.file.display()))?;
+        let mut command = Command::new("mount");
+        command.args(["-o", "remount,abort"]).arg(&mount.at);
+        done(command).await
+    }
+
     /// The disk as it would be if the power went now: a copy of what the device was given. What
     /// writes to it has to be stopped, and out of the kernel, while the copy is made.
     ///

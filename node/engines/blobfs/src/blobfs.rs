@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use homecore_store::blob::{BlobInfo, BlobReader, StagedBlob};
+use homecore_store::blob::{BlobInfo, BlobReader, Hasher, StagedBlob};
 use homecore_store::{BlobHash, Blobs, StoreError};
 use homecore_types::{Millis, UserId};
 
@@ -137,7 +137,13 @@ impl Blobs for BlobFs {
             return Ok(None);
         };
         let size = file.metadata().map_err(doing())?.len();
-        Ok(Some(Box::new(Open { file, size })))
+        Ok(Some(Box::new(Open {
+            file,
+            size,
+            hash: *hash,
+            checked: Some((0, Hasher::default())),
+            what: format!("the blob {hash} of user {user}"),
+        })))
     }
 
     fn delete(&self, user: &UserId, hash: &BlobHash) -> Result<bool, StoreError> {
@@ -256,6 +262,31 @@ impl Drop for Staged {
 struct Open {
     file: File,
     size: u64,
+    hash: BlobHash,
+    /// How far it was read from the beginning on, without a gap; none once there was one.
+    checked: Option<(u64, Hasher)>,
+    what: String,
+}
+
+impl Open {
+    /// Checks a piece against the name of the whole: the last piece of what is read from its
+    /// beginning to its end is not given out if the whole is not what was stored. Parts read by
+    /// themselves are not checked.
+    fn check(&mut self, offset: u64, piece: &[u8]) -> Result<(), StoreError> {
+        let Some((end, mut hasher)) = self.checked.take().filter(|(end, _)| *end == offset) else {
+            return Ok(());
+        };
+        hasher.update(piece);
+        let end = end + u64::try_from(piece.len()).unwrap_or(u64::MAX);
+        if end < self.size {
+            self.checked = Some((end, hasher));
+        } else if hasher.finish() != self.hash {
+            return Err(StoreError::Corrupted {
+                what: format!("{} is not what it was", self.what),
+            });
+        }
+        Ok(())
+    }
 }
 
 impl BlobReader for Open {
@@ -270,6 +301,7 @@ impl BlobReader for Open {
         self.file
             .read_exact_at(&mut bytes, offset)
             .map_err(fault("reading a blob"))?;
+        self.check(offset, &bytes)?;
         Ok(bytes.into())
     }
 }

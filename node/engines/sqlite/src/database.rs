@@ -12,7 +12,7 @@ use homecore_store::{
 use rusqlite::Connection;
 
 use crate::durable::Durable;
-use crate::view::{Rows, entries_of};
+use crate::view::{Place, Rows, entries_of};
 use crate::{fault, schema};
 
 /// See [`UserDatabase`].
@@ -89,7 +89,16 @@ impl SqliteDatabase {
         let kind = u8::from(mutation.kind);
         let rev: i64 = fault::number(mutation.rev.0, "a revision")?;
         let seq: i64 = fault::number(mutation.seq.0, "a change")?;
-        let (at, deleted, body) = (commit.at.0, mutation.deleted, mutation.body.as_ref());
+        let (at, deleted) = (commit.at.0, mutation.deleted);
+        let place = Place {
+            kind,
+            id: &mutation.id,
+            rev,
+            seq,
+            at,
+            deleted,
+        };
+        let body = &place.sealed(&mutation.body);
         let entries = rmp_serde::to_vec(&mutation.entries)
             .map_err(|error| StoreError::engine("encoding entries", error))?;
         // A first version is seldom of something that is here: it is not looked for before.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use homecore_store::journal::EachRow;
 use homecore_store::{Journal, Position, StoreError};
-use homecore_types::UserId;
+use homecore_types::{UserId, seal};
 use rusqlite::Connection;
 
 use crate::{fault, files};
@@ -25,7 +25,7 @@ use turns::Turns;
 use writer::Writer;
 
 /// The format of the journal, in `user_version`. What is in its rows says its own.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// Rows forgotten in one transaction, so that appends need not wait long.
 const FORGOTTEN_AT_ONCE_MAX: u64 = 5_000;
 
@@ -40,7 +40,7 @@ const TABLES: &str = "
         forgotten INTEGER NOT NULL
     ) STRICT;
     INSERT INTO state (one, forgotten) VALUES (1, 0);
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
 ";
 
 /// What the writer tells everyone.
@@ -119,6 +119,12 @@ impl Journal for SqliteJournal {
                 .as_blob()
                 .map_err(rusqlite::Error::from)
                 .map_err(reading)?;
+            let place = [&position.to_be_bytes()[..], user.as_str().as_bytes()];
+            let Some(changes) = seal::unsealed(changes, &place) else {
+                return Err(StoreError::Corrupted {
+                    what: format!("{} at {position} is not what it was", self.path.display()),
+                });
+            };
             each(
                 Position(fault::number(position, "a position")?),
                 &user,

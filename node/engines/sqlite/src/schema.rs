@@ -2,7 +2,8 @@
 //!
 //! Documents have a number of their own (the rowid), which entries point at: a scan is a range of
 //! the entries' key and one look-up for each document found. A document's own entries are kept
-//! in its row as well, so that replacing them needs no second index.
+//! in its row as well, so that replacing them needs no second index. Behind a body stands a checksum
+//! over it and over what its row says of it, because SQLite has none: see `seal`.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::engine::SqliteOptions;
 use crate::fault;
 
 /// The format of a user's database, in `user_version`. Another layout is another number.
-pub(crate) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
 
 /// How long a connection waits for a lock. Only closing and opening the same user's database take
 /// any that another connection could meet.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use homecore_store::engine::Page;
 use homecore_store::{Document, Kind, Rev, Scan, Seq, StoreError, View};
-use homecore_types::Millis;
+use homecore_types::{Millis, seal};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use crate::{fault, schema};
@@ -192,21 +192,70 @@ impl Unreadable {
     }
 }
 
+/// What a document's row says beside its body.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) kind: u8,
+    pub(crate) id: &'a str,
+    pub(crate) rev: i64,
+    pub(crate) seq: i64,
+    pub(crate) at: i64,
+    pub(crate) deleted: bool,
+}
+
+impl Place<'_> {
+    /// A body as it is stored.
+    pub(crate) fn sealed(&self, body: &[u8]) -> Vec<u8> {
+        let mut sealed = Vec::with_capacity(body.len() + 4);
+        sealed.extend_from_slice(body);
+        self.with(|place| seal::seal(&mut sealed, place));
+        sealed
+    }
+
+    fn unsealed<'b>(&self, body: &'b [u8]) -> Option<&'b [u8]> {
+        self.with(|place| seal::unsealed(body, place))
+    }
+
+    fn with<T>(&self, then: impl FnOnce(&[&[u8]]) -> T) -> T {
+        then(&[
+            &[self.kind, u8::from(self.deleted)],
+            self.id.as_bytes(),
+            &self.rev.to_be_bytes(),
+            &self.seq.to_be_bytes(),
+            &self.at.to_be_bytes(),
+        ])
+    }
+}
+
 /// The first seven columns: kind, id, rev, seq, the rest as in [`schema::DOCUMENT`].
 fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
-    let kind: u8 = row.get(0)?;
-    let kind = Kind::try_from(kind).map_err(|unknown| StoreError::Corrupted {
+    let number: u8 = row.get(0)?;
+    let kind = Kind::try_from(number).map_err(|unknown| StoreError::Corrupted {
         what: unknown.to_string(),
     })?;
+    let id: String = row.get(1)?;
+    let place = Place {
+        kind: number,
+        id: &id,
+        rev: row.get(2)?,
+        seq: row.get(3)?,
+        at: row.get(4)?,
+        deleted: row.get(5)?,
+    };
     let body = row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?;
+    let Some(body) = place.unsealed(body) else {
+        return Err(Unreadable::Damaged(StoreError::Corrupted {
+            what: format!("{kind:?} {id} is not what it was"),
+        }));
+    };
     Ok(Document {
         kind,
-        id: row.get(1)?,
-        rev: Rev(fault::number(row.get::<_, i64>(2)?, "a revision")?),
-        seq: Seq(fault::number(row.get::<_, i64>(3)?, "a change")?),
-        written_at: Millis(row.get(4)?),
-        deleted: row.get(5)?,
+        rev: Rev(fault::number(place.rev, "a revision")?),
+        seq: Seq(fault::number(place.seq, "a change")?),
+        written_at: Millis(place.at),
+        deleted: place.deleted,
         body: Bytes::copy_from_slice(body),
+        id,
     })
 }
 

@@ -5,6 +5,8 @@
 mod accounts;
 mod archive;
 mod audit;
+mod damage;
+mod disks;
 mod files;
 mod integrity;
 mod joining;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use homecore_store::{Position, StoreError};
-use homecore_types::UserId;
+use homecore_types::{UserId, seal};
 use rusqlite::{Connection, ErrorCode};
 
 use super::Figures;
@@ -167,14 +167,20 @@ impl Writer {
 /// Writes a group's rows after `last`. Returns the last position and the bytes they take.
 fn insert(connection: &Connection, mut last: u64, group: &[Rows]) -> rusqlite::Result<(u64, u64)> {
     let mut bytes = 0;
+    let mut sealed = Vec::new();
     let mut insert = connection
         .prepare_cached("INSERT INTO row (position, user, changes) VALUES (?1, ?2, ?3)")?;
     for (user, changes) in group.iter().flatten() {
         last += 1;
-        bytes += u64::try_from(changes.len()).unwrap_or(u64::MAX) + ROW_BYTES;
+        // The four bytes of the checksum are part of what a row takes.
+        bytes += u64::try_from(changes.len() + 4).unwrap_or(u64::MAX) + ROW_BYTES;
         let position = i64::try_from(last)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-        insert.execute((position, user.as_str(), changes))?;
+        sealed.clear();
+        sealed.extend_from_slice(changes);
+        let place = [&position.to_be_bytes()[..], user.as_str().as_bytes()];
+        seal::seal(&mut sealed, &place);
+        insert.execute((position, user.as_str(), &sealed))?;
     }
     Ok((last, bytes))
 }

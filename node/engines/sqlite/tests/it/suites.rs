@@ -199,7 +199,7 @@ fn another_format_is_refused() {
     ] {
         let error = error.unwrap_err();
         assert!(
-            matches!(&error, StoreError::UnknownFormat { found: 9, known: 1, what } if what.contains(anna.as_str())),
+            matches!(&error, StoreError::UnknownFormat { found: 9, known: 2, what } if what.contains(anna.as_str())),
             "{error:?}"
         );
     }
@@ -212,14 +212,14 @@ fn another_format_is_refused() {
     let journal = root.path().join("journal.sqlite");
     drop(SqliteJournal::open(&journal).unwrap());
     let raw = rusqlite::Connection::open(&journal).unwrap();
-    raw.execute_batch("PRAGMA user_version = 2").unwrap();
+    raw.execute_batch("PRAGMA user_version = 3").unwrap();
     let error = SqliteJournal::open(&journal).unwrap_err();
     assert!(
         matches!(
             error,
             StoreError::UnknownFormat {
-                found: 2,
-                known: 1,
+                found: 3,
+                known: 2,
                 ..
             }
         ),
@@ -283,6 +283,63 @@ fn damage_is_reported_as_damage() {
         "UPDATE document SET kind = 99 WHERE id = 'e7'",
     );
     assert!(matches!(read(&engine), Err(StoreError::Corrupted { what }) if what.contains("99")));
+}
+
+/// SQLite does not notice these.
+#[test]
+fn a_changed_value_is_not_read() {
+    for change in [
+        "UPDATE document SET body = CAST(body || x'00' AS BLOB) WHERE id = 'e7'",
+        "UPDATE document SET body = zeroblob(length(body)) WHERE id = 'e7'",
+        "UPDATE document SET rev = rev + 1 WHERE id = 'e7'",
+        "UPDATE document SET deleted = 1 - deleted WHERE id = 'e7'",
+        "UPDATE document SET written_at = written_at + 1 WHERE id = 'e7'",
+        "UPDATE document SET body = (SELECT body FROM document WHERE id = 'e8') WHERE id = 'e7'",
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let anna = suite::user(1);
+        let engine = open(root.path());
+        let mut database = engine.create(&anna, Position(0)).unwrap();
+        for n in 1..=20 {
+            suite::write(database.as_mut(), &anna, n, Position(n)).unwrap();
+        }
+        drop(database);
+        tamper(&engine, &anna, change);
+        let error = suite::dump(&*engine.open(&anna).unwrap()).unwrap_err();
+        assert!(
+            matches!(&error, StoreError::Corrupted { what } if what.contains(anna.as_str()) && what.contains("e7")),
+            "{change}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_changed_row_of_the_journal_is_not_replayed() {
+    for change in [
+        "UPDATE row SET changes = zeroblob(length(changes)) WHERE position = 2",
+        "UPDATE row SET changes = (SELECT changes FROM row WHERE position = 1) WHERE position = 2",
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("journal.sqlite");
+        let rows = (1..=3_u8).map(|n| (suite::user(1), vec![n; 30])).collect();
+        let journal = SqliteJournal::open(&path).unwrap();
+        journal.append(rows).unwrap();
+        drop(journal);
+        let raw = rusqlite::Connection::open(&path).unwrap();
+        raw.execute_batch(change).unwrap();
+        drop(raw);
+        let journal = SqliteJournal::open(&path).unwrap();
+        let mut seen = 0;
+        let replayed = journal.replay(Position(0), &mut |_, _, _| {
+            seen += 1;
+            Ok(())
+        });
+        let error = replayed.unwrap_err().to_string();
+        assert!(
+            seen == 1 && error.contains("journal.sqlite at 2"),
+            "{seen}: {error}"
+        );
+    }
 }
 
 #[test]
