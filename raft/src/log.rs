@@ -82,7 +82,10 @@ pub enum LogError {
         known: u64,
     },
     /// The log was copied from elsewhere.
-    #[error("{} is the log of node {found}, not of node {expected}", path.display())]
+    #[error(
+        "{} is the log of node {found}, not of node {expected} as identity.json says",
+        path.display()
+    )]
     OtherNode {
         /// Which file.
         path: PathBuf,

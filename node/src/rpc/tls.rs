@@ -27,7 +27,7 @@ pub(crate) enum TlsError {
     #[error("this core's key cannot be read")]
     Key(#[source] rustls::pki_types::pem::Error),
     /// The CA cannot be used.
-    #[error("the cluster's CA certificate cannot be used")]
+    #[error("the cluster's CA certificate, the last one in node.crt, cannot be used")]
     Authority(#[source] rustls::Error),
     /// The verifier cannot be made.
     #[error("peers' certificates cannot be verified")]

@@ -90,7 +90,7 @@ pub(super) fn identify(
     })?;
     if identity.node() != member.node {
         bail!(
-            "the certificate in {} is of another core",
+            "the certificate in {} is of another core than identity.json says",
             data.node_certificate().display()
         );
     }

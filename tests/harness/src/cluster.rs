@@ -1,5 +1,6 @@
 //! A cluster of cores started one by one: one founds it, the others join.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -23,6 +24,8 @@ pub struct ClusterOptions {
     pub domain: Option<String>,
     /// Further keys for every core, as for `--set`.
     pub set: Vec<String>,
+    /// The binary, if it is not the usual one.
+    pub binary: Option<PathBuf>,
     /// The machines of the cores, in order; those beyond run on this one's loopback address.
     pub places: Vec<Place>,
 }
@@ -35,6 +38,7 @@ impl ClusterOptions {
             cores,
             domain: None,
             set: Vec::new(),
+            binary: None,
             places: Vec::new(),
         }
     }
@@ -85,6 +89,7 @@ impl Cluster {
         let options = CoreOptions {
             domain: self.options.domain.clone(),
             set: self.options.set.clone(),
+            binary: self.options.binary.clone(),
             place: self.options.places.get(index).cloned(),
             ..base
         };

@@ -5,6 +5,7 @@
 mod accounts;
 mod archive;
 mod audit;
+mod clocks;
 mod damage;
 mod disks;
 mod files;

@@ -5,7 +5,7 @@
 //! Needs root, `/dev/net/tun`, `ip`, `unshare` and `nsenter`; where they are missing the tests say so
 //! and pass, and CI shows it.
 
-mod load;
+pub(crate) mod load;
 mod membership;
 
 use std::collections::BTreeSet;

@@ -20,15 +20,15 @@ use crate::people::Person;
 /// How many want the same name, or the same invitation.
 const RIVALS: u64 = 3;
 /// Rest between two calls of one client: faults are what is tried, not speed.
-const REST: Duration = Duration::from_millis(40);
+const REST: Duration = Duration::from_millis(70);
 /// Invitations made at once, the most that the platform makes.
 const INVITATIONS: usize = 1000;
 /// No request may take longer: `REQUEST_TIMEOUT` of the product, and a little for the machine.
-pub(super) const DEADLINE: Duration = Duration::from_secs(32);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(32);
 
 /// What is known of all clients.
 #[derive(Debug)]
-pub(super) struct Book {
+pub(crate) struct Book {
     http: Http,
     cores: Vec<String>,
     names: Recorder<Claim>,
@@ -49,7 +49,7 @@ pub(super) struct Book {
 
 /// A request of a user that did not get what it should.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     /// The base URL of the core.
     core: String,
     when: Instant,
@@ -64,15 +64,15 @@ impl fmt::Display for Failure {
 
 /// Running clients; they end when this is dropped.
 #[derive(Debug)]
-pub(super) struct Load {
-    pub(super) book: Arc<Book>,
+pub(crate) struct Load {
+    pub(crate) book: Arc<Book>,
     people: Vec<Person>,
     tasks: JoinSet<anyhow::Result<()>>,
 }
 
 impl Load {
     /// Somebody who lives at each core, invitations, and the clients.
-    pub(super) async fn start(cluster: &Cluster) -> anyhow::Result<Self> {
+    pub(crate) async fn start(cluster: &Cluster) -> anyhow::Result<Self> {
         let http = Http::new()?;
         let cores: Vec<String> = cluster.cores().iter().map(|core| core.url()).collect();
         // Each lives where the fewest live.
@@ -118,7 +118,7 @@ impl Load {
 
     /// Ends the clients, looks at everything once more, and has the histories checked. Everything has
     /// to be healed by now. What there was.
-    pub(super) async fn finish(mut self) -> anyhow::Result<String> {
+    pub(crate) async fn finish(mut self) -> anyhow::Result<String> {
         self.book.stop.store(true, Ordering::SeqCst);
         while let Some(ended) = self.tasks.join_next().await {
             ended??;
@@ -166,7 +166,7 @@ async fn invitations(http: &Http, core: &str, key: &str) -> anyhow::Result<Vec<S
 
 impl Book {
     /// The first failure of a user's request at a core since a moment.
-    pub(super) fn failure(&self, core: &str, since: Instant) -> Option<Failure> {
+    pub(crate) fn failure(&self, core: &str, since: Instant) -> Option<Failure> {
         let failed = self.lock(&self.failed);
         let mut here = failed
             .iter()
@@ -174,13 +174,18 @@ impl Book {
         here.next().cloned()
     }
 
+    /// What a core says to a question that anybody may ask.
+    pub(crate) async fn ask(&self, url: &str) -> anyhow::Result<Value> {
+        self.http.get(url, None).await?.expect(200)
+    }
+
     /// How many calls have been answered.
-    pub(super) fn answers(&self) -> u64 {
+    pub(crate) fn answers(&self) -> u64 {
         self.answers.load(Ordering::Relaxed)
     }
 
     /// Registers a name of its own: what a core says to that.
-    pub(super) async fn register_fresh(&self, core: &str) -> anyhow::Result<Reply> {
+    pub(crate) async fn register_fresh(&self, core: &str) -> anyhow::Result<Reply> {
         let client = self.client.fetch_add(1, Ordering::Relaxed);
         let name = format!("fresh{client}");
         let invitation = self.invitation().context("no invitation is left")?;
