@@ -201,8 +201,10 @@ impl Storm {
                 "a refusal in the minority took {took:?}"
             );
         }
-        self.change_members(few[0], many[0]).await?;
-        self.change_members(many[0], many[1]).await?;
+        if self.weather.cores == 3 {
+            self.change_members(few[0], many[0]).await?;
+            self.change_members(many[0], many[1]).await?;
+        }
         self.users_are_served(cut)
     }
 
