@@ -4,6 +4,7 @@ pub(crate) mod data;
 pub(crate) mod dns;
 pub(crate) mod failover;
 pub(crate) mod files;
+pub(crate) mod hostile;
 pub(crate) mod idle;
 pub(crate) mod registrations;
 pub(crate) mod requests;

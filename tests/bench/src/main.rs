@@ -77,6 +77,8 @@ enum What {
     Failover,
     /// One large file into a core and out again, with its memory, beside write and sync of a file
     Files,
+    /// What a reader notices while others attack the core
+    Hostile,
     /// The bare HTTP server that others are measured against
     #[command(hide = true)]
     Bare {
@@ -163,6 +165,7 @@ impl What {
                 Self::Registrations,
                 Self::Failover,
                 Self::Files,
+                Self::Hostile,
             ],
             one => vec![one.clone()],
         }
@@ -179,6 +182,7 @@ async fn measure(what: &What, effort: Effort) -> anyhow::Result<Vec<table::Table
         What::Data { events } => figures::data::run(effort, *events).await,
         What::Failover => figures::failover::run(effort).await,
         What::Files => figures::files::run(effort).await,
+        What::Hostile => figures::hostile::run(effort).await,
         What::All | What::Results { .. } | What::Bare { .. } => Ok(Vec::new()),
     }
 }

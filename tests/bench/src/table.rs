@@ -147,6 +147,12 @@ pub(crate) fn span(span: Duration) -> String {
     }
 }
 
+/// Memory, or the size of a file.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52 bytes")]
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
 /// What is not known everywhere.
 pub(crate) fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())

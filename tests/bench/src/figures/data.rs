@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::aim::{Aim, Target};
 use crate::load::{self, Lane, Measured};
 use crate::people::{self, Person};
-use crate::table::{Table, or_dash, rate, say, span};
+use crate::table::{Table, megabytes, or_dash, rate, say, span};
 use crate::wire::{Connection, request};
 use crate::{Effort, machine};
 
@@ -456,9 +456,4 @@ async fn streamed(
         .zip(before)
         .map(|(most, before)| most.saturating_sub(before));
     Ok((begun.elapsed(), more))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn megabytes(bytes: u64) -> String {
-    format!("{:.1} MB", bytes as f64 / 1e6)
 }
