@@ -216,6 +216,8 @@ pub(crate) async fn run(
             Step::Events(params) => {
                 let result = kernel.call(actor, Method::EventsGet, params).await;
                 outcomes.push(result.into());
+                // A short reading ends without ever waiting, and there may be thousands in a row.
+                tokio::task::yield_now().await;
             }
             Step::Alone(method, params) => {
                 outcomes.push(kernel.call(actor, method, params).await.into());

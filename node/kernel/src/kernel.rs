@@ -21,6 +21,7 @@ use crate::audit::page;
 use crate::audit::pending::Pending;
 use crate::batch::{self, Calls};
 use crate::error::Error;
+use crate::event::merge::Most;
 use crate::event::pages::{EventPages, EventsPart};
 use crate::event::query::StreamsQuery;
 use crate::event::read::{self, Reading};
@@ -334,7 +335,7 @@ impl Kernel {
             let mut trees = context.trees.for_reading(&actor_there.owner.id);
             let mut reading = read::open(view, context, &mut trees, &actor_there, query)?;
             let first = if short {
-                reading.next_within(view, read::EXAMINED_SHORT)?
+                reading.next_within(view, Most::SHORT)?
             } else {
                 reading.next(view)?
             };

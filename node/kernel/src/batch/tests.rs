@@ -83,6 +83,26 @@ async fn a_batch_of_writes_is_one_request_to_the_store() {
     assert_eq!(kernel.users().stats().groups - before, 1, "one disk sync");
 }
 
+/// Short readings never wait for anything: without a pause the thread would be the batch's alone.
+#[tokio::test]
+async fn others_have_their_turn_between_readings() {
+    let (kernel, me) = person().await;
+    let get = json!({ "method": "events.get", "params": { "limit": 1 } });
+    run(&kernel, &me, json!([get, get])).await;
+    let turns = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&turns);
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    run(&kernel, &me, json!(vec![get; 50])).await;
+    other.abort();
+    let turns = turns.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(turns >= 50, "{turns}");
+}
+
 #[tokio::test]
 async fn malformed_batches_are_refused_whole() {
     let (kernel, me) = person().await;

@@ -30,8 +30,28 @@ const FETCH_AGAIN: usize = 8;
 const FETCH_MAX: usize = 256;
 /// Bytes of documents that one range may hold in memory, and one document more.
 const FETCH_BYTES: usize = 512 * 1024;
-/// Events looked at in one go, wanted or not.
-pub(super) const EXAMINED_MAX: usize = 4_096;
+
+/// What is looked at in one go, wanted or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Most {
+    /// Events.
+    pub events: usize,
+    /// Bytes of documents, and one document more: there is an end once so many were read.
+    pub bytes: usize,
+}
+
+impl Most {
+    /// Where reads may take a while.
+    pub const LONG: Self = Self {
+        events: 4_096,
+        bytes: usize::MAX,
+    };
+    /// Where nothing may: on the thread of whoever asks. Of large documents none may be handed on.
+    pub const SHORT: Self = Self {
+        events: 256,
+        bytes: 2 * 1024 * 1024,
+    };
+}
 
 /// With no more changes than this since the time asked for, those are read instead of the time
 /// line. (Few in tests, so that both ways are taken.)
@@ -224,7 +244,7 @@ impl Merge {
         });
     }
 
-    /// Hands on events in order, after those of earlier calls, until `each` breaks, so many were
+    /// Hands on events in order, after those of earlier calls, until `each` breaks, `most` was
     /// looked at, or none is left.
     ///
     /// # Errors
@@ -232,14 +252,14 @@ impl Merge {
     pub fn run(
         &mut self,
         view: &dyn View,
-        examined_max: usize,
+        most: Most,
         each: &mut dyn FnMut(Head, Document) -> ControlFlow<()>,
     ) -> Result<Progress, StoreError> {
         if let Some(listed) = &mut self.listed {
             return run_listed(listed, view, each);
         }
         let mut buffers: Vec<Buffer> = self.sources.iter().map(Buffer::new).collect();
-        let progress = self.run_with(view, examined_max, &mut buffers, each)?;
+        let progress = self.run_with(view, most, &mut buffers, each)?;
         for (source, buffer) in self.sources.iter_mut().zip(&buffers) {
             // What was read and not handed on is read again next time.
             source.done = buffer.exhausted && buffer.waiting.is_empty();
@@ -251,13 +271,18 @@ impl Merge {
     fn run_with(
         &mut self,
         view: &dyn View,
-        examined_max: usize,
+        most: Most,
         buffers: &mut [Buffer],
         each: &mut dyn FnMut(Head, Document) -> ControlFlow<()>,
     ) -> Result<Progress, StoreError> {
-        for _ in 0..examined_max {
+        let mut bytes = 0_usize;
+        for _ in 0..most.events {
             for (source, buffer) in self.sources.iter().zip(buffers.iter_mut()) {
-                buffer.fill(view, source, self.descending, self.after.as_ref())?;
+                let after = self.after.as_ref();
+                bytes = bytes.saturating_add(buffer.fill(view, source, self.descending, after)?);
+                if bytes >= most.bytes {
+                    return Ok(Progress::Stopped);
+                }
             }
             let Some(next) = first(buffers, self.descending) else {
                 return Ok(Progress::Ended);
@@ -335,14 +360,15 @@ impl Buffer {
         }
     }
 
-    /// Reads on if nothing waits and something may be left.
+    /// Reads on if nothing waits and something may be left; returns the bytes that were read.
     fn fill(
         &mut self,
         view: &dyn View,
         source: &Source,
         descending: bool,
         place: Option<&Place>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
+        let mut read = 0_usize;
         while self.waiting.is_empty() && !self.exhausted {
             let begin = self.last.take().or_else(|| {
                 let place = place?;
@@ -362,6 +388,7 @@ impl Buffer {
             let (page, more) = view.scan_within(&scan, FETCH_BYTES)?;
             self.exhausted = !more;
             let bytes: usize = page.iter().map(|(_, document)| document.body.len()).sum();
+            read = read.saturating_add(bytes);
             let fitting = FETCH_BYTES * page.len() / bytes.max(1);
             self.fetch = (self.fetch * 2).min(fitting).clamp(1, FETCH_MAX);
             self.last = page
@@ -385,7 +412,7 @@ impl Buffer {
                 });
             }
         }
-        Ok(())
+        Ok(read)
     }
 }
 

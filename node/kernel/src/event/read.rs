@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::conditions::Conditions;
 use super::filter::{Filter, Wanted};
-use super::merge::{EXAMINED_MAX, Merge, Progress};
+use super::merge::{Merge, Most, Progress};
 use super::pages::EventsPart;
 use super::query::StreamsQuery;
 use super::select::{self, SelectError};
@@ -44,9 +44,8 @@ const DEFAULT_LIMIT: usize = 20;
 const DEFAULT_WINDOW_SECONDS: f64 = 86_400.0;
 /// With more types than this all events are looked at, instead of one range a type.
 const TYPE_RANGES_MAX: usize = 32;
-/// Most events that a short reading is asked for, and that it looks at in one go.
+/// Most events that a short reading is asked for.
 const SHORT_LIMIT: usize = 100;
-pub(crate) const EXAMINED_SHORT: usize = 256;
 /// Former versions that are answered with an event.
 pub(super) const HISTORY_MAX: usize = 1_000;
 /// Former versions read at once: each may be as large as a body.
@@ -218,7 +217,7 @@ impl EventsGet {
     }
 
     /// Whether the first part of the answer is a few documents, whatever the user has: then it need
-    /// not examine more than [`EXAMINED_SHORT`].
+    /// not examine more than [`Most::SHORT`].
     #[must_use]
     pub fn is_short(&self) -> bool {
         let names_audit = self.streams.as_ref().is_some_and(StreamsQuery::names_audit);
@@ -369,30 +368,26 @@ impl Reading {
     /// # Errors
     /// Of the store.
     pub fn next(&mut self, view: &dyn View) -> Result<Option<EventsPart>, StoreError> {
-        self.next_within(view, EXAMINED_MAX)
+        self.next_within(view, Most::LONG)
     }
 
-    /// As [`Self::next`], looking at no more than so many events.
+    /// As [`Self::next`], looking at no more than `most`.
     ///
     /// # Errors
     /// Of the store.
     pub fn next_within(
         &mut self,
         view: &dyn View,
-        examined_max: usize,
+        most: Most,
     ) -> Result<Option<EventsPart>, StoreError> {
         match self.phase {
-            Phase::Events => self.next_events(view, examined_max).map(Some),
+            Phase::Events => self.next_events(view, most).map(Some),
             Phase::Deletions => self.next_deletions(view).map(Some),
             Phase::Ended => Ok(None),
         }
     }
 
-    fn next_events(
-        &mut self,
-        view: &dyn View,
-        examined_max: usize,
-    ) -> Result<EventsPart, StoreError> {
+    fn next_events(&mut self, view: &dyn View, most: Most) -> Result<EventsPart, StoreError> {
         let mut part = Part::default();
         let Self {
             filter,
@@ -421,7 +416,7 @@ impl Reading {
         let mut progress = Progress::Stopped;
         let mut failure = None;
         if beside.place(held, &mut taker)? {
-            progress = merge.run(view, examined_max, &mut |head: Head, document| {
+            progress = merge.run(view, most, &mut |head: Head, document| {
                 if !filter.accepts(&head) || !filter.accepts_body(&document.body) {
                     return ControlFlow::Continue(());
                 }

@@ -34,6 +34,8 @@ pub(super) enum Request {
     List {
         answer: oneshot::Sender<Result<Vec<UserId>, StoreError>>,
     },
+    /// Closes handles.
+    Close(Vec<Box<dyn Reader>>),
 }
 
 /// The queue and the handles.
@@ -133,7 +135,8 @@ impl Readers {
             result = work.take().and_then(|work| guarded(|| work(view)));
             Ok(())
         });
-        self.done(user, reader, epoch, outcome.is_ok() && result.is_some());
+        let closing = self.done(user, reader, epoch, outcome.is_ok() && result.is_some());
+        self.discard_there(closing);
         Ok(outcome.and_then(|()| result.ok_or_else(panicked)))
     }
 
@@ -173,6 +176,7 @@ impl Readers {
                         tracing::debug!("nobody waits for the list of users");
                     }
                 }
+                Next::Request(Request::Close(readers)) => drop(readers),
                 Next::Tick => {}
                 Next::Closed => break,
             }
@@ -210,7 +214,8 @@ impl Readers {
             sound = job.run(view);
             Ok(())
         });
-        self.done(user, reader, epoch, outcome.is_ok() && sound);
+        let closing = self.done(user, reader, epoch, outcome.is_ok() && sound);
+        self.discard(closing);
         job.answer(outcome);
     }
 
@@ -254,43 +259,51 @@ impl Readers {
         }
     }
 
-    /// A handle after use. One that failed, or that a panic left in the middle, is not trusted again.
-    fn done(&self, user: &UserId, reader: Box<dyn Reader>, epoch: u64, sound: bool) {
-        if sound && !self.closed.load(Ordering::Acquire) {
-            self.put(user, reader, epoch);
-        } else {
-            self.discard(vec![reader]);
-        }
-    }
-
-    /// Keeps a handle for its next use.
-    fn put(&self, user: &UserId, reader: Box<dyn Reader>, epoch: u64) {
+    /// A handle after use: kept for its next use, or not. Returns what is to be closed. One that failed,
+    /// or that a panic left in the middle, is not trusted again.
+    fn done(
+        &self,
+        user: &UserId,
+        reader: Box<dyn Reader>,
+        epoch: u64,
+        sound: bool,
+    ) -> Vec<Box<dyn Reader>> {
         let mut kept = self.kept();
+        // Looked at under the lock: what is put here later than the threads end would stay open.
+        if !sound || kept.epoch != epoch || self.closed.load(Ordering::Acquire) {
+            return vec![reader];
+        }
         let mut closing = Vec::new();
-        if kept.epoch == epoch {
-            let mut waiting = kept.handles.take(user).unwrap_or_default();
-            if waiting.len() < self.shared.options.readers.max(1) {
-                waiting.push(reader);
-            } else {
-                closing.push(reader);
-            }
-            closing.extend(
-                kept.handles
-                    .put(user.clone(), waiting)
-                    .into_iter()
-                    .flatten(),
-            );
+        let mut waiting = kept.handles.take(user).unwrap_or_default();
+        if waiting.len() < self.shared.options.readers.max(1) {
+            waiting.push(reader);
         } else {
             closing.push(reader);
         }
-        drop(kept);
-        self.discard(closing);
+        let evicted = kept.handles.put(user.clone(), waiting);
+        closing.extend(evicted.into_iter().flatten());
+        closing
     }
 
     /// Closes handles. Never under a lock: closing may write to the disk.
     fn discard(&self, readers: Vec<Box<dyn Reader>>) {
         self.open.fetch_sub(readers.len(), Ordering::Relaxed);
         drop(readers);
+    }
+
+    /// Has handles closed by one of the threads, for who must not wait for the disk.
+    fn discard_there(&self, readers: Vec<Box<dyn Reader>>) {
+        if readers.is_empty() {
+            return;
+        }
+        self.open.fetch_sub(readers.len(), Ordering::Relaxed);
+        let mut queue = self.queue();
+        // There are no more of them than handles, so they need not fit into the queue.
+        if !queue.closed {
+            queue.requests.push_back(Request::Close(readers));
+            drop(queue);
+            self.filled.notify_one();
+        }
     }
 
     fn list(&self) -> Result<Vec<UserId>, StoreError> {

@@ -129,6 +129,52 @@ fn large_events_are_read_one_by_one() {
 }
 
 #[test]
+fn a_short_look_at_large_events_ends_soon_and_misses_none() {
+    let mut home = Home::new();
+    let large = Value::from("x".repeat(600 * 1024));
+    for stream in ["a", "b", "c", "d", "e", "f"] {
+        home.stream(stream, None);
+        for time in 0..4 {
+            event(&mut home, stream, time, &large);
+        }
+    }
+    let me = home.person();
+    let everything = ["a", "b", "c", "d", "e", "f"];
+    for (query, wanted) in [
+        (json!({ "limit": 100 }), 24),
+        (json!({ "streams": everything, "limit": 100 }), 24),
+        (json!({ "types": ["rare/*"], "limit": 100 }), 0),
+        (json!({ "streams": everything, "types": ["rare/one"] }), 0),
+    ] {
+        home.look(|view| {
+            let view = Counting {
+                inner: view,
+                documents: Cell::new(0),
+                bytes: Cell::new(0),
+                scans: Cell::new(0),
+            };
+            let mut trees = home.context.trees.for_reading(&home.owner.id);
+            let asked = read::EventsGet::parse(&query).unwrap();
+            assert!(asked.is_short());
+            let mut reading = read::open(&view, &home.context, &mut trees, &me, asked).unwrap();
+            let mut part = reading.next_within(&view, Most::SHORT).unwrap();
+            assert!(
+                view.bytes.get() < 3 * 1024 * 1024,
+                "{query}: {:?}",
+                view.bytes
+            );
+            let mut found = Vec::new();
+            while let Some(crate::EventsPart::Events(events)) = part {
+                found.extend(events.into_iter().map(|event| event.json));
+                part = reading.next(&view).unwrap();
+            }
+            let own = |json: &&bytes::Bytes| json.windows(5).any(|text| text == b"\"a/b\"");
+            assert_eq!(found.iter().filter(own).count(), wanted, "{query}");
+        });
+    }
+}
+
+#[test]
 fn the_latest_of_everything_take_one_look_unless_something_is_in_the_trash() {
     let mut home = Home::new();
     for stream in ["a", "b", "c"] {

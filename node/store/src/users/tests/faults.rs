@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{self, ThreadId};
 
 use homecore_types::UserId;
 
@@ -58,6 +59,8 @@ pub(super) struct Faults {
     /// Whether appends wait, and whether one does.
     gate: Mutex<Gate>,
     moved: Condvar,
+    /// Which threads closed handles for reading.
+    pub(super) closed_by: Mutex<Vec<ThreadId>>,
 }
 
 #[derive(Debug, Default)]
@@ -213,7 +216,10 @@ impl Engine for FaultyEngine {
     }
 
     fn open_reader(&self, user: &UserId) -> Result<Box<dyn Reader>, StoreError> {
-        self.inner.open_reader(user)
+        Ok(Box::new(NotedReader {
+            inner: self.inner.open_reader(user)?,
+            faults: Arc::clone(&self.faults),
+        }))
     }
 
     fn contains(&self, user: &UserId) -> Result<bool, StoreError> {
@@ -231,6 +237,29 @@ impl Engine for FaultyEngine {
     fn make_durable(&self) -> Result<(), StoreError> {
         self.faults
             .step(Step::Durable, || self.inner.make_durable())
+    }
+}
+
+/// Says who closed it.
+#[derive(Debug)]
+struct NotedReader {
+    inner: Box<dyn Reader>,
+    faults: Arc<Faults>,
+}
+
+impl Reader for NotedReader {
+    fn snapshot(
+        &mut self,
+        read: &mut dyn FnMut(&dyn View) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.inner.snapshot(read)
+    }
+}
+
+impl Drop for NotedReader {
+    fn drop(&mut self) {
+        let mut closed_by = self.faults.closed_by.lock().unwrap();
+        closed_by.push(thread::current().id());
     }
 }
 

@@ -75,3 +75,34 @@ async fn nobody_who_is_gone_is_read_and_nothing_after_the_end() {
     assert!(matches!(read, Err(StoreError::Stopped)));
     assert_eq!(users.stats().open_readers, 0);
 }
+
+/// Closing the last handle of a user folds its log into the file, and waits for the disk.
+#[tokio::test]
+async fn nothing_is_closed_here() {
+    let Store { users, faults, .. } = start(Options {
+        open_users_max: 1,
+        ..options()
+    });
+    let (anna, bob) = (make(&users, 1).await, make(&users, 2).await);
+    numbers(&users, &anna).await.unwrap();
+    let inner = users.clone();
+    let read = users.read_short(&anna, move |_| {
+        // Bob's handle takes the only place meanwhile, and must leave it again.
+        let (job, mut answer) = work::read_job(|_: &dyn View| ());
+        let request = readers::Request::Read { user: bob, job };
+        inner.inner.readers.send(request).unwrap();
+        while answer.try_recv().is_err() {
+            thread::yield_now();
+        }
+        thread::current().id()
+    });
+    let here = thread::current().id();
+    assert_eq!(read.await.unwrap(), here);
+    assert_eq!(users.stats().open_readers, 1);
+    let read = users.read_short(&anna, |_| panic!("on purpose"));
+    assert!(read.await.is_err());
+    users.shutdown().await;
+    let closed_by = faults.closed_by.lock().unwrap();
+    assert_eq!(closed_by.len(), 2);
+    assert!(!closed_by.contains(&here));
+}
