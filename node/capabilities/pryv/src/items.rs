@@ -1,7 +1,10 @@
 //! Streams and events (spec/pryv-api §4, §5). The kernel checks every parameter; here they are only
 //! brought into the flat form in which it takes them, and events are streamed as they are read.
 
+use std::future::ready;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{self, Path};
 use axum::response::Response;
@@ -18,6 +21,9 @@ use thiserror::Error;
 use crate::attachments;
 use crate::caller::Caller;
 use crate::state::State;
+
+/// How long the first piece of an answer is waited for before the answer begins without it.
+const FIRST_PIECE_MAX: Duration = Duration::from_secs(2);
 
 /// `GET /{username}/streams`.
 pub(crate) async fn streams_get(
@@ -227,31 +233,34 @@ impl Writing {
     }
 }
 
-/// Answers with events: at once if they are one piece, piece by piece otherwise.
+/// Answers with events: at once if they are one piece, piece by piece otherwise. Where little is found
+/// among much, the answer begins before its first piece is there: reading on has no end in time, unlike
+/// making a response.
 async fn write_events(context: Arc<Context>, pages: EventPages) -> Result<Response, ApiError> {
-    match Writing::new(context, pages).next().await? {
-        Piece::Last(answer) => Ok(whole(answer)),
-        first @ Piece::Some(..) => Ok(streamed(pieces(first))),
+    let mut first = Box::pin(Writing::new(context, pages).next());
+    match tokio::time::timeout(FIRST_PIECE_MAX, &mut first).await {
+        Ok(piece) => match piece? {
+            Piece::Last(answer) => Ok(whole(answer)),
+            piece @ Piece::Some(..) => Ok(streamed(pieces(Box::pin(ready(Ok(piece)))))),
+        },
+        Err(_elapsed) => Ok(streamed(pieces(first))),
     }
 }
 
-fn pieces(first: Piece) -> impl Stream<Item = Result<Bytes, Cut>> + Send + 'static {
-    /// What is still to be done.
-    enum Rest {
-        Send(Piece),
-        Write(Box<Writing>),
-    }
-    stream::try_unfold(Some(Rest::Send(first)), async |rest| {
-        let piece = match rest {
-            None => return Ok(None),
-            Some(Rest::Send(piece)) => piece,
-            Some(Rest::Write(writing)) => writing.next().await.map_err(|error| {
-                tracing::warn!(%error, "events could not be read to the end");
-                Cut(error.to_string())
-            })?,
+/// The piece that is being read.
+type Reading = Pin<Box<dyn Future<Output = Result<Piece, WriteError>> + Send>>;
+
+fn pieces(first: Reading) -> impl Stream<Item = Result<Bytes, Cut>> + Send + 'static {
+    stream::try_unfold(Some(first), async |reading| {
+        let Some(reading) = reading else {
+            return Ok(None);
         };
+        let piece = reading.await.map_err(|error| {
+            tracing::warn!(%error, "events could not be read to the end");
+            Cut(error.to_string())
+        })?;
         Ok(Some(match piece {
-            Piece::Some(bytes, writing) => (bytes, Some(Rest::Write(writing))),
+            Piece::Some(bytes, writing) => (bytes, Some(Box::pin(writing.next()) as Reading)),
             Piece::Last(bytes) => (bytes, None),
         }))
     })
