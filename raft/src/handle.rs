@@ -163,6 +163,19 @@ impl Handle {
         inner.member(node.0).is_some()
     }
 
+    /// Whether a node may have been admitted by an entry of the log that is not applied here yet: its id
+    /// is the index of that entry, or follows it.
+    ///
+    /// A core that was away meets a leader that joined meanwhile. Of that it learns from the log alone, and
+    /// the log comes from this very leader: refused as unknown, it would be refused for as long as it leads.
+    /// Who is asked about must have proved its id with a certificate of this cluster.
+    #[must_use]
+    pub fn may_be_new(&self, node: NodeId) -> bool {
+        let directory = self.inner.view.load();
+        let applied = directory.applied_index().unwrap_or(0);
+        directory.core_by_node(node).is_none() && node.0 > applied
+    }
+
     pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
         Self { inner }
     }

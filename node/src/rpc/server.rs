@@ -219,7 +219,8 @@ impl Interceptor for MembersOnly {
                 "the certificate is of another cluster",
             ));
         }
-        if self.consensus && self.cluster.platform.in_consensus(node) {
+        let platform = &self.cluster.platform;
+        if self.consensus && (platform.in_consensus(node) || platform.may_be_new(node)) {
             request.extensions_mut().insert(Caller(node));
             return Ok(request);
         }

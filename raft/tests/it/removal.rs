@@ -50,6 +50,10 @@ async fn the_only_voter_of_two_leaves() {
                 .all(|node| cluster.handle(name).in_consensus(*node))
         );
         assert!(!cluster.handle(name).in_consensus(NodeId(999)));
+        // Unknown, it can only have joined later than all that is known here.
+        assert!(cluster.handle(name).may_be_new(NodeId(999)));
+        let known = cluster.handle(name).identity().node;
+        assert!(!cluster.handle(name).may_be_new(known));
     }
     cluster
         .handle(a)

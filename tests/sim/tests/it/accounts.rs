@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use homecore_raft::command::{Command, Rejection, Response};
 use homecore_raft::{Handle, WriteError};
 use homecore_types::{Clock as _, CoreId, UserId, Username};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +54,8 @@ pub(crate) struct Accounts {
     pub(crate) chance: Chance,
     pub(crate) trace: Trace,
     pub(crate) bug: Option<Bug>,
+    /// An account is there, and not committed yet: a bad moment to die.
+    pub(crate) created: Arc<Notify>,
     /// Ends with this life.
     pub(crate) stop: CancellationToken,
 }
@@ -74,9 +77,7 @@ impl Accounts {
             user,
             username,
         } = account;
-        if self.bug != Some(Bug::Unchecked) {
-            self.expect_reserved(&user, &reservation).await?;
-        }
+        self.expect_reserved(&user, &reservation).await?;
         self.change(|kept| {
             kept.marks.insert(user.clone());
         })?;
@@ -85,6 +86,7 @@ impl Accounts {
         self.change(|kept| {
             kept.folders.insert(user.clone(), username);
         })?;
+        self.created.notify_one();
         self.commit(&user, reservation).await?;
         self.change(|kept| {
             kept.marks.remove(&user);

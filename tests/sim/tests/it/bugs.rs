@@ -18,10 +18,10 @@ pub(crate) enum Bug {
     StaleSettle,
     /// A commit whose outcome is unknown is taken for one that failed: the account is removed.
     UnknownIsNo,
-    /// A core that was told of its reservation does not look whether it is still held.
-    Unchecked,
     /// Wall clocks stand still, so that nothing is ever overdue.
     StoppedClock,
+    /// A core that was away refuses a leader that joined meanwhile. This one was ours.
+    StrangerLeads,
 }
 
 impl Bug {
@@ -33,8 +33,8 @@ impl Bug {
         Self::StaleCheck,
         Self::StaleSettle,
         Self::UnknownIsNo,
-        Self::Unchecked,
         Self::StoppedClock,
+        Self::StrangerLeads,
     ];
 
     pub(crate) fn name(self) -> String {

@@ -14,6 +14,7 @@ use homecore_raft::ground::Ground;
 use homecore_raft::medium::{Bounds, Change, Medium, MediumReader, Sync, VOTE};
 use homecore_raft::memory::MemoryDisk;
 use homecore_raft::snapshot::{self, Header, Reader, Writer};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::bugs::Bug;
@@ -31,6 +32,8 @@ pub(crate) struct Disk {
     /// How long an access takes at most.
     slow_ms: Arc<AtomicU64>,
     lies: Arc<Mutex<Lies>>,
+    /// A vote is on the disk: a bad moment to die.
+    pub(crate) voted: Arc<Notify>,
 }
 
 /// What a disk that lies about votes would lose.
@@ -50,6 +53,7 @@ impl Disk {
             life: Arc::default(),
             slow_ms: Arc::new(AtomicU64::new(2)),
             lies: Arc::default(),
+            voted: Arc::default(),
         };
         fs::create_dir_all(disk.dir())?;
         Ok(disk)
@@ -168,14 +172,11 @@ impl Ground for Disk {
 
     fn open_log(&self, _path: &Path, owner: &str) -> Result<(Box<dyn Medium>, bool), LogError> {
         let (medium, fresh) = self.log.open(owner)?;
-        let medium: Box<dyn Medium> = match self.bug {
-            Some(Bug::VoteNotSynced | Bug::AppendNotSynced) => Box::new(Liar {
-                medium,
-                disk: self.clone(),
-            }),
-            _ => medium,
+        let watched = Watched {
+            medium,
+            disk: self.clone(),
         };
-        Ok((medium, fresh))
+        Ok((Box::new(watched), fresh))
     }
 
     fn has_threads(&self) -> bool {
@@ -188,13 +189,13 @@ impl Ground for Disk {
     }
 }
 
-/// A log on a disk that says that it synced and did not.
-struct Liar {
+/// A log that is watched, on a disk that may say that it synced and did not.
+struct Watched {
     medium: Box<dyn Medium>,
     disk: Disk,
 }
 
-impl Medium for Liar {
+impl Medium for Watched {
     fn note(&self, name: &str) -> Result<Option<Vec<u8>>, LogError> {
         self.medium.note(name)
     }
@@ -212,7 +213,8 @@ impl Medium for Liar {
             .any(|change| matches!(change, Change::Append { .. }));
         let lie = match self.disk.bug {
             Some(Bug::VoteNotSynced) => votes && !appends,
-            _ => appends && !votes,
+            Some(Bug::AppendNotSynced) => appends && !votes,
+            _ => false,
         };
         if lie && votes {
             self.disk.note_vote();
@@ -222,7 +224,11 @@ impl Medium for Liar {
             self.disk.lies.lock().unwrap().watermark = None;
         }
         let sync = if lie { Sync::Lazy } else { sync };
-        self.medium.commit(sync, changes)
+        self.medium.commit(sync, changes)?;
+        if votes {
+            self.disk.voted.notify_one();
+        }
+        Ok(())
     }
 
     fn reader(&self) -> Result<Box<dyn MediumReader>, LogError> {

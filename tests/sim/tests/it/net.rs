@@ -125,6 +125,11 @@ impl Net {
         self.lock().cut.clear();
     }
 
+    pub(crate) fn has_cut(&self, from: Host, to: Host) -> bool {
+        self.lock().cut.contains_key(&(from, to))
+    }
+
+    /// Whether nothing gets through, for whichever reason.
     pub(crate) fn is_cut(&self, from: Host, to: Host) -> bool {
         let state = self.lock();
         state.cut.contains_key(&(from, to)) || state.machines.get(&to).is_some_and(|to| to.off)
@@ -159,7 +164,7 @@ impl Net {
         let life = machine.life;
         // What the others still send to an earlier life is answered with a reset.
         for connection in &state.connections {
-            connection.reset_behind(host, life, || self.chance.millis(1, 1000));
+            connection.reset_behind(host, life, || self.chance.millis(1, 300));
         }
         state.forget_dead();
         life

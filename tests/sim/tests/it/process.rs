@@ -32,6 +32,19 @@ pub(crate) struct Ended {
     pub(crate) output: String,
 }
 
+impl Ended {
+    /// How many events there were, and how often cores were looked at.
+    pub(crate) fn steps(&self) -> String {
+        let mut lines = self.output.lines().rev();
+        let count = |line: &str| {
+            line.trim()
+                .split_once("looked ")
+                .map(|(_, times)| format!("looked {times}"))
+        };
+        lines.find_map(count).unwrap_or_default()
+    }
+}
+
 /// How to see a run again.
 pub(crate) fn replay(seed: u64, bug: Option<Bug>) -> String {
     let bug = bug.map_or_else(String::new, |bug| format!("{BUG}={} ", bug.name()));
@@ -73,6 +86,18 @@ pub(crate) fn spawn(seed: u64, bug: Option<Bug>) -> Ended {
     }
 }
 
+/// Logs, if asked to. Called when the runtime has drawn its chance, which is the same then with logs.
+pub(crate) fn log() {
+    if let Some(filter) = variable(LOG) {
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .without_time()
+            .with_ansi(false)
+            .with_writer(std::io::stderr)
+            .init();
+    }
+}
+
 /// One run, as its environment says.
 #[test]
 #[ignore = "started by the other tests, or by hand"]
@@ -96,14 +121,6 @@ fn one_run() {
         tempfile::tempdir().unwrap()
     };
     let verbose = variable(TRACE).is_some();
-    if let Some(filter) = variable(LOG) {
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .without_time()
-            .with_ansi(false)
-            .with_writer(std::io::stderr)
-            .init();
-    }
     let Outcome { wrong, trace } = run::run(seed, bug, Path::new(root.path()), verbose);
     print!("{trace}");
     if let Some(wrong) = wrong {

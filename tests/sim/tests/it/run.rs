@@ -16,6 +16,7 @@ use crate::bugs::Bug;
 use crate::faults::{self, Plan};
 use crate::invariants::{self, Seen};
 use crate::net::Weather;
+use crate::process;
 use crate::registration::Person;
 use crate::workload;
 use crate::world::World;
@@ -45,6 +46,7 @@ pub(crate) fn run(seed: u64, bug: Option<Bug>, root: &Path, verbose: bool) -> Ou
         .start_paused(true)
         .build()
         .unwrap();
+    process::log();
     let outcome = runtime.block_on(async {
         let world = World::new(seed, bug, root.to_path_buf(), verbose);
         match timeout(RUN_BOUND, phases(&world)).await {
@@ -82,7 +84,7 @@ async fn phases(world: &Arc<World>) {
 }
 
 async fn course(world: &Arc<World>) {
-    let plan = Plan::of(&world.chance);
+    let plan = Plan::of(&world.chance, world.bug);
     world.trace.event(format_args!("{plan:?}"));
     world.found().await;
     for host in 2..=plan.cores {
@@ -119,7 +121,14 @@ async fn course(world: &Arc<World>) {
     while let Err(not_yet) = is_whole(world, false) {
         why = not_yet;
         if began.elapsed() > HEAL_BOUND {
+            for core in world.running() {
+                let status = core.platform.status();
+                world.trace.event(format_args!("{}: {status:?}", core.core));
+            }
             return world.fail(format!("not whole again after {HEAL_BOUND:?}: {why}"));
+        }
+        if began.elapsed() > Duration::from_secs(20) {
+            world.retire_removed();
         }
         for host in world.hosts() {
             if world.is_down(host) && began.elapsed() > Duration::from_secs(10) {
@@ -170,10 +179,7 @@ fn is_whole(world: &World, clear: bool) -> Result<(), String> {
         let status = &core.status;
         let name = &core.running.core;
         if !present.contains(&status.node) {
-            if clear {
-                return Err(format!("{name} is no member and still runs"));
-            }
-            continue;
+            return Err(format!("{name} is no member and still runs"));
         }
         if status.leader != Some(leader.status.node) || status.term != leader.status.term {
             return Err(format!("{name} follows {:?}", status.leader));

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::bugs::Bug;
 use crate::process;
 
 /// Seeds that CI runs.
@@ -41,6 +42,92 @@ fn nothing_is_wrong_with_any_seed() {
     failed.sort_unstable();
     println!("seeds {from}..{end}, failed: {failed:?}");
     assert!(failed.is_empty(), "failed: {failed:?}");
+}
+
+/// Seeds tried for a defect that was put back, at most: the one that found it last, and more in case that
+/// one has become another run.
+const TRIED_MAX: u64 = 40;
+
+/// A defect, the seed that found it last, and what is found to be wrong then.
+const KNOWN: [(Bug, u64, &str); 9] = [
+    (Bug::VoteNotSynced, 1, "acknowledged"),
+    (Bug::AppendNotSynced, 2, ""),
+    (Bug::SnapshotNotSynced, 3, "does not start"),
+    (Bug::SnapshotForgetsVoters, 3, "odd voters"),
+    (Bug::StaleCheck, 6, "acknowledged"),
+    (Bug::StaleSettle, 1, "one home"),
+    (Bug::UnknownIsNo, 1, "one home"),
+    (Bug::StoppedClock, 1, "not clear"),
+    (Bug::StrangerLeads, 6, "not whole"),
+];
+
+/// Runs seeds until one finds the defect.
+fn find(bug: Bug) {
+    let (_, first, property) = KNOWN
+        .into_iter()
+        .find(|(known, _, _)| *known == bug)
+        .unwrap();
+    for seed in first..first + TRIED_MAX {
+        let ended = process::spawn(seed, Some(bug));
+        if let Some(wrong) = &ended.wrong {
+            println!("{bug:?}: seed {seed}, {}: {wrong}", ended.steps());
+            assert!(
+                wrong.contains(property),
+                "{bug:?} was found as {wrong:?}, not as {property:?}: {}",
+                process::replay(seed, Some(bug))
+            );
+            return;
+        }
+    }
+    panic!(
+        "{bug:?} is not found by seeds {first} to {}",
+        first + TRIED_MAX - 1
+    );
+}
+
+#[test]
+fn a_vote_that_is_not_synced_is_found() {
+    find(Bug::VoteNotSynced);
+}
+
+#[test]
+fn entries_that_are_not_synced_are_found() {
+    find(Bug::AppendNotSynced);
+}
+
+#[test]
+fn a_snapshot_that_is_not_synced_is_found() {
+    find(Bug::SnapshotNotSynced);
+}
+
+#[test]
+fn a_snapshot_that_forgets_who_votes_is_found() {
+    find(Bug::SnapshotForgetsVoters);
+}
+
+#[test]
+fn a_stale_look_at_a_name_is_found() {
+    find(Bug::StaleCheck);
+}
+
+#[test]
+fn an_account_settled_by_a_stale_look_is_found() {
+    find(Bug::StaleSettle);
+}
+
+#[test]
+fn an_unknown_outcome_that_is_taken_for_a_refusal_is_found() {
+    find(Bug::UnknownIsNo);
+}
+
+#[test]
+fn a_clock_that_stands_still_is_found() {
+    find(Bug::StoppedClock);
+}
+
+#[test]
+fn a_core_that_refuses_a_new_leader_is_found() {
+    find(Bug::StrangerLeads);
 }
 
 /// Everything that happens, to the last segment on the network.

@@ -10,9 +10,10 @@ use futures_util::future::BoxFuture;
 use homecore_dns::SharedZone;
 use homecore_raft::command::{Command, Founding, Response};
 use homecore_raft::engine::EngineKind;
-use homecore_raft::records::{CoreAddresses, PlatformConfig, SealedSecrets};
+use homecore_raft::records::{CoreAddresses, CoreState, PlatformConfig, SealedSecrets};
 use homecore_raft::{Handle, Identity, Options, Timings};
 use homecore_types::{Clock as _, ClusterId, CoreId, NodeId};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -64,10 +65,13 @@ struct Machine {
     disk: Disk,
     clock: SimClock,
     folders: Folders,
+    created: Arc<Notify>,
     identity: Identity,
     /// Who was a member when it joined.
     first_members: Vec<NodeId>,
     running: Option<Running>,
+    /// Its core is being started or stopped.
+    busy: bool,
     retired: bool,
 }
 
@@ -186,6 +190,38 @@ impl World {
             .map(|machine| machine.clock.clone())
     }
 
+    /// What tells of a vote on a machine, and of an account made on it.
+    pub(crate) fn moments(&self, host: Host) -> Option<(Arc<Notify>, Arc<Notify>)> {
+        let machines = self.machines();
+        let machine = machines.get(&host)?;
+        Some((
+            Arc::clone(&machine.disk.voted),
+            Arc::clone(&machine.created),
+        ))
+    }
+
+    /// Stops cores for good that were removed, as they do when the others tell them.
+    pub(crate) fn retire_removed(&self) {
+        let removed: Vec<Host> = {
+            let running = self.running();
+            let gone = |core: &Running| {
+                running.iter().any(|other| {
+                    let directory = other.platform.directory();
+                    let record = directory.core_or_removed(core.core.as_str());
+                    record.is_some_and(|record| record.state == CoreState::Removed)
+                })
+            };
+            running
+                .iter()
+                .filter(|core| gone(core))
+                .map(|core| core.host)
+                .collect()
+        };
+        for host in removed {
+            self.retire(host);
+        }
+    }
+
     fn put(&self, host: Host, node: NodeId, first_members: Vec<NodeId>) {
         let core = core_id(host);
         let root = self.root.join(core.as_str());
@@ -200,9 +236,11 @@ impl World {
             disk,
             clock: SimClock::new(self.began, self.bug == Some(Bug::StoppedClock)),
             folders: Folders::default(),
+            created: Arc::default(),
             identity,
             first_members,
             running: None,
+            busy: false,
             retired: false,
         };
         self.machines().insert(host, machine);
@@ -294,7 +332,9 @@ impl World {
             clock: Arc::new(machine.clock.clone()),
             peers: Arc::new(peers.clone()),
         };
-        let platform = match Handle::start_on(Arc::new(machine.disk), options).await {
+        let started = Handle::start_on(Arc::new(machine.disk), options).await;
+        self.set_busy(host, false);
+        let platform = match started {
             Ok(platform) => platform,
             Err(error) => {
                 let mut why = error.to_string();
@@ -315,6 +355,7 @@ impl World {
             chance: self.chance.fork(),
             trace: self.trace.clone(),
             bug: self.bug,
+            created: machine.created,
             stop: stop.clone(),
         };
         let running = Running {
@@ -339,12 +380,21 @@ impl World {
         self.serve(running, node, machine.first_members);
     }
 
+    fn set_busy(&self, host: Host, busy: bool) {
+        if let Some(machine) = self.machines().get_mut(&host) {
+            machine.busy = busy;
+        }
+    }
+
     /// A machine whose core may be started now.
     fn startable(&self, host: Host) -> Option<Machine> {
-        let machines = self.machines();
-        let machine = machines.get(&host)?;
-        let may = machine.running.is_none() && !machine.retired;
-        may.then(|| machine.clone())
+        let mut machines = self.machines();
+        let machine = machines.get_mut(&host)?;
+        let may = machine.running.is_none() && !machine.busy && !machine.retired;
+        may.then(|| {
+            machine.busy = true;
+            machine.clone()
+        })
     }
 
     /// Everything that goes on in a core by itself.
@@ -402,10 +452,13 @@ impl World {
             return;
         };
         self.trace.event(format_args!("core-{host} is stopped"));
+        // Until it has stopped it is not started again.
+        self.set_busy(host, true);
         running.platform.shutdown().await;
         running.stop.cancel();
         self.net.end(host, End::Killed);
         disk.end(End::Killed).unwrap();
+        self.set_busy(host, false);
         self.trace.event(format_args!("core-{host} has stopped"));
     }
 
