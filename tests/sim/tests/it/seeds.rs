@@ -56,7 +56,7 @@ const KNOWN: [(Bug, u64, &str); 9] = [
     (Bug::SnapshotForgetsVoters, 3, "odd voters"),
     (Bug::StaleCheck, 6, "acknowledged"),
     (Bug::StaleSettle, 1, "one home"),
-    (Bug::UnknownIsNo, 1, "one home"),
+    (Bug::UnknownIsNo, 13, "one home"),
     (Bug::StoppedClock, 1, "not clear"),
     (Bug::StrangerLeads, 6, "not whole"),
 ];
