@@ -169,6 +169,7 @@ impl Kernel {
     pub async fn create_account(&self, user: &UserId, new: NewAccount) -> Result<Secret, Error> {
         let hash = self.inner.hasher.hash(new.password.clone()).await?;
         let context = self.context();
+        self.inner.trees.forget(user);
         let created = self
             .inner
             .users

@@ -106,6 +106,7 @@ impl Kernel {
     /// If the user exists, or of the store.
     pub async fn import_account(&self, user: &UserId, mut account: Account) -> Result<(), Error> {
         account.event_indexes = EVENTS_BY_TYPE;
+        self.trees().forget(user);
         let created = self
             .users()
             .create(user, move |writer| {

@@ -83,7 +83,8 @@ impl TreeCache {
         }
     }
 
-    /// Forgets a user.
+    /// Forgets a user: when it is removed, and again before one of its id is made. What a late request of
+    /// the former one kept in between would be taken for an earlier state of the new one.
     pub(crate) fn forget(&self, user: &UserId) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.remove(user);

@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::*;
 use crate::Method;
+use crate::actor::{Actor, Credential};
 use crate::permission::Parents;
-use crate::testing::Home;
+use crate::testing::{Home, kernel, new_account, owner};
 
 fn emails(home: &Home) -> Vec<String> {
     let events = home
@@ -67,4 +68,33 @@ fn what_events_show_of_the_account_stays_with_its_state() {
     assert!(Arc::ptr_eq(&first, &read(&cache)));
     let account = home.look(|view| account::load(view).unwrap());
     assert_eq!(first.event_indexes, account.event_indexes);
+}
+
+#[tokio::test]
+async fn nothing_of_a_former_user_of_the_same_id_is_shown() {
+    let (kernel, _) = kernel();
+    let owner = owner();
+    let sign_up = async || {
+        let token = kernel.create_account(&owner.id, new_account()).await;
+        let credential = Credential::parse(token.unwrap().expose()).unwrap();
+        kernel.authenticate(&owner, credential).await.unwrap()
+    };
+    let streams = async |me: &Actor| {
+        let reply = kernel.streams_get(me, json!({})).await.unwrap();
+        String::from_utf8(reply.as_bytes().to_vec()).unwrap()
+    };
+    let former = sign_up().await;
+    let old = json!({ "id": "old", "name": "old" });
+    kernel.streams_create(&former, old).await.unwrap();
+    assert!(streams(&former).await.contains("\"old\""));
+    let late = kernel.trees().for_writing(&owner.id).into_versioned();
+    assert!(late.is_some());
+    kernel.remove_account(&owner.id).await.unwrap();
+    kernel.trees().keep_committed(&owner.id, late);
+    let me = sign_up().await;
+    for id in ["one", "two", "three", "four"] {
+        let new = json!({ "id": id, "name": id });
+        kernel.streams_create(&me, new).await.unwrap();
+        assert!(!streams(&me).await.contains("\"old\""), "{id}");
+    }
 }
