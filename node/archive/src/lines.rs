@@ -2,6 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 
+use homecore_types::json::{ITEM_BYTES, value_bytes};
+use homecore_types::limits::JSON_VALUE_BYTES_MAX;
 use serde_json::{Map, Value};
 
 use crate::error::{ArchiveError, Fault, Place};
@@ -61,6 +63,13 @@ impl Lines {
             let is_whole = line.last() == Some(&b'\n');
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
+            }
+            if value_bytes(&line) > JSON_VALUE_BYTES_MAX {
+                let fault = Fault::TooLarge {
+                    most: u64::try_from(JSON_VALUE_BYTES_MAX / ITEM_BYTES).unwrap_or(u64::MAX),
+                    of: "values in a line",
+                };
+                return Err(ArchiveError::new(self.place(), fault));
             }
             return match serde_json::from_slice(&line) {
                 Ok(object) => Ok(Some(Record {

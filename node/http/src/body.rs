@@ -6,7 +6,8 @@
 //!   calls and says so with [`KnownCaller`];
 //! - how many bytes all requests in progress hold together. A JSON value takes far more memory than
 //!   its text (`[0,0,…]` forty times as much), so what a text will become is charged before it is
-//!   parsed, and the charge stays until the request is answered, whoever has the value by then;
+//!   parsed, and the charge stays until the request is answered, whoever has the value by then; a text
+//!   that would become too much ([`JSON_VALUE_BYTES_MAX`]) is not parsed at all;
 //! - how long a body may say nothing, so that one that stalls gives back what it holds;
 //! - how long a worker of the runtime parses: larger texts are parsed on a blocking thread.
 
@@ -17,6 +18,8 @@ use axum::body::Body;
 use axum::extract::{FromRef, FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use homecore_types::ErrorId;
+use homecore_types::json::{ITEM_BYTES, value_bytes};
+use homecore_types::limits::JSON_VALUE_BYTES_MAX;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
@@ -34,12 +37,6 @@ pub const ANONYMOUS_BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes of JSON text that are parsed at once; a larger text would keep others waiting.
 const INLINE_PARSE_BYTES_MAX: usize = ANONYMOUS_BODY_BYTES_MAX;
-
-/// Memory of one more value or key: a [`Value`] in a vector that doubles as it grows, or an entry of
-/// a map with its key. An estimate from above.
-const ITEM_BYTES: usize = 160;
-/// Memory of one more list or object: the first allocation of either has room for four.
-const CONTAINER_BYTES: usize = 512;
 
 /// Put into a request's extensions by a capability that knows who calls. Only then may a body be as
 /// large as [`crate::Limits::body_bytes_max`].
@@ -190,13 +187,16 @@ pub async fn read_json(context: &Context, parts: &Parts, body: Body) -> Result<J
         context.limits.body_bytes_max.min(ANONYMOUS_BODY_BYTES_MAX)
     };
     let share = Share::of(&parts.extensions);
-    let read = read(context, &parts.headers, &share, body, max, json_bytes).await?;
+    let read = read(context, &parts.headers, &share, body, max, value_bytes).await?;
     let value = parse_read(context, share, read).await?;
     Ok(JsonBody { value })
 }
 
 /// Charges what a text will become, and parses it.
 async fn parse_read(context: &Context, share: Share, read: Read) -> Result<Value, ApiError> {
+    if read.structure > JSON_VALUE_BYTES_MAX {
+        return Err(ApiError::unreadable("The body has too many values"));
+    }
     share.take_structure(context, read.structure)?;
     let parsed = if read.bytes.len() <= INLINE_PARSE_BYTES_MAX {
         parse(&read.bytes)
@@ -238,7 +238,7 @@ impl Collecting {
             return Err(too_large(max));
         }
         self.share.take(&self.context, bytes.len())?;
-        self.structure = self.structure.saturating_add(json_bytes(bytes));
+        self.structure = self.structure.saturating_add(value_bytes(bytes));
         self.bytes.extend_from_slice(bytes);
         Ok(())
     }
@@ -257,17 +257,6 @@ fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
         return Ok(Value::Null);
     }
     serde_json::from_slice(text)
-}
-
-/// What the values of a JSON text take beside the text itself, at most: a look at each byte, no more.
-/// Punctuation inside of strings counts too, which is little where there is text.
-fn json_bytes(text: &[u8]) -> usize {
-    let bytes = |byte: &u8| match byte {
-        b',' | b':' => ITEM_BYTES,
-        b'[' | b'{' => CONTAINER_BYTES,
-        _ => 0,
-    };
-    text.iter().map(bytes).sum()
 }
 
 /// The same for a form.
@@ -392,6 +381,8 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use homecore_types::json::CONTAINER_BYTES;
+
     use super::*;
 
     #[test]
@@ -402,9 +393,9 @@ mod tests {
         let entry = value + size_of::<String>() + size_of::<usize>();
         assert!(2 * entry <= 2 * ITEM_BYTES, "an entry is two items");
         assert!(4 * entry + 64 <= CONTAINER_BYTES);
-        assert_eq!(json_bytes(b"[0,0]"), CONTAINER_BYTES + ITEM_BYTES);
+        assert_eq!(value_bytes(b"[0,0]"), CONTAINER_BYTES + ITEM_BYTES);
         assert_eq!(
-            json_bytes(br#"{"a":1,"b":2}"#),
+            value_bytes(br#"{"a":1,"b":2}"#),
             CONTAINER_BYTES + 3 * ITEM_BYTES
         );
         assert_eq!(form_bytes(b"a=1&b=2&"), 4 * ITEM_BYTES);

@@ -11,6 +11,7 @@ use homecore_proto::archive::{
     UsersRequest, archives_server, import_part,
 };
 use homecore_store::blob::{PinnedBlob, Upload};
+use homecore_types::json::value_bytes;
 use homecore_types::{UserId, Username, limits};
 use serde_json::{Map, Value};
 use tonic::{Request, Response, Status, Streaming};
@@ -170,6 +171,9 @@ fn read_start(
 }
 
 fn object(json: &[u8]) -> Result<Map<String, Value>, ImportFailure> {
+    if value_bytes(json) > limits::JSON_VALUE_BYTES_MAX {
+        return Err(refused("a record has too many values"));
+    }
     serde_json::from_slice(json).map_err(|_error| refused("a record is no JSON object"))
 }
 

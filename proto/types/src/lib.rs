@@ -8,6 +8,7 @@ pub mod clock;
 pub mod entropy;
 pub mod error_id;
 pub mod id;
+pub mod json;
 pub mod limits;
 pub mod seal;
 pub mod secret;

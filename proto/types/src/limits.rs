@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// Largest JSON body (`uploads.maxSizeMb` default, spec/pryv-api §1.6).
 pub const BODY_BYTES_MAX: usize = 50 * 1024 * 1024;
+/// What the values of one JSON text may take in memory, as [`crate::json::value_bytes`] estimates it:
+/// some seven million numbers.
+pub const JSON_VALUE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Bytes of the files in one request, unless the operator says otherwise (the same default).
 pub const UPLOAD_BYTES_MAX: u64 = 50 * 1024 * 1024;
 /// Longest time a request may take before it is answered 503.

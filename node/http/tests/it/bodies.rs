@@ -10,6 +10,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, poll, stream};
 use homecore_http::body::ANONYMOUS_BODY_BYTES_MAX;
 use homecore_http::{Limits, Readiness};
+use homecore_types::json::ITEM_BYTES;
+use homecore_types::limits::JSON_VALUE_BYTES_MAX;
 use http::Request;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -111,6 +113,18 @@ async fn what_is_read_from_a_body_counts_until_it_is_answered() {
     assert_eq!(one.await.text, "10000");
     gate.add_permits(1);
     assert_eq!(hold(zeros(10_000)).await.text, "10000");
+}
+
+#[tokio::test]
+async fn a_body_that_would_become_too_much_is_not_parsed() {
+    let client = Client::new(None, Limits::default());
+    let items = JSON_VALUE_BYTES_MAX / ITEM_BYTES;
+    let request = Request::post("/alice/events")
+        .header("content-type", JSON)
+        .header("x-known", "1");
+    let refused = client.ask(request, zeros(items)).await;
+    assert!(unreadable(&refused), "{refused:?}");
+    assert!(refused.text.contains("too many values"), "{refused:?}");
 }
 
 #[tokio::test(start_paused = true)]
