@@ -192,6 +192,10 @@ impl Parser {
             .iter()
             .take_while(|byte| matches!(byte, b' ' | b'\t'))
             .count();
+        // Before anything else, so that it does not depend on where the pieces of a body end.
+        if blanks > PADDING_BYTES_MAX {
+            return Err(MultipartError::Delimiter);
+        }
         let rest = self.buffer.get(blanks..).unwrap_or_default();
         if rest.starts_with(b"\r\n") {
             // The line break stays: headers that are none end with it.
@@ -200,7 +204,7 @@ impl Parser {
             return Ok(true);
         }
         let may_go_on = matches!(rest, [] | [b'\r']) || (blanks == 0 && rest == b"-");
-        if may_go_on && blanks <= PADDING_BYTES_MAX {
+        if may_go_on {
             Ok(false)
         } else {
             Err(MultipartError::Delimiter)
@@ -212,7 +216,8 @@ impl Parser {
         let from = scanned.min(self.buffer.len());
         let unseen = self.buffer.get(from..).unwrap_or_default();
         let Some(place) = memmem::find(unseen, end) else {
-            if self.buffer.len() > HEADERS_BYTES_MAX {
+            // The blank line may have begun within the bound.
+            if self.buffer.len() >= HEADERS_BYTES_MAX + end.len() {
                 return Err(MultipartError::Headers);
             }
             let scanned = self.buffer.len().saturating_sub(end.len() - 1);

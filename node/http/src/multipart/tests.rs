@@ -144,6 +144,24 @@ fn file_names_are_read_as_they_were_meant() {
     }
 }
 
+/// What is a form in one piece is one in any.
+#[test]
+fn bounds_do_not_depend_on_where_pieces_end() {
+    let padded = |blanks: usize| format!("--X{}\r\n\r\n\r\n--X--", " ".repeat(blanks));
+    let header = |bytes: usize| format!("--X\r\n{}\r\n\r\n\r\n--X--", "a".repeat(bytes));
+    for (body, is_form) in [
+        (padded(PADDING_BYTES_MAX), true),
+        (padded(PADDING_BYTES_MAX + 1), false),
+        (header(HEADERS_BYTES_MAX - 2), true),
+        (header(HEADERS_BYTES_MAX - 1), false),
+    ] {
+        for piece in [1, 2, 3, 5, 7, 8_191, 8_195, 8_196, 20_000] {
+            let read = read(body.as_bytes(), piece);
+            assert_eq!(read.is_ok(), is_form, "{} by {piece}: {read:?}", body.len());
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read(
