@@ -36,6 +36,8 @@ pub struct StreamsQuery {
 /// Characters that no stream id in a query may hold (spec/pryv-api App. B.5).
 const FORBIDDEN: &[char] = &['"', '\'', '\\', '\0', '\u{8}', '\t', '\n', '\r', '\u{1a}'];
 
+/// Bytes of a wrong name that are repeated to who sent it.
+const SHOWN_BYTES: usize = 200;
 /// Most ids and clauses of one query together.
 const PARTS_MAX: usize = 10_000;
 
@@ -140,7 +142,12 @@ fn clause(object: &serde_json::Map<String, Value>) -> Result<Clause, InvalidStru
             "any" => &mut clause.any,
             "all" => &mut clause.all,
             "not" => &mut clause.not,
-            other => return Err(wrong(format!("unknown property {other:?} in \"streams\""))),
+            other => {
+                return Err(wrong(format!(
+                    "unknown property {:?} in \"streams\"",
+                    shown(other)
+                )));
+            }
         };
         let Value::Array(items) = value else {
             return Err(wrong(format!("{name:?} in \"streams\" must be an array")));
@@ -159,10 +166,14 @@ fn clause(object: &serde_json::Map<String, Value>) -> Result<Clause, InvalidStru
         .chain(&clause.not)
         .any(|selector| selector.id == "*")
     {
-        return Err(wrong("\"*\" cannot be used in \"all\" or \"not\""));
+        return Err(wrong(
+            "\"*\" cannot be used in \"all\" or \"not\" of \"streams\"",
+        ));
     }
     if clause.is_star() && !clause.all.is_empty() {
-        return Err(wrong("\"*\" cannot be combined with \"all\""));
+        return Err(wrong(
+            "\"*\" cannot be combined with \"all\" in \"streams\"",
+        ));
     }
     let mut stores = clause
         .any
@@ -188,10 +199,13 @@ fn selector(value: &Value) -> Result<Selector, InvalidStructure> {
         None => (text.as_str(), true),
     };
     if id.is_empty() || id == "#*" || id.contains(FORBIDDEN) {
-        return Err(wrong(format!("{text:?} is not a stream id")));
+        return Err(wrong(format!(
+            "{:?} in \"streams\" is not a stream id",
+            shown(text)
+        )));
     }
     if id == "*" && !deep {
-        return Err(wrong("\"*!\" is not a stream id"));
+        return Err(wrong("\"*!\" in \"streams\" is not a stream id"));
     }
     Ok(Selector {
         id: id.to_owned(),
@@ -199,9 +213,17 @@ fn selector(value: &Value) -> Result<Selector, InvalidStructure> {
     })
 }
 
+/// As much of a text as an answer repeats: escaped it may be six times as long.
+fn shown(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(SHOWN_BYTES))
+        .unwrap_or_default()
+}
+
 fn check_star(ids: &[Selector]) -> Result<(), InvalidStructure> {
     if ids.len() > 1 && ids.iter().any(|selector| selector.id == "*") {
-        return Err(wrong("\"*\" cannot be combined with other stream ids"));
+        return Err(wrong(
+            "\"*\" cannot be combined with other ids in \"streams\"",
+        ));
     }
     Ok(())
 }
