@@ -24,6 +24,8 @@ use crate::cluster::Cluster;
 
 /// Joins that are looked at at once.
 const JOINS_AT_ONCE_MAX: usize = 8;
+/// Characters of a stranger's text that are repeated.
+const SHOWN_CHARS: usize = 64;
 /// The version of the join exchange.
 pub(crate) const JOIN_VERSION: u32 = 1;
 
@@ -46,6 +48,11 @@ fn refused(reason: &'static str, message: impl Into<String>) -> Refused {
         reason,
         message: message.into(),
     }
+}
+
+/// As much of a stranger's text as is answered and logged: a log must not grow as strangers like.
+fn brief(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS).collect()
 }
 
 impl Enrolment {
@@ -74,8 +81,12 @@ impl Enrolment {
                 ),
             ));
         }
-        let core = CoreId::parse(request.core.clone())
-            .map_err(|error| refused("bad-request", format!("{:?}: {error}", request.core)))?;
+        let core = CoreId::parse(request.core.clone()).map_err(|error| {
+            refused(
+                "bad-request",
+                format!("{:?}: {error}", brief(&request.core)),
+            )
+        })?;
         let key = pki::key_of_request(&request.signing_request)
             .map_err(|error| refused("bad-request", error.to_string()))?;
         let addresses = addresses(request.addresses.clone().unwrap_or_default())
@@ -238,7 +249,7 @@ fn addresses(wire: WireAddresses) -> Result<CoreAddresses, String> {
             .into_iter()
             .map(|text| {
                 text.parse()
-                    .map_err(|_ip| format!("{text:?} is not an IPv4 address"))
+                    .map_err(|_ip| format!("{:?} is not an IPv4 address", brief(&text)))
             })
             .collect()
     };
@@ -247,7 +258,7 @@ fn addresses(wire: WireAddresses) -> Result<CoreAddresses, String> {
             .into_iter()
             .map(|text| {
                 text.parse()
-                    .map_err(|_ip| format!("{text:?} is not an IPv6 address"))
+                    .map_err(|_ip| format!("{:?} is not an IPv6 address", brief(&text)))
             })
             .collect()
     };
@@ -256,7 +267,7 @@ fn addresses(wire: WireAddresses) -> Result<CoreAddresses, String> {
     {
         return Err(format!(
             "core.url {:?} must be an http(s) URL ending in '/'",
-            wire.url
+            brief(&wire.url)
         ));
     }
     Ok(CoreAddresses {
@@ -289,7 +300,7 @@ impl enrolment_server::Enrolment for Enrolment {
             // A joiner that wants to see our CA before it says anything.
             return Ok(Response::new(JoinReply { result: None }));
         }
-        let asked: String = request.core.chars().take(64).collect();
+        let asked = brief(&request.core);
         let Ok(_slot) = self.slots.try_acquire() else {
             return Err(Status::resource_exhausted(
                 "too many cores join at once; try again",
@@ -350,9 +361,27 @@ mod tests {
         assert!(
             addresses(WireAddresses {
                 ipv4: vec!["x".into()],
-                ..good
+                ..good.clone()
             })
             .is_err()
         );
+        // Who sends much is told little.
+        let long = "\u{1}".repeat(50_000);
+        for bad in [
+            WireAddresses {
+                url: long.clone(),
+                ..good.clone()
+            },
+            WireAddresses {
+                ipv4: vec![long.clone()],
+                ..good.clone()
+            },
+            WireAddresses {
+                ipv6: vec![long],
+                ..good
+            },
+        ] {
+            assert!(addresses(bad).unwrap_err().len() < 1_000);
+        }
     }
 }
