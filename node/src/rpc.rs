@@ -17,3 +17,6 @@ pub(crate) mod server;
 pub(crate) mod tls;
 pub(crate) mod token;
 pub(crate) mod users;
+
+#[cfg(test)]
+mod tests;

@@ -92,7 +92,7 @@ impl JoinToken {
     }
 }
 
-fn checksum(body: &[u8]) -> [u8; 4] {
+pub(super) fn checksum(body: &[u8]) -> [u8; 4] {
     let tag = hmac_sha256(b"homecore join token", body);
     [tag[0], tag[1], tag[2], tag[3]]
 }

@@ -2,7 +2,6 @@
 //! operation and with every kind of caller. What is answered must be what the document says.
 
 mod bodies;
-mod chance;
 mod document;
 mod judge;
 mod requests;
@@ -10,8 +9,8 @@ mod values;
 mod wire;
 mod world;
 
-pub use chance::Chance;
 pub use document::{Document, Operation};
+pub use homecore_fuzz_tests::Chance;
 pub use judge::{Verdict, judge};
 pub use requests::generate;
 pub use wire::{Answer, Asked, Failure, send};

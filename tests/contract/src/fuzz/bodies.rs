@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::chance::Chance;
+use super::Chance;
 use super::document::Operation;
 use super::requests::{Fault, escaped};
 use super::values::{Values, odd_text, odd_value};

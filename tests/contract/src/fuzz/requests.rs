@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::Chance;
 use super::bodies;
-use super::chance::Chance;
 use super::document::{Document, Operation};
 use super::values::{Values, odd_text, odd_value};
 use super::wire::Asked;

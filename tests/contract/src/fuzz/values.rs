@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::chance::Chance;
+use super::Chance;
 use super::document::Document;
 use super::world::World;
 

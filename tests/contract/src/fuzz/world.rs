@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use super::Chance;
 use super::bodies::{FORM, form_of};
-use super::chance::Chance;
 use super::values::odd_text;
 use super::wire::{Asked, send};
 

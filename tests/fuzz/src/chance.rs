@@ -38,6 +38,14 @@ impl Chance {
         from.get(self.below(from.len()))
     }
 
+    /// Some bytes.
+    pub fn bytes_up_to(&mut self, most: usize) -> Vec<u8> {
+        let length = self.below(most + 1);
+        (0..length)
+            .map(|_| u8::try_from(self.number() & 0xff).unwrap_or_default())
+            .collect()
+    }
+
     /// One of several texts.
     pub fn text(&mut self, from: &[&str]) -> String {
         self.pick(from).copied().unwrap_or_default().to_owned()
