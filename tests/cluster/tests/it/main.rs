@@ -17,6 +17,7 @@ mod mfa;
 mod network;
 mod people;
 mod power;
+mod secrets;
 mod unique;
 
 use std::time::Duration;
