@@ -36,6 +36,7 @@ pub(crate) fn test() -> anyhow::Result<()> {
     if succeeds("node", &["--version"]) {
         step("node", &["--test", "node/client/js/"])?;
     }
+    step("bash", &["deploy/check/dependencies.sh"])?;
     // The chart, and real cores under the pods' script.
     let target = std::env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
     let binary = format!("HOMECORE_BIN={target}/debug/homecore");
