@@ -1,5 +1,7 @@
 //! What the log promises beyond openraft's suite (which runs over it in `state_machine::tests`).
 
+mod hostile;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
