@@ -24,9 +24,9 @@ const CPU_MAX: Duration = Duration::from_secs(60);
 /// What is read of one input.
 const BYTES_READ_MAX: u64 = 4 * 1024 * 1024;
 
-type Files = BTreeMap<String, Vec<u8>>;
+pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
-fn golden(kind: &str) -> Files {
+pub(crate) fn golden(kind: &str) -> Files {
     fn walk(folder: &Path, base: &Path, files: &mut Files) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

@@ -13,6 +13,7 @@ mod journal;
 mod methods;
 mod platform;
 mod queries;
+mod records;
 mod rpc;
 
 use homecore_fuzz_tests::Memory;

@@ -181,7 +181,7 @@ fn atom(chance: &mut Chance) -> Value {
 }
 
 /// Changes one value somewhere inside.
-fn change(value: &mut Value, chance: &mut Chance) {
+pub(crate) fn change(value: &mut Value, chance: &mut Chance) {
     let length = match value {
         Value::Array(items) => items.len(),
         Value::Object(members) => members.len(),
