@@ -377,6 +377,30 @@ fn add_keys(core: &Core, secrets: &mut Secrets) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A search that finds nothing proves nothing.
+#[test]
+fn what_is_told_or_open_is_found() -> anyhow::Result<()> {
+    let mut secrets = Secrets::default();
+    secrets.add("the password", PASSWORD);
+    let found = secrets.found_in("the log", &format!("GET /?auth={PASSWORD}&x"));
+    ensure!(found == ["the password in the log"], "{found:?}");
+    ensure!(secrets.found_in("the log", "GET /?auth=***").is_empty());
+
+    let dir = tempfile::tempdir()?;
+    let inner = dir.path().join("folder");
+    std::fs::create_dir(&inner)?;
+    let mut open = Vec::new();
+    for (path, mode) in [(inner.clone(), 0o755), (inner.join("file"), 0o640)] {
+        if !path.try_exists()? {
+            std::fs::write(&path, "x")?;
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
+    }
+    ensure!(open_to_others(dir.path(), &mut open)? == 3);
+    ensure!(open == [inner.clone(), inner.join("file")], "{open:?}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_told_and_no_file_is_open() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
