@@ -1,6 +1,6 @@
 #!/bin/bash
 # Checks what this project is made of against .cargo/deny.toml: licences, sources, crates that must not be there
-# or not twice. Needs no network once the tool is there.
+# or not twice. Needs no network once the tool and all crates are there.
 #
 #   deploy/check/dependencies.sh              licences, bans, sources: what CI does
 #   deploy/check/dependencies.sh advisories   known defects, too: fetches the database of RustSec from GitHub
@@ -29,8 +29,10 @@ have || { get && have; } || {
     echo "dependencies: NOT CHECKED: there is no cargo-deny, and it cannot be fetched"
     exit 0
 }
-# The crates are read from where cargo keeps them: it has just built with them.
-"$deny" --locked --offline --log-level error check --hide-inclusion-graph licenses bans sources
+# The crates are read from where cargo keeps them; those of other systems, which no build here fetched, come now.
+offline=()
+[ "${CHECK_FETCH:-}" != never ] || offline=(--offline)
+"$deny" --locked "${offline[@]}" --log-level error check --hide-inclusion-graph licenses bans sources
 if [ "${1:-}" = advisories ]; then
     "$deny" --locked check advisories
 fi
