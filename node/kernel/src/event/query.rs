@@ -74,21 +74,26 @@ impl StreamsQuery {
             _ => return Err(wrong("\"streams\" must hold stream ids or objects")),
         };
         if items.len() > PARTS_MAX {
-            return Err(wrong(format!(
-                "\"streams\" may have {PARTS_MAX} parts, not more"
-            )));
+            return Err(too_many());
         }
         if items.iter().all(Value::is_string) {
             let ids = items.iter().map(selector).collect::<Result<Vec<_>, _>>()?;
             return Self::from_ids(ids);
         }
         let mut clauses = Vec::with_capacity(items.len());
+        let mut parts = items.len();
         for item in items {
             let Value::Object(object) = item else {
                 return Err(wrong(
                     "\"streams\" cannot mix ids, objects and other values",
                 ));
             };
+            // Counted before anything is made of them.
+            let lists = object.values().filter_map(Value::as_array);
+            parts = parts.saturating_add(lists.map(Vec::len).sum());
+            if parts > PARTS_MAX {
+                return Err(too_many());
+            }
             clauses.push(clause(object)?);
         }
         Ok(Self { clauses })
@@ -226,6 +231,10 @@ fn check_star(ids: &[Selector]) -> Result<(), InvalidStructure> {
         ));
     }
     Ok(())
+}
+
+fn too_many() -> InvalidStructure {
+    wrong(format!("\"streams\" may have {PARTS_MAX} parts, not more"))
 }
 
 fn wrong(reason: impl Into<String>) -> InvalidStructure {

@@ -1,10 +1,11 @@
 //! From a streams query to sets of streams, with what the access may not see taken out
 //! (spec/pryv-api §4.4, App. B.3 steps 6 to 9).
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use homecore_types::ErrorId;
+use homecore_types::{ErrorId, limits};
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -14,6 +15,10 @@ use crate::permission::{Level, Parents, Rights};
 use crate::stream::store::{ACCOUNT_ROOT, AUDIT_ROOT, EMAILS, SHARED_SECRETS, Store};
 use crate::stream::system;
 use crate::stream::tree::Tree;
+
+/// Streams that one query may be worked out into, each counted as often as it is met: every part of a
+/// query may mean every stream.
+const STREAMS_MET_MAX: usize = 10 * limits::STREAMS_PER_USER_MAX;
 
 /// Streams by id.
 pub type StreamSet = BTreeSet<Arc<str>>;
@@ -52,6 +57,9 @@ pub enum SelectError {
         /// Which.
         ids: Vec<String>,
     },
+    /// Each part of the query is fine, and together they mean too much.
+    #[error("\"streams\" means more than {STREAMS_MET_MAX} streams, those of each part counted")]
+    TooMany,
 }
 
 impl Refusal for SelectError {
@@ -59,12 +67,13 @@ impl Refusal for SelectError {
         match self {
             Self::Forbidden { .. } => ErrorId::Forbidden,
             Self::Unknown { .. } => ErrorId::UnknownReferencedResource,
+            Self::TooMany => ErrorId::InvalidRequestStructure,
         }
     }
 
     fn data(&self) -> Option<Value> {
         match self {
-            Self::Forbidden { .. } => None,
+            Self::Forbidden { .. } | Self::TooMany => None,
             Self::Unknown { ids } => Some(json!({ "streams": ids })),
         }
     }
@@ -115,12 +124,18 @@ pub fn select(
     let everything = [Clause::everything()];
     let clauses = query.map_or(everything.as_slice(), |query| query.clauses.as_slice());
     check(tree, rights, clauses)?;
-    let expander = Expander { tree, trashed_too };
-    let sets = clauses
-        .iter()
-        .map(|clause| expander.sets(rights, clause))
-        .filter(|sets| !sets.any.is_empty())
-        .collect();
+    let expander = Expander {
+        tree,
+        trashed_too,
+        left: Cell::new(STREAMS_MET_MAX),
+    };
+    let mut sets = Vec::new();
+    for clause in clauses {
+        let of = expander.sets(rights, clause)?;
+        if !of.any.is_empty() {
+            sets.push(of);
+        }
+    }
     Ok(Selection { sets })
 }
 
@@ -156,10 +171,12 @@ pub fn may_read(tree: &Tree, rights: &Rights, id: &str) -> bool {
 struct Expander<'a> {
     tree: &'a Tree,
     trashed_too: bool,
+    /// Streams that may still be met.
+    left: Cell<usize>,
 }
 
 impl Expander<'_> {
-    fn sets(&self, rights: &Rights, clause: &Clause) -> Sets {
+    fn sets(&self, rights: &Rights, clause: &Clause) -> Result<Sets, SelectError> {
         let any = if clause.is_star() {
             self.readable(rights)
         } else {
@@ -171,26 +188,27 @@ impl Expander<'_> {
         let stop_any: BTreeSet<&str> = deep_ids(&not);
         let stop_not: BTreeSet<&str> = any.iter().map(|selector| selector.id.as_str()).collect();
         let mut sets = Sets {
-            any: self.expand_all(&any, &stop_any, false),
+            any: self.expand_all(&any, &stop_any, false)?,
             all: Vec::new(),
-            not: self.expand_all(&not, &stop_not, true),
+            not: self.expand_all(&not, &stop_not, true)?,
         };
         for selector in &clause.all {
-            let set = self.expand_all(std::slice::from_ref(selector), &stop_any, false);
+            let set = self.expand_all(std::slice::from_ref(selector), &stop_any, false)?;
             // An id that means nothing sets no condition: so the contract says.
             if !set.is_empty() {
                 sets.all.push(set);
             }
         }
         // What an operator forces is a limit, and one that means nothing lets nothing through.
-        sets.all.extend(rights.forced().iter().map(|id| {
+        for id in rights.forced() {
             let selector = Selector {
                 id: id.clone(),
                 deep: true,
             };
-            self.expand_all(&[selector], &no_stop, false)
-        }));
-        sets
+            sets.all
+                .push(self.expand_all(&[selector], &no_stop, false)?);
+        }
+        Ok(sets)
     }
 
     /// What `*` means for an access: the local roots if it holds `*`, and every stream that it was
@@ -247,25 +265,36 @@ impl Expander<'_> {
         selectors: &[Selector],
         stops: &BTreeSet<&str>,
         keep_first: bool,
-    ) -> StreamSet {
+    ) -> Result<StreamSet, SelectError> {
         let mut found = StreamSet::new();
-        for selector in selectors {
-            if !selector.deep {
-                found.insert(Arc::from(selector.id.as_str()));
-            } else if keep_first || !stops.contains(selector.id.as_str()) {
-                self.expand(&selector.id, stops, &mut found);
+        let (deep, alone): (Vec<_>, Vec<_>) = selectors.iter().partition(|s| s.deep);
+        // Those first: what is found then was found with all that is below it.
+        for selector in deep {
+            if keep_first || !stops.contains(selector.id.as_str()) {
+                self.expand(&selector.id, stops, &mut found)?;
             }
         }
-        found
+        found.extend(alone.into_iter().map(|s| Arc::from(s.id.as_str())));
+        Ok(found)
     }
 
     /// Adds a stream and everything below it. Works through a list, so depth costs no stack.
-    fn expand(&self, root: &str, stops: &BTreeSet<&str>, found: &mut StreamSet) {
+    fn expand(
+        &self,
+        root: &str,
+        stops: &BTreeSet<&str>,
+        found: &mut StreamSet,
+    ) -> Result<(), SelectError> {
         if !self.tree.contains(root) || (!self.trashed_too && self.tree.is_trashed(root)) {
-            return;
+            return Ok(());
         }
         let mut open: Vec<Arc<str>> = vec![Arc::from(root)];
         while let Some(id) = open.pop() {
+            if found.contains(&id) {
+                continue;
+            }
+            let left = self.left.get().checked_sub(1);
+            self.left.set(left.ok_or(SelectError::TooMany)?);
             for child in self.tree.children_of(&id) {
                 let in_trash = self.tree.get(child).is_some_and(|stream| stream.trashed);
                 if !stops.contains(&**child) && (self.trashed_too || !in_trash) {
@@ -278,6 +307,7 @@ impl Expander<'_> {
             }
             found.insert(id);
         }
+        Ok(())
     }
 }
 

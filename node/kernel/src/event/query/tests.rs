@@ -78,3 +78,18 @@ fn everything_else_is_refused() {
         assert!(StreamsQuery::parse(&wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn every_id_is_a_part() {
+    let ids = |count: usize| vec!["a"; count];
+    for (query, is_taken) in [
+        (json!(ids(PARTS_MAX)), true),
+        (json!(ids(PARTS_MAX + 1)), false),
+        (json!({ "any": ids(PARTS_MAX - 1) }), true),
+        (json!({ "any": ids(PARTS_MAX) }), false),
+        (json!({ "any": ["a"], "all": ids(PARTS_MAX) }), false),
+        (json!([{ "any": ids(6_000) }, { "any": ids(6_000) }]), false),
+    ] {
+        assert_eq!(StreamsQuery::parse(&query).is_ok(), is_taken);
+    }
+}

@@ -60,6 +60,30 @@ fn matched(rights: &Rights, query: &Value, trashed_too: bool) -> Result<Vec<Stri
         .collect())
 }
 
+/// Many parts that each mean much are refused before they are worked out; many that mean the same are not.
+#[test]
+fn what_a_query_may_mean_is_bounded() {
+    let mut tree = Tree::default();
+    tree.insert("root", stream(None, false));
+    for number in 0..2_000 {
+        tree.insert(&format!("s{number}"), stream(Some("root"), false));
+    }
+    let selected = |query: Value| {
+        let query = StreamsQuery::parse(&query).unwrap();
+        select(&tree, &Rights::Personal, Some(&query), false)
+    };
+    let clause = json!({ "any": ["root"] });
+    let clauses = selected(vec![clause.clone(); 600].into());
+    assert!(matches!(clauses, Err(SelectError::TooMany)));
+    let all = selected(json!({ "any": ["root"], "all": vec!["root"; 600] }));
+    assert!(matches!(all, Err(SelectError::TooMany)));
+    assert_eq!(all.unwrap_err().id(), ErrorId::InvalidRequestStructure);
+
+    assert_eq!(selected(vec![clause; 100].into()).unwrap().sets.len(), 100);
+    let same = selected(json!(vec!["root"; 5_000])).unwrap();
+    assert_eq!(same.streams().len(), 2_001);
+}
+
 #[test]
 fn the_worked_example() {
     for (query, expected) in [
