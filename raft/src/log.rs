@@ -225,6 +225,12 @@ impl LogStore {
         wait.await.map_err(|_| closed("the writer stopped"))?
     }
 
+    /// Whether an entry was here and is kept no more.
+    pub(crate) fn is_purged(&self, index: u64) -> bool {
+        let purged = self.tail().purged();
+        purged.is_some_and(|purged| index <= purged.index)
+    }
+
     fn tail(&self) -> MutexGuard<'_, Tail> {
         self.shared
             .tail
@@ -333,7 +339,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     /// Never begins later than asked: entries sent behind a gap would leave a hole in a follower.
-    /// openraft takes an empty answer for a heartbeat and looks again.
+    /// openraft takes an empty answer for a heartbeat and looks again: a client of a peer ends that.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
         let entries = self.read(start, end, READ_BYTES_MAX).await?;
         let whole = entries

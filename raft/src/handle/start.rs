@@ -121,7 +121,7 @@ impl Handle {
             snapshots.clone(),
             applied_sender,
         );
-        let network = Network::new(Arc::clone(&ground), node, links.clone());
+        let network = Network::new(Arc::clone(&ground), log.clone(), node, links.clone());
         let raft = Raft::new(node, config, network, log.clone(), state_machine)
             .await
             .map_err(|error| StartError::Consensus {

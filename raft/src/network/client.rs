@@ -1,7 +1,7 @@
 //! Consensus messages to other cores.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
@@ -22,10 +22,12 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, RaftNetworkFactory};
+use thiserror::Error;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::ground::Ground;
+use crate::log::LogStore;
 use crate::network::{Links, frame, snapshots};
 use crate::state_machine::SnapshotFile;
 use crate::types::{Member, TypeConfig};
@@ -42,14 +44,16 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Network {
     ground: Arc<dyn Ground>,
+    log: LogStore,
     node: u64,
     links: Links,
 }
 
 impl Network {
-    pub(crate) fn new(ground: Arc<dyn Ground>, node: u64, links: Links) -> Self {
+    pub(crate) fn new(ground: Arc<dyn Ground>, log: LogStore, node: u64, links: Links) -> Self {
         Self {
             ground,
+            log,
             node,
             links,
         }
@@ -62,6 +66,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     async fn new_client(&mut self, target: u64, member: &Member) -> PeerClient {
         PeerClient {
             ground: Arc::clone(&self.ground),
+            log: self.log.clone(),
             node: self.node,
             target,
             member: member.clone(),
@@ -74,6 +79,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 #[derive(Debug)]
 pub(crate) struct PeerClient {
     ground: Arc<dyn Ground>,
+    log: LogStore,
     node: u64,
     target: u64,
     member: Member,
@@ -124,6 +130,27 @@ impl PeerClient {
             Ok(Err(status)) => Err(rpc_error(&status)),
             Ok(Ok(answer)) => frame::unpack(answer.get_ref()).map_err(|status| rpc_error(&status)),
         }
+    }
+}
+
+/// What a peer needs next is not in the log any more.
+#[derive(Debug, Error)]
+#[error("what the peer needs next was purged: it needs a snapshot")]
+struct Purged;
+
+impl Purged {
+    /// Whether a request says so. openraft has entries in mind that it found purged when it looked for
+    /// them, sends a request without any, looks again, and would go on like that for ever. After an
+    /// error it thinks again, and sends a snapshot.
+    fn is_cause(log: &LogStore, request: &AppendEntriesRequest<TypeConfig>) -> bool {
+        let next = request
+            .prev_log_id
+            .map_or(0, |previous| previous.index.saturating_add(1));
+        request.entries.is_empty() && log.is_purged(next)
+    }
+
+    fn error() -> RPCError<TypeConfig> {
+        RPCError::Network(NetworkError::new(&Self))
     }
 }
 
@@ -223,7 +250,19 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
                 let none: Answers<'s> = Box::pin(futures_util::stream::empty());
                 return Ok(none);
             };
-            let input = futures_util::stream::iter([first]).chain(input);
+            if Purged::is_cause(&self.log, &first) {
+                return Err(Purged::error());
+            }
+            let purged = Arc::new(AtomicBool::new(false));
+            let (log, noted) = (self.log.clone(), Arc::clone(&purged));
+            let input =
+                futures_util::stream::iter([first])
+                    .chain(input)
+                    .take_while(move |request| {
+                        let is_cause = Purged::is_cause(&log, request);
+                        noted.fetch_or(is_cause, Ordering::Relaxed);
+                        std::future::ready(!is_cause)
+                    });
             let mut client = self.client()?;
             let sent = Arc::new(AtomicU64::new(0));
             let counted = Arc::clone(&sent);
@@ -255,6 +294,7 @@ impl NetStreamAppend<TypeConfig> for PeerClient {
                 answers,
                 sent,
                 received: 0,
+                purged,
             });
             let peer = &*self;
             let stream: Answers<'s> = Box::pin(futures_util::stream::unfold(
@@ -278,6 +318,8 @@ struct Reading {
     answers: Streaming<Frame>,
     sent: Arc<AtomicU64>,
     received: u64,
+    /// The questions ended because of [`Purged`].
+    purged: Arc<AtomicBool>,
 }
 
 impl Reading {
@@ -301,6 +343,7 @@ impl Reading {
             };
             self.received = self.received.saturating_add(1);
             return match message {
+                Ok(None) if self.purged.load(Ordering::Relaxed) => Some(Err(Purged::error())),
                 Ok(None) => None,
                 Ok(Some(answer)) => {
                     Some(frame::unpack(&answer).map_err(|status| rpc_error(&status)))

@@ -2,12 +2,17 @@
 
 use std::sync::atomic::AtomicUsize;
 
-use homecore_types::NodeId;
+use homecore_types::{ClusterId, CoreId, NodeId};
+use openraft::storage::RaftLogStorage as _;
+use openraft::vote::RaftLeaderId as _;
+use tempfile::TempDir;
 use tonic::transport::Endpoint;
 
 use super::*;
 use crate::directory;
+use crate::identity::Identity;
 use crate::network::{PeerError, Peers};
+use crate::types::LogId;
 
 /// Channels to addresses at which nobody listens.
 #[derive(Debug)]
@@ -19,28 +24,50 @@ impl Peers for Nobody {
     }
 }
 
-/// A request that openraft made waits, where it is taken, as long as the last error demands. An
-/// attempt that takes none is made again at once, and again: a leader would spin.
-#[tokio::test]
-async fn an_attempt_on_a_peer_that_is_gone_takes_a_request_first() {
-    let mut network = Network::new(
-        Arc::new(crate::ground::System),
-        1,
-        Links::new(Arc::new(Nobody), directory::view()),
-    );
+fn log(dir: &TempDir) -> LogStore {
+    let ground: Arc<dyn Ground> = Arc::new(crate::ground::System);
+    let identity = Identity {
+        cluster: ClusterId::parse("c".repeat(24)).unwrap(),
+        node: NodeId(1),
+        core: CoreId::parse("core-a").unwrap(),
+    };
+    LogStore::open(&ground, dir.path(), &identity).unwrap()
+}
+
+async fn client(log: LogStore) -> PeerClient {
+    let links = Links::new(Arc::new(Nobody), directory::view());
     let member = Member {
         core: "core-b".to_owned(),
         rpc: "127.0.0.1:1".to_owned(),
     };
-    let mut peer = network.new_client(2, &member).await;
-    let taken = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&taken);
-    let request = AppendEntriesRequest {
+    Network::new(Arc::new(crate::ground::System), log, 1, links)
+        .new_client(2, &member)
+        .await
+}
+
+fn at(index: u64) -> LogId {
+    let leader = openraft::alias::LeaderIdOf::<TypeConfig>::new(1, 1).to_committed();
+    LogId::new(leader, index)
+}
+
+fn heartbeat(prev_log_id: Option<LogId>) -> AppendEntriesRequest<TypeConfig> {
+    AppendEntriesRequest {
         vote: openraft::Vote::new_committed(1, 1),
-        prev_log_id: None,
+        prev_log_id,
         entries: Vec::new(),
         leader_commit: None,
-    };
+    }
+}
+
+/// A request that openraft made waits, where it is taken, as long as the last error demands. An
+/// attempt that takes none is made again at once, and again: a leader would spin.
+#[tokio::test]
+async fn an_attempt_on_a_peer_that_is_gone_takes_a_request_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut peer = client(log(&dir)).await;
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&taken);
+    let request = heartbeat(None);
     let requests = futures_util::stream::iter([request]).inspect(move |_| {
         counted.fetch_add(1, Ordering::Relaxed);
     });
@@ -50,4 +77,23 @@ async fn an_attempt_on_a_peer_that_is_gone_takes_a_request_first() {
     };
     assert!(matches!(error, RPCError::Unreachable(_)), "{error}");
     assert_eq!(taken.load(Ordering::Relaxed), 1);
+}
+
+/// openraft's stream of entries does not notice by itself that it waits for what was purged: a peer that
+/// lags would get nothing any more, for as long as its connection holds.
+#[tokio::test]
+async fn a_peer_that_needs_what_was_purged_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = log(&dir);
+    log.purge(at(9)).await.unwrap();
+    let mut peer = client(log).await;
+    for (previous, needs_more) in [(None, true), (Some(8), true), (Some(9), false)] {
+        let requests = futures_util::stream::iter([heartbeat(previous.map(at))]);
+        let option = RPCOption::new(Duration::from_secs(5));
+        let Err(error) = peer.stream_append(requests, option).await else {
+            panic!("somebody answered");
+        };
+        let is_purged = matches!(error, RPCError::Network(_));
+        assert_eq!(is_purged, needs_more, "{previous:?}: {error}");
+    }
 }
