@@ -2,6 +2,7 @@
 //! and threads.
 
 use std::fmt::Debug;
+use std::io;
 use std::path::Path;
 
 use futures_util::future::BoxFuture;
@@ -29,8 +30,20 @@ pub trait Ground: Debug + Send + Sync + 'static {
     /// a time, so that one thread runs everything in an order that can be repeated.
     fn has_threads(&self) -> bool;
 
-    /// Without threads: what the next access to the log takes.
+    /// Without threads: what the next access to the disk takes.
     fn access(&self) -> BoxFuture<'static, ()>;
+
+    /// Without threads: what the next piece of a snapshot's file takes, and whether there is room for it.
+    fn room(&self, of: Origin) -> BoxFuture<'static, io::Result<()>>;
+}
+
+/// Where a snapshot comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This core's own state.
+    Built,
+    /// Another core.
+    Received,
 }
 
 /// The machine that this process runs on.
@@ -56,6 +69,11 @@ impl Ground for System {
 
     fn access(&self) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    /// Writing the file tells.
+    fn room(&self, _of: Origin) -> BoxFuture<'static, io::Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

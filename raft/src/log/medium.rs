@@ -51,6 +51,29 @@ pub const COMMITTED: &str = "committed";
 /// The note that says how far the log was purged.
 pub const PURGED: &str = "purged";
 
+/// A vote, in the order in which votes may follow each other: by term, then by who is voted for, and last
+/// by whether most have voted so. Two may be voted for in one term, the higher one after the lower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ballot {
+    /// The term.
+    pub term: u64,
+    /// For whom.
+    pub node: u64,
+    /// Whether it leads, as far as is known.
+    pub leads: bool,
+}
+
+/// What the note of a vote says; none: it is no vote.
+#[must_use]
+pub fn ballot(value: &[u8]) -> Option<Ballot> {
+    let vote: Vote = decode(value, VOTE.as_bytes()).ok()?;
+    Some(Ballot {
+        term: vote.leader_id.term,
+        node: vote.leader_id.node_id,
+        leads: vote.committed,
+    })
+}
+
 /// Which rows there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {

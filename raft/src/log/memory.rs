@@ -191,8 +191,8 @@ impl Medium for Open {
 
     fn commit(&mut self, sync: Sync, changes: &[Change<'_>]) -> Result<(), LogError> {
         let mut state = self.state()?;
-        let grows = |change: &Change<'_>| matches!(change, Change::Append { .. });
-        if state.full && changes.iter().any(grows) {
+        // A vote or a mark takes room, too, and deleting is written down first.
+        if state.full {
             return Err(refused(io::ErrorKind::StorageFull));
         }
         let changes: Vec<Owned> = changes.iter().copied().map(Owned::of).collect();

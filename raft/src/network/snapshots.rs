@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
-use crate::ground::{self, Ground};
+use crate::ground::{self, Ground, Origin};
 use crate::network::frame;
 use crate::snapshot::{self, Incoming};
 use crate::state_machine::{self, SnapshotFile};
@@ -77,6 +77,7 @@ fn parts(
                 let part = Some(Part::Header(header));
                 return Some((SnapshotPart { part }, (None, file)));
             }
+            ground.access().await;
             let chunk = ground::blocking(&*ground, move || read_chunk(file)).await;
             match chunk.map_err(io::Error::other).flatten() {
                 Ok((data, _)) if data.is_empty() => None,
@@ -116,6 +117,7 @@ pub(crate) async fn receive(
         }
     };
     let folder = dir.to_path_buf();
+    room(ground).await?;
     let mut incoming = blocking(ground, move || Incoming::create(&folder)).await?;
     let mut received = 0_u64;
     while let Some(part) = next(&mut parts).await? {
@@ -126,6 +128,7 @@ pub(crate) async fn receive(
         if received > header.bytes {
             break;
         }
+        room(ground).await?;
         incoming = blocking(ground, move || incoming.write(&data).map(|()| incoming)).await?;
     }
     if received != header.bytes {
@@ -134,6 +137,7 @@ pub(crate) async fn receive(
             "{received} of {expected} bytes of the snapshot came"
         )));
     }
+    room(ground).await?;
     let file = SnapshotFile::temporary(blocking(ground, move || incoming.finish()).await?);
     let path = file.path().to_path_buf();
     let found = blocking(ground, move || snapshot::verify(&path)).await?;
@@ -158,6 +162,11 @@ async fn next(parts: &mut Streaming<SnapshotPart>) -> Result<Option<Part>, Statu
             "a part of the snapshot is of no known kind",
         )),
     }
+}
+
+async fn room(ground: &dyn Ground) -> Result<(), Status> {
+    let room = ground.room(Origin::Received).await;
+    room.map_err(|error| Status::internal(crate::report(&error)))
 }
 
 /// Runs file work off the runtime's workers.

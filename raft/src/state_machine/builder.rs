@@ -17,7 +17,7 @@ use openraft::alias::SnapshotOf;
 use openraft::storage::{RaftSnapshotBuilder, Snapshot};
 use thiserror::Error;
 
-use crate::ground::{self, Ground};
+use crate::ground::{self, Ground, Origin};
 use crate::machine::{MachineError, SnapshotCursor};
 use crate::snapshot::{self, Header, SnapshotError, Writer};
 use crate::state_machine::worker::{MachineStopped, Worker};
@@ -40,6 +40,8 @@ enum BuildError {
     File(#[from] SnapshotError),
     #[error(transparent)]
     Stopped(#[from] MachineStopped),
+    #[error("there is no room for it")]
+    Room(#[from] io::Error),
     #[error("the writing task ended early")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -123,15 +125,23 @@ impl SnapshotBuilder {
         let header = moment.header();
         let (dir, described) = (self.dir.clone(), header.clone());
         let mut writer = self
-            .blocking(move || Writer::create(&dir, described))
+            .writing(move || Writer::create(&dir, described))
             .await?;
         while let Some(items) = moment.next().await? {
             writer = self
-                .blocking(move || writer.write(&items).map(|()| writer))
+                .writing(move || writer.write(&items).map(|()| writer))
                 .await?;
         }
-        let path = self.blocking(move || writer.finish()).await?;
+        let path = self.writing(move || writer.finish()).await?;
         Ok((header, path))
+    }
+
+    async fn writing<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
+    ) -> Result<T, BuildError> {
+        self.ground.room(Origin::Built).await?;
+        self.blocking(work).await
     }
 
     async fn blocking<T: Send + 'static>(

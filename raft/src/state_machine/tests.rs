@@ -56,6 +56,13 @@ impl Ground for Simulated {
     fn access(&self) -> futures_util::future::BoxFuture<'static, ()> {
         Box::pin(tokio::task::yield_now())
     }
+
+    fn room(
+        &self,
+        _of: crate::ground::Origin,
+    ) -> futures_util::future::BoxFuture<'static, io::Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {

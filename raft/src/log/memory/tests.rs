@@ -60,7 +60,7 @@ fn a_sync_takes_everything_before_it_along() {
 }
 
 #[test]
-fn a_full_disk_takes_no_rows_and_a_row_is_never_written_over() {
+fn a_full_disk_takes_nothing_and_a_row_is_never_written_over() {
     let disk = MemoryDisk::default();
     let (mut medium, _) = disk.open("a").unwrap();
     append(&mut *medium, Sync::Full, 0);
@@ -76,5 +76,8 @@ fn a_full_disk_takes_no_rows_and_a_row_is_never_written_over() {
         rows: &rows,
     };
     medium.commit(Sync::Full, &[next]).unwrap_err();
+    medium
+        .commit(Sync::Lazy, &[Change::DeleteUpTo(0)])
+        .unwrap_err();
     assert!(disk.open("b").is_err());
 }

@@ -5,13 +5,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use homecore_raft::LogError;
-use homecore_raft::ground::Ground;
-use homecore_raft::medium::{Bounds, Change, Medium, MediumReader, Sync, VOTE};
+use homecore_raft::ground::{Ground, Origin};
+use homecore_raft::medium::{self, Bounds, Change, Medium, MediumReader, Sync, VOTE};
 use homecore_raft::memory::MemoryDisk;
 use homecore_raft::snapshot::{self, Header, Reader, Writer};
 use tokio::sync::Notify;
@@ -19,21 +20,43 @@ use tokio::time::sleep;
 
 use crate::bugs::Bug;
 use crate::chance::Chance;
-use crate::net::End;
+use crate::invariants::votes::Votes;
+use crate::net::{End, Host};
+use crate::tally::Fault;
+use crate::trace::Trace;
+
+/// An access that takes so long is slow.
+const LONG: Duration = Duration::from_millis(20);
 
 /// A core's disk. Clones are the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
+    host: Host,
     log: MemoryDisk,
     root: PathBuf,
+    trace: Trace,
+    votes: Votes,
     chance: Chance,
     bug: Option<Bug>,
     life: Arc<AtomicU64>,
     /// How long an access takes at most.
     slow_ms: Arc<AtomicU64>,
+    /// There is no room for the log …
+    full: Arc<AtomicBool>,
+    /// … or for what is larger than its next commit.
+    full_for_files: Arc<AtomicBool>,
     lies: Arc<Mutex<Lies>>,
     /// A vote is on the disk: a bad moment to die.
     pub(crate) voted: Arc<Notify>,
+}
+
+/// How much room there is on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Enough,
+    /// Enough for the next commits, not for a snapshot.
+    Little,
+    Nothing,
 }
 
 /// What a disk that lies about votes would lose.
@@ -44,12 +67,23 @@ struct Lies {
 }
 
 impl Disk {
-    pub(crate) fn new(root: PathBuf, chance: Chance, bug: Option<Bug>) -> io::Result<Self> {
+    pub(crate) fn new(
+        host: Host,
+        root: PathBuf,
+        chance: Chance,
+        bug: Option<Bug>,
+        (trace, votes): (Trace, Votes),
+    ) -> io::Result<Self> {
         let disk = Self {
+            host,
             log: MemoryDisk::default(),
             root,
+            trace,
+            votes,
             chance,
             bug,
+            full: Arc::default(),
+            full_for_files: Arc::default(),
             life: Arc::default(),
             slow_ms: Arc::new(AtomicU64::new(2)),
             lies: Arc::default(),
@@ -69,8 +103,20 @@ impl Disk {
         self.slow_ms.store(most_ms, Ordering::Relaxed);
     }
 
-    pub(crate) fn set_full(&self, full: bool) {
-        self.log.set_full(full);
+    /// How much room there is from now on.
+    pub(crate) fn set_room(&self, room: Room) {
+        self.log.set_full(room == Room::Nothing);
+        self.full.store(room == Room::Nothing, Ordering::Relaxed);
+        self.full_for_files
+            .store(room != Room::Enough, Ordering::Relaxed);
+    }
+
+    fn time(&self) -> Duration {
+        let time = self.chance.millis(0, self.slow_ms.load(Ordering::Relaxed));
+        if time >= LONG {
+            self.trace.fault(Fault::SlowDisk);
+        }
+        time
     }
 
     /// Ends a life: what the next one finds. How many commits of the log were lost.
@@ -184,8 +230,22 @@ impl Ground for Disk {
     }
 
     fn access(&self) -> BoxFuture<'static, ()> {
-        let time = self.chance.millis(0, self.slow_ms.load(Ordering::Relaxed));
-        Box::pin(sleep(time))
+        Box::pin(sleep(self.time()))
+    }
+
+    fn room(&self, of: Origin) -> BoxFuture<'static, io::Result<()>> {
+        let this = self.clone();
+        Box::pin(async move {
+            sleep(this.time()).await;
+            if !this.full_for_files.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            this.trace.fault(match of {
+                Origin::Built => Fault::FullForBuilding,
+                Origin::Received => Fault::FullForReceiving,
+            });
+            Err(io::ErrorKind::StorageFull.into())
+        })
     }
 }
 
@@ -205,9 +265,11 @@ impl Medium for Watched {
     }
 
     fn commit(&mut self, sync: Sync, changes: &[Change<'_>]) -> Result<(), LogError> {
-        let votes = changes
-            .iter()
-            .any(|change| matches!(change, Change::Note { name: VOTE, .. }));
+        let vote = changes.iter().rev().find_map(|change| match change {
+            Change::Note { name: VOTE, value } => medium::ballot(value),
+            _ => None,
+        });
+        let votes = vote.is_some();
         let appends = changes
             .iter()
             .any(|change| matches!(change, Change::Append { .. }));
@@ -224,8 +286,12 @@ impl Medium for Watched {
             self.disk.lies.lock().unwrap().watermark = None;
         }
         let sync = if lie { Sync::Lazy } else { sync };
+        if self.disk.full.load(Ordering::Relaxed) {
+            self.disk.trace.fault(Fault::FullForLog);
+        }
         self.medium.commit(sync, changes)?;
-        if votes {
+        if let Some(vote) = vote {
+            self.disk.votes.cast(self.disk.host, vote);
             self.disk.voted.notify_one();
         }
         Ok(())

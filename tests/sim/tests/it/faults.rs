@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use homecore_raft::command::{Command, Response};
 use homecore_types::Clock as _;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::bugs::Bug;
 use crate::chance::Chance;
+use crate::disk::Room;
 use crate::net::{End, Host, Weather};
+use crate::spite::{self, Spite};
+use crate::tally::Fault;
 use crate::world::{World, core_id};
 
 /// Cores there are at most.
@@ -25,32 +28,49 @@ pub(crate) struct Plan {
     pub(crate) pause_ms: u64,
     /// Whether cores join and are removed.
     pub(crate) moves: bool,
-    /// Whether machines lose their power when it is worst: just after a vote, just before a commit.
-    pub(crate) spite: bool,
+    /// Whether things break when it is worst: see [`spite`].
+    pub(crate) spite: Spite,
     /// Whether it is waited until what was left half done has passed its time.
     pub(crate) clears: bool,
 }
 
 impl Plan {
-    pub(crate) fn of(chance: &Chance, bug: Option<Bug>) -> Self {
-        let mut plan = Self::any(chance);
+    pub(crate) fn of(chance: &Chance, bug: Option<Bug>, seed: u64) -> Self {
+        let mut plan = Self::any(chance, seed);
         match bug {
-            // What is wrong is wrong in few moments only.
+            // What is wrong is wrong in few moments only: those are sought.
             Some(Bug::VoteNotSynced) => {
-                plan.cores = 3;
+                plan.cores = *chance.pick(&[3, 3, 5]).unwrap();
                 plan.moves = false;
-                plan.spite = true;
+                plan.spite = Spite {
+                    votes: chance.one_in(2),
+                    usurps: true,
+                    ..Spite::NONE
+                };
                 plan.clients = 6;
-                plan.pause_ms = 1_500;
-                plan.lasts = Duration::from_secs(60);
+                plan.pause_ms = 4_000;
+                plan.lasts = Duration::from_secs(40);
+                plan.clears = false;
             }
             Some(Bug::StaleSettle | Bug::UnknownIsNo) => {
-                plan.spite = true;
-                plan.cores = plan.cores.clamp(2, 5);
-                plan.clients = 8;
+                plan.cores = *chance.pick(&[3, 4, 5]).unwrap();
                 plan.moves = false;
-                plan.clears = true;
-                plan.lasts = Duration::from_secs(45);
+                plan.spite = Spite {
+                    accounts: true,
+                    ..Spite::NONE
+                };
+                plan.clients = 6;
+                plan.pause_ms = 4_000;
+                plan.lasts = Duration::from_secs(30);
+                plan.clears = false;
+            }
+            Some(Bug::StrangerLeads) => {
+                plan.cores = 3;
+                plan.moves = true;
+                plan.spite = Spite::NONE;
+                plan.pause_ms = 600;
+                plan.lasts = Duration::from_secs(40);
+                plan.clears = false;
             }
             Some(Bug::StoppedClock) => plan.clears = true,
             _ => {}
@@ -58,14 +78,22 @@ impl Plan {
         plan
     }
 
-    fn any(chance: &Chance) -> Self {
+    fn any(chance: &Chance, seed: u64) -> Self {
+        // Ten seeds in a row have every number of cores.
+        const CORES: [u64; 10] = [5, 3, 4, 3, 7, 5, 2, 3, 6, 1];
+        let cores = usize::try_from(seed % 10).map_or(3, |at| CORES[at]);
         Self {
-            cores: *chance.pick(&[1, 2, 3, 3, 3, 4, 5, 5, 6, 7]).unwrap(),
+            cores,
             clients: chance.between(2, 5),
             lasts: chance.millis(10_000, 30_000),
             pause_ms: *chance.pick(&[600, 1_500, 4_000]).unwrap(),
             moves: chance.one_in(3),
-            spite: chance.one_in(3),
+            spite: Spite {
+                votes: chance.one_in(4),
+                accounts: chance.one_in(4),
+                usurps: cores >= 3 && chance.one_in(4),
+                starves: cores >= 3 && chance.one_in(4),
+            },
             clears: chance.one_in(4),
         }
     }
@@ -74,14 +102,12 @@ impl Plan {
 /// Breaks things until the time is over.
 pub(crate) async fn storm(world: Arc<World>, plan: Plan, chance: Chance) {
     let until = Instant::now() + plan.lasts;
-    if plan.spite {
-        for host in world.hosts() {
-            tokio::spawn(spite(Arc::clone(&world), host, until, chance.fork()));
-        }
-    }
+    spite::begin(&world, plan.spite, until, &chance);
     while Instant::now() < until {
         sleep(chance.millis(plan.pause_ms / 4, plan.pause_ms)).await;
+        let scene = world.scene.lock().await;
         strike(&world, plan, &chance).await;
+        drop(scene);
     }
 }
 
@@ -96,25 +122,17 @@ async fn strike(world: &Arc<World>, plan: Plan, chance: &Chance) {
             // Some on one side, some on the other.
             let (left, right): (Vec<Host>, Vec<Host>) =
                 hosts.iter().partition(|_| chance.one_in(2));
-            trace.event(format_args!("partition {left:?} | {right:?}"));
-            for (a, b) in left
-                .iter()
-                .flat_map(|a| right.iter().map(move |b| (*a, *b)))
-            {
-                world.net.set_cut(a, b, true);
-                world.net.set_cut(b, a, true);
-            }
+            part(world, &left, &right);
         }
         3..=4 => {
             // One that is not heard, or hears nothing.
             let heard = chance.one_in(2);
-            trace.event(format_args!("one way: core-{host}, hears {heard}"));
-            for other in hosts.iter().filter(|other| **other != host) {
-                if heard {
-                    world.net.set_cut(host, *other, true);
-                } else {
-                    world.net.set_cut(*other, host, true);
-                }
+            let mut others = hosts.clone();
+            others.retain(|other| *other != host);
+            if heard {
+                deafen(world, host, &others);
+            } else {
+                mute(world, host, &others);
             }
         }
         5..=8 => {
@@ -126,12 +144,14 @@ async fn strike(world: &Arc<World>, plan: Plan, chance: &Chance) {
                 delay_least_ms: chance.between(1, 20),
                 delay_most_ms: chance.between(20, 250),
                 lost: chance.below(200),
+                twice: chance.below(60),
             };
             trace.event(format_args!("{weather:?}"));
             world.net.set_weather(weather);
         }
         10 => world.net.set_weather(Weather::FINE),
         11 => {
+            trace.fault(Fault::Reset);
             trace.event(format_args!("connections of core-{host} reset"));
             world.net.reset(host);
         }
@@ -150,67 +170,22 @@ async fn strike(world: &Arc<World>, plan: Plan, chance: &Chance) {
             }
         }
         19 => {
-            let full = chance.one_in(2);
-            trace.event(format_args!("disk of core-{host} full: {full}"));
+            let rooms = [Room::Enough, Room::Nothing, Room::Little, Room::Little];
+            let room = *chance.pick(&rooms).unwrap();
+            trace.event(format_args!("room on the disk of core-{host}: {room:?}"));
             if let Some(disk) = world.disk(host) {
-                disk.set_full(full);
+                disk.set_room(room);
             }
         }
-        20 if plan.moves => join(world).await,
+        20 if plan.moves => join(world, chance).await,
         21 if plan.moves && hosts.len() > 2 => remove(world, host, chance),
         22 => shuffle(world, chance),
         _ => {}
     }
 }
 
-/// Takes a machine's power when it is worst, and draws the links anew.
-async fn spite(world: Arc<World>, host: Host, until: Instant, chance: Chance) {
-    let Some((voted, created)) = world.moments(host) else {
-        return;
-    };
-    loop {
-        let after_vote = tokio::select! {
-            biased;
-            () = world.over.cancelled() => return,
-            () = sleep_until(until) => return,
-            () = voted.notified() => true,
-            () = created.notified() => false,
-        };
-        if !chance.one_in(if after_vote { 2 } else { 10 }) {
-            continue;
-        }
-        // The answer to who asked for the vote is on its way by then.
-        let most = if after_vote { 12 } else { 60 };
-        sleep(chance.millis(1, most)).await;
-        world.trace.event(format_args!(
-            "core-{host}, at a bad moment (vote: {after_vote})"
-        ));
-        world.end(host, End::Dark);
-        // Whom it spoke to it speaks to no more, and the other way round; or all are drawn anew.
-        if chance.one_in(2) {
-            flip(&world, host);
-        } else if chance.one_in(2) {
-            shuffle(&world, &chance);
-        }
-        sleep(chance.millis(20, 400)).await;
-        world.start(host).await;
-    }
-}
-
-/// Whom a machine can speak to, and whom not, changes places.
-fn flip(world: &World, host: Host) {
-    for other in world.hosts().into_iter().filter(|other| *other != host) {
-        let cut = world.net.has_cut(host, other) || world.net.has_cut(other, host);
-        world.net.set_cut(host, other, !cut);
-        world.net.set_cut(other, host, !cut);
-    }
-    world
-        .trace
-        .event(format_args!("links of core-{host} flipped"));
-}
-
 /// Each pair of machines can speak, or cannot.
-fn shuffle(world: &World, chance: &Chance) {
+pub(crate) fn shuffle(world: &World, chance: &Chance) {
     let hosts = world.hosts();
     let pairs = hosts
         .iter()
@@ -223,16 +198,77 @@ fn shuffle(world: &World, chance: &Chance) {
     world.trace.event("links drawn anew");
 }
 
+/// Nothing gets from one side to the other.
+pub(crate) fn part(world: &World, left: &[Host], right: &[Host]) {
+    if left.is_empty() || right.is_empty() {
+        return;
+    }
+    world.trace.fault(Fault::Partition);
+    world
+        .trace
+        .event(format_args!("partition {left:?} | {right:?}"));
+    for (a, b) in left
+        .iter()
+        .flat_map(|a| right.iter().map(move |b| (*a, *b)))
+    {
+        world.net.set_cut(a, b, true);
+        world.net.set_cut(b, a, true);
+    }
+}
+
+/// A core is heard by others and hears none of them.
+pub(crate) fn deafen(world: &World, host: Host, others: &[Host]) {
+    one_way(world, others, &[host]);
+}
+
+/// A core hears others, and none of them hears it.
+fn mute(world: &World, host: Host, others: &[Host]) {
+    one_way(world, &[host], others);
+}
+
+fn one_way(world: &World, from: &[Host], to: &[Host]) {
+    if from.is_empty() || to.is_empty() {
+        return;
+    }
+    world.trace.fault(Fault::OneWay);
+    world
+        .trace
+        .event(format_args!("one way: nothing from {from:?} to {to:?}"));
+    for (from, to) in from
+        .iter()
+        .flat_map(|from| to.iter().map(move |to| (*from, *to)))
+    {
+        world.net.set_cut(from, to, true);
+    }
+}
+
 fn crash(world: &Arc<World>, host: Host, end: End, chance: &Chance) {
     world.end(host, end);
     restart(world, host, chance);
 }
 
 fn restart(world: &Arc<World>, host: Host, chance: &Chance) {
+    if chance.one_in(6) {
+        cramp(world, host, chance);
+    }
     let (world, after) = (Arc::clone(world), chance.millis(50, 6_000));
     tokio::spawn(async move {
         sleep(after).await;
         world.start(host).await;
+    });
+}
+
+/// For a while there is no room for a snapshot, which a core needs that is new or was away for long.
+fn cramp(world: &Arc<World>, host: Host, chance: &Chance) {
+    let Some(disk) = world.disk(host) else { return };
+    world
+        .trace
+        .event(format_args!("no room for snapshots at core-{host}"));
+    disk.set_room(Room::Little);
+    let lasts = chance.millis(1_000, 6_000);
+    tokio::spawn(async move {
+        sleep(lasts).await;
+        disk.set_room(Room::Enough);
     });
 }
 
@@ -243,17 +279,23 @@ fn jump(world: &Arc<World>, host: Host, chance: &Chance) {
         .trace
         .event(format_args!("clock of core-{host} off by {off} ms"));
     if let Some(clock) = world.clock(host) {
+        world.trace.fault(Fault::ClockJump);
         clock.set_off(off);
     }
 }
 
-async fn join(world: &Arc<World>) {
+async fn join(world: &Arc<World>, chance: &Chance) {
     if world.hosts().len() >= CORES_MAX {
         return;
     }
     let host = world.new_host();
-    if let Some(through) = world.running().first() {
-        world.join(host, through).await;
+    if let Some(through) = world.running().first()
+        && world.join(host, through).await
+    {
+        world.trace.fault(Fault::Joined);
+        if chance.one_in(2) {
+            cramp(world, host, chance);
+        }
     }
 }
 
@@ -279,9 +321,12 @@ fn remove(world: &Arc<World>, host: Host, chance: &Chance) {
             .trace
             .event(format_args!("core-{host} removed: {done:?}"));
         if matches!(done, Ok(Response::Done)) {
+            world.trace.fault(Fault::Removed);
             // It goes on for a while, and is told that it is no member any more.
             sleep(Duration::from_secs(12)).await;
-            world.retire(host);
+            if !world.votes_still(host) {
+                world.retire(host);
+            }
         }
     });
 }

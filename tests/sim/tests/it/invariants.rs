@@ -7,6 +7,7 @@ mod odd_voters;
 mod one_home;
 mod one_owner;
 mod reservations;
+pub(crate) mod votes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +82,7 @@ pub(crate) async fn look(world: &World, running: &Running) {
         one_owner::check(&oracle, &seen)
             .and_then(|()| one_home::check(&oracle, &seen))
             .and_then(|()| acknowledged::check(&oracle, &seen))
+            .and_then(|()| world.votes.check())
             .and_then(|()| odd_voters::check(&seen))
             .and_then(|()| dns_generation::check(&mut book.dns_generation, &seen))
     };

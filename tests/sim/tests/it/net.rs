@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use crate::chance::Chance;
+use crate::tally::Fault;
 use crate::trace::Trace;
 use crate::wire::{Pipe, Wire};
 
@@ -23,6 +24,8 @@ pub(crate) type Host = u64;
 
 /// After so much silence a sender sends again.
 pub(crate) const RESEND: Duration = Duration::from_millis(200);
+/// What takes so long is delayed.
+const LONG: Duration = Duration::from_millis(20);
 /// A segment is lost at most so often in a row.
 const LOST_MAX: u32 = 4;
 /// Connections that wait to be accepted.
@@ -35,6 +38,8 @@ pub(crate) struct Weather {
     pub(crate) delay_most_ms: u64,
     /// Of a thousand segments.
     pub(crate) lost: u64,
+    /// Of a hundred requests that may come twice.
+    pub(crate) twice: u64,
 }
 
 impl Weather {
@@ -42,6 +47,7 @@ impl Weather {
         delay_least_ms: 1,
         delay_most_ms: 4,
         lost: 0,
+        twice: 0,
     };
 }
 
@@ -153,7 +159,22 @@ impl Net {
             time += RESEND * 2_u32.pow(lost);
             lost += 1;
         }
+        if lost > 0 {
+            self.trace.fault(Fault::Loss);
+        }
+        if time >= LONG {
+            self.trace.fault(Fault::Delay);
+        }
         time
+    }
+
+    /// After which time a request comes once more, if it does.
+    pub(crate) fn again(&self) -> Option<Duration> {
+        let weather = self.lock().weather;
+        (self.chance.below(100) < weather.twice).then(|| {
+            self.trace.fault(Fault::Twice);
+            self.chance.millis(0, 3_000)
+        })
     }
 
     /// Begins a machine's life, and tells which it is.

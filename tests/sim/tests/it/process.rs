@@ -3,9 +3,11 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::bugs::Bug;
 use crate::run::{self, Outcome};
+use crate::tally::Tally;
 
 const SEED: &str = "HOMECORE_SIM_SEED";
 const BUG: &str = "HOMECORE_SIM_BUG";
@@ -42,6 +44,25 @@ impl Ended {
                 .map(|(_, times)| format!("looked {times}"))
         };
         lines.find_map(count).unwrap_or_default()
+    }
+}
+
+impl Ended {
+    /// How often each fault took effect.
+    pub(crate) fn tally(&self) -> Tally {
+        let line = self.line("faults ");
+        line.and_then(Tally::parse).unwrap_or_default()
+    }
+
+    /// How long it was, in simulated time.
+    pub(crate) fn lasted(&self) -> Duration {
+        let line = self.line("lasted ").and_then(|it| it.strip_suffix(" ms"));
+        Duration::from_millis(line.and_then(|it| it.parse().ok()).unwrap_or(0))
+    }
+
+    fn line(&self, begins: &str) -> Option<&str> {
+        let mut lines = self.output.lines().rev();
+        lines.find_map(|line| line.strip_prefix(begins))
     }
 }
 

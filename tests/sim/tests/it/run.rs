@@ -13,6 +13,7 @@ use homecore_types::{UserId, Username};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::bugs::Bug;
+use crate::disk::Room;
 use crate::faults::{self, Plan};
 use crate::invariants::{self, Seen};
 use crate::net::Weather;
@@ -84,7 +85,7 @@ async fn phases(world: &Arc<World>) {
 }
 
 async fn course(world: &Arc<World>) {
-    let plan = Plan::of(&world.chance, world.bug);
+    let plan = Plan::of(&world.chance, world.bug, world.seed);
     world.trace.event(format_args!("{plan:?}"));
     world.found().await;
     for host in 2..=plan.cores {
@@ -102,6 +103,8 @@ async fn course(world: &Arc<World>) {
         })
         .collect();
     drop(storm.await);
+    // What has begun goes on to its end; nothing begins any more.
+    let _calm = world.scene.lock().await;
     // Nothing breaks any more; clients go on for a while.
     world.trace.event("calm");
     world.net.mend();
@@ -109,7 +112,7 @@ async fn course(world: &Arc<World>) {
     for host in world.hosts() {
         if let Some(disk) = world.disk(host) {
             disk.set_slow(2);
-            disk.set_full(false);
+            disk.set_room(Room::Enough);
         }
     }
     let began = Instant::now();

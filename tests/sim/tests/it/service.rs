@@ -12,7 +12,6 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint, Server, Uri};
@@ -21,6 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::accounts::{Accounts, NewAccount};
 use crate::bugs::Bug;
 use crate::net::{Host, Net};
+use crate::twice::Again;
 use crate::wire::{Caller, Wire};
 
 /// As in `node/src/rpc/peers.rs`.
@@ -85,7 +85,7 @@ pub(crate) fn serve(
     accounts: Accounts,
     first_members: Vec<NodeId>,
     incoming: mpsc::Receiver<Wire>,
-    stop: CancellationToken,
+    again: Again,
 ) {
     let members = MembersOnly {
         platform: platform.clone(),
@@ -97,7 +97,9 @@ pub(crate) fn serve(
         consensus: true,
         ..members.clone()
     };
+    let stop = again.stop.clone();
     let router = Server::builder()
+        .layer(again)
         .http2_keepalive_interval(Some(SERVER_KEEP_ALIVE))
         .http2_keepalive_timeout(Some(SERVER_KEEP_ALIVE))
         .add_service(InterceptedService::new(

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
+use crate::tally::{Fault, Tally};
+
 /// The events of one run. Clones write to the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Trace {
@@ -21,6 +23,7 @@ struct Text {
     hash: u64,
     /// Whether the network's events are written out.
     verbose: bool,
+    tally: Tally,
 }
 
 impl Text {
@@ -70,12 +73,21 @@ impl Trace {
         }
     }
 
+    /// A fault took effect.
+    pub(crate) fn fault(&self, fault: Fault) {
+        self.text.lock().unwrap().tally.count(fault);
+    }
+
     /// All of it, with the sum over everything at the end.
     pub(crate) fn finish(&self) -> String {
         let text = self.text.lock().unwrap();
         format!(
-            "{}events {} hash {:016x}\n",
-            text.lines, text.events, text.hash
+            "{}faults {}\nlasted {} ms\nevents {} hash {:016x}\n",
+            text.lines,
+            text.tally,
+            self.now(),
+            text.events,
+            text.hash
         )
     }
 }

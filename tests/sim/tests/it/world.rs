@@ -23,11 +23,14 @@ use crate::chance::Chance;
 use crate::clock::SimClock;
 use crate::disk::Disk;
 use crate::invariants;
+use crate::invariants::votes::Votes;
 use crate::net::{End, Host, Net};
 use crate::oracle::Oracle;
 use crate::registration::Registrar;
 use crate::service::{self, SimPeers};
+use crate::tally::Fault;
 use crate::trace::Trace;
+use crate::twice::Again;
 use crate::zone;
 
 /// A voter that is silent for longer may be replaced.
@@ -38,6 +41,7 @@ const SETTLE_EVERY: Duration = Duration::from_secs(2);
 /// Everything of one run.
 #[derive(Debug)]
 pub(crate) struct World {
+    pub(crate) seed: u64,
     pub(crate) bug: Option<Bug>,
     pub(crate) net: Net,
     pub(crate) trace: Trace,
@@ -46,6 +50,9 @@ pub(crate) struct World {
     pub(crate) book: Mutex<invariants::Book>,
     /// Cores that somebody asked to remove.
     pub(crate) removed: Mutex<BTreeSet<CoreId>>,
+    /// Held while a fault of several steps goes on, so that none comes between.
+    pub(crate) scene: tokio::sync::Mutex<()>,
+    pub(crate) votes: Votes,
     machines: Mutex<BTreeMap<Host, Machine>>,
     cluster: ClusterId,
     snapshot_every: u64,
@@ -117,15 +124,18 @@ impl World {
         let chance = Chance::new(seed);
         let trace = Trace::new(verbose);
         Arc::new(Self {
+            seed,
             bug,
             net: Net::new(chance.fork(), trace.clone()),
             trace,
             oracle: Mutex::default(),
             book: Mutex::default(),
             removed: Mutex::default(),
+            scene: tokio::sync::Mutex::default(),
+            votes: Votes::new(),
             machines: Mutex::default(),
             cluster: ClusterId::parse("c".repeat(24)).unwrap(),
-            snapshot_every: chance.between(10, 120),
+            snapshot_every: *chance.pick(&[6, 12, 25, 50, 120]).unwrap(),
             timings: timings(*chance.pick(&[100, 250, 400, 400]).unwrap()),
             chance,
             began: Instant::now(),
@@ -190,6 +200,12 @@ impl World {
             .map(|machine| machine.clock.clone())
     }
 
+    pub(crate) fn node(&self, host: Host) -> Option<NodeId> {
+        self.machines()
+            .get(&host)
+            .map(|machine| machine.identity.node)
+    }
+
     /// What tells of a vote on a machine, and of an account made on it.
     pub(crate) fn moments(&self, host: Host) -> Option<(Arc<Notify>, Arc<Notify>)> {
         let machines = self.machines();
@@ -198,6 +214,16 @@ impl World {
             Arc::clone(&machine.disk.voted),
             Arc::clone(&machine.created),
         ))
+    }
+
+    /// Whether a machine's core is still a voter, as far as the best informed knows: then nobody may take it
+    /// away.
+    pub(crate) fn votes_still(&self, host: Host) -> bool {
+        let running = self.running();
+        let known = running.iter().map(|core| core.platform.status());
+        let latest = known.max_by_key(|status| (status.term, status.applied));
+        let node = self.node(host);
+        latest.is_none_or(|status| node.is_some_and(|node| status.voters.contains(&node)))
     }
 
     /// Stops cores for good that were removed, as they do when the others tell them.
@@ -217,7 +243,7 @@ impl World {
                 .map(|core| core.host)
                 .collect()
         };
-        for host in removed {
+        for host in removed.into_iter().filter(|host| !self.votes_still(*host)) {
             self.retire(host);
         }
     }
@@ -225,7 +251,14 @@ impl World {
     fn put(&self, host: Host, node: NodeId, first_members: Vec<NodeId>) {
         let core = core_id(host);
         let root = self.root.join(core.as_str());
-        let disk = Disk::new(root, self.chance.fork(), self.bug).unwrap();
+        let disk = Disk::new(
+            host,
+            root,
+            self.chance.fork(),
+            self.bug,
+            (self.trace.clone(), self.votes.clone()),
+        )
+        .unwrap();
         let identity = Identity {
             cluster: self.cluster.clone(),
             node,
@@ -406,7 +439,10 @@ impl World {
             accounts.clone(),
             first_members,
             self.net.listen(running.host, node),
-            stop.clone(),
+            Again {
+                net: self.net.clone(),
+                stop: stop.clone(),
+            },
         );
         let zone = Arc::clone(&running.zone);
         self.spawn(&stop, zone::keep(platform, zone, stop.clone()));
@@ -438,6 +474,13 @@ impl World {
         running.stop.cancel();
         self.net.end(host, end);
         let lost = disk.end(end).unwrap();
+        self.trace.fault(match end {
+            End::Killed => Fault::Killed,
+            End::Dark => Fault::PowerCut,
+        });
+        if lost > 0 {
+            self.trace.fault(Fault::CommitsLost);
+        }
         self.trace
             .event(format_args!("core-{host} {end:?}, {lost} commits lost"));
         // What is left of it reaches neither network nor disk.
@@ -452,6 +495,7 @@ impl World {
             return;
         };
         self.trace.event(format_args!("core-{host} is stopped"));
+        self.trace.fault(Fault::Stopped);
         // Until it has stopped it is not started again.
         self.set_busy(host, true);
         running.platform.shutdown().await;
