@@ -102,7 +102,12 @@ impl Registrar {
             deadline: now + limits::RESERVATION_TTL,
             unreached: unreached.to_vec(),
         });
-        match self.platform.write(command).await {
+        let reserved = self.platform.write(command).await;
+        self.accounts.trace.detail(format_args!(
+            "{} reserves {} ({reservation}): {reserved:?}",
+            self.accounts.core, person.username
+        ));
+        match reserved {
             Ok(Response::Reserved { core, user }) => Ok((core, user, reservation)),
             Ok(Response::Rejected(Rejection::Conflict { fields })) => Err(Failed::Taken(fields)),
             Ok(other) => Err(Failed::Unknown(other.to_string())),

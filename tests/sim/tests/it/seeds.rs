@@ -10,6 +10,8 @@ use crate::tally::Tally;
 
 /// Seeds that CI runs.
 const SEEDS: u64 = 20;
+/// Seeds that found something once, and are the same run still.
+const FOUND: [u64; 1] = [1_000_490];
 /// In so many seeds each kind of fault takes effect.
 const SEEDS_FOR_ALL: usize = 20;
 
@@ -72,6 +74,11 @@ fn nothing_is_wrong_with_any_seed() {
         missing.is_empty() || seeds.len() < SEEDS_FOR_ALL,
         "these never took effect: {missing:?}"
     );
+}
+
+#[test]
+fn what_a_seed_found_once_is_not_found_again() {
+    assert_eq!(run(&FOUND).failed, Vec::<u64>::new());
 }
 
 /// Seeds tried for a defect that was put back, at most: the one that found it last, and more in case that

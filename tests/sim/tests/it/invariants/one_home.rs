@@ -13,7 +13,10 @@ pub(crate) fn check(oracle: &Oracle, seen: &Seen) -> Result<(), String> {
                 user.name
             ));
         }
-        if let Some(entry) = seen.directory.user(&user.name)
+        // A core that has not come that far may know an earlier reservation, for another home: one that was
+        // overdue by the leader's clock, and was made again by the same write.
+        if user.index.is_some_and(|known| known <= seen.index)
+            && let Some(entry) = seen.directory.user(&user.name)
             && entry.id == *id
             && entry.core != user.home
         {
