@@ -191,6 +191,28 @@ pub enum Command {
     /// that somebody else has: [`Rejection::Conflict`]; too many: [`Rejection::TooMany`]; one that is only
     /// reserved, or nobody: [`Rejection::UnknownUser`].
     SetEmails(SetEmails),
+    /// Takes a random alias for a user, a name that leads to it. Again: `Done`. A name that somebody
+    /// holds: [`Rejection::Conflict`] or [`Rejection::LabelTaken`]; too many: [`Rejection::TooManyAliases`];
+    /// one that is only reserved, or nobody: [`Rejection::UnknownUser`].
+    TakeAlias {
+        /// Whose.
+        user: UserId,
+        /// Of the form of aliases; drawn by the proposer.
+        alias: Username,
+    },
+    /// Frees random aliases of a user; those that it does not have are passed over. Again: `Done`.
+    /// Nobody: [`Rejection::UnknownUser`].
+    FreeAliases {
+        /// Whose.
+        user: UserId,
+        /// Which.
+        aliases: Vec<Username>,
+    },
+    /// Takes further names for a user whom an operator brings along, while it is only reserved: all of
+    /// those that it does not have yet, or none. Again: `Done`. Names that somebody holds:
+    /// [`Rejection::Conflict`] or [`Rejection::LabelTaken`]; not reserved any more:
+    /// [`Rejection::ReservationGone`] or [`Rejection::AlreadyCommitted`].
+    HoldNames(HoldNames),
 }
 
 /// What a new cluster starts from.
@@ -256,6 +278,19 @@ pub struct SetEmails {
     pub changes: u32,
     /// Fields that listings show to set, field → value; others stay.
     pub indexed: BTreeMap<String, String>,
+}
+
+/// Names that a user has beside its present one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldNames {
+    /// The reservation that the user is held by.
+    pub reservation: String,
+    /// Names that it had, oldest first.
+    pub former: Vec<Username>,
+    /// How often its name was changed, where it says so.
+    pub changes: u32,
+    /// Random aliases.
+    pub aliases: Vec<Username>,
 }
 
 /// What applying a command answers. New variants go at the end.
@@ -423,6 +458,12 @@ pub enum Rejection {
         /// How often by now.
         changes: u32,
     },
+    /// The user has as many random aliases as there may be.
+    #[error("a user can have {most} aliases, not more")]
+    TooManyAliases {
+        /// The bound.
+        most: u64,
+    },
 }
 
 impl std::fmt::Display for Command {
@@ -451,6 +492,9 @@ impl std::fmt::Display for Command {
             Self::UpdateUser { .. } => "UpdateUser",
             Self::RenameUser { .. } => "RenameUser",
             Self::SetEmails(_) => "SetEmails",
+            Self::TakeAlias { .. } => "TakeAlias",
+            Self::FreeAliases { .. } => "FreeAliases",
+            Self::HoldNames(_) => "HoldNames",
         })
     }
 }

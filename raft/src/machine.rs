@@ -9,6 +9,7 @@
 //! What it deliberately does not know: consensus. Log ids and memberships are bytes to it.
 
 mod access;
+mod aliases;
 mod config;
 mod cores;
 mod dns;
@@ -405,6 +406,9 @@ fn dispatch(transaction: &mut Transaction<'_>, command: Command) -> Outcome {
             names::rename(transaction, user, change)
         }
         Command::SetEmails(change) => emails::set(transaction, change),
+        Command::TakeAlias { user, alias } => aliases::take(transaction, user, alias),
+        Command::FreeAliases { user, aliases } => aliases::free(transaction, user, &aliases),
+        Command::HoldNames(asked) => aliases::hold(transaction, asked),
     }
 }
 

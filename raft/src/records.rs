@@ -101,13 +101,18 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-/// What a user holds beside its name and fields. Fields are added at the end, and all are written.
+/// What a user holds beside its name and fields. Fields are added at the end, and all but the last are
+/// always written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserHoldings {
     /// Addresses beside the present one, which is the unique field `email`; nobody else can have them.
     pub emails: Vec<String>,
     /// How often the addresses changed.
     pub email_changes: u32,
+    /// Random aliases, each of an access; nobody else can have them. Left out where there are none: then
+    /// the value is the one that releases without it write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<Username>,
 }
 
 /// Names held for an account that does not exist yet.

@@ -24,6 +24,8 @@ pub struct UserContext {
     pub user: UserId,
     /// The canonical name.
     pub username: Username,
+    /// The random alias in the address, if that is what it has: who asks under it is not told the name.
+    pub alias: Option<Username>,
 }
 
 /// Why a name is not served here.
@@ -60,7 +62,13 @@ pub async fn resolve(directory: &dyn Directory, name: &str) -> Result<UserContex
         None => directory.find_current(&name).await?,
     };
     match home {
-        Some(Home::Here { user, username }) => Ok(UserContext { user, username }),
+        Some(Home::Here { user, username }) => Ok(UserContext {
+            user,
+            alias: Username::parse(name)
+                .ok()
+                .filter(|name| *name != username && Username::is_alias(name.as_str())),
+            username,
+        }),
         Some(Home::Elsewhere { core_url, .. }) => Err(OwnerError::Elsewhere {
             username: name,
             core_url,

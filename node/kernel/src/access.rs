@@ -1,7 +1,7 @@
 //! Accesses: a credential, and what it may do (spec/pryv-api §3).
 
 use homecore_store::{Base, Document, Entry, Kind, PutError, StoreError, Transaction, View, Write};
-use homecore_types::Millis;
+use homecore_types::{Millis, Username};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -11,6 +11,7 @@ use crate::integrity;
 use crate::number::seconds;
 use crate::permission::{Permission, Rights, with_injected};
 
+pub mod alias;
 pub(crate) mod cache;
 pub mod check_app;
 pub mod create;
@@ -81,6 +82,10 @@ pub struct StoredAccess {
     pub modified: Millis,
     /// By whom.
     pub modified_by: String,
+    /// The random name that stands for the user wherever the access looks. The platform holds it as long
+    /// as the access is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<Username>,
     /// How often it was updated. Not told by the document's own version: a login writes that, too.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub serial: u32,
@@ -180,6 +185,9 @@ impl StoredAccess {
         }
         if let Some(data) = &self.client_data {
             map.insert("clientData".to_owned(), Value::Object(data.clone()));
+        }
+        if let Some(alias) = &self.alias {
+            map.insert("alias".to_owned(), Value::from(alias.as_str()));
         }
         map.insert("created".to_owned(), seconds(self.created));
         map.insert(

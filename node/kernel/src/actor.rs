@@ -14,6 +14,8 @@ pub struct Owner {
     pub id: UserId,
     /// The canonical name.
     pub username: Username,
+    /// The random alias that it was asked for under, if it was.
+    pub alias: Option<Username>,
 }
 
 /// What a caller proves itself with: an access token, and who calls in its name.
@@ -74,6 +76,16 @@ impl Actor {
             Some(caller) => format!("{id} {caller}"),
             None => id,
         }
+    }
+
+    /// What the user is called wherever this access looks: by its alias, if it has one.
+    #[must_use]
+    pub fn shown_name(&self) -> &Username {
+        self.access
+            .stored
+            .alias
+            .as_ref()
+            .unwrap_or(&self.owner.username)
     }
 
     /// Whether this is the person, with every right.

@@ -9,6 +9,7 @@
 
 pub mod access;
 pub mod account;
+pub mod audit;
 pub mod event;
 pub mod export;
 pub mod import;

@@ -407,7 +407,7 @@ impl Kernel {
     }
 
     /// A method that may write: its entry in the audit log is in the same commit.
-    async fn call_writing(
+    pub(crate) async fn call_writing(
         &self,
         actor: &Actor,
         method: Method,

@@ -270,7 +270,7 @@ pub(crate) fn write(
         }
         Method::AccessesCreate => {
             let created =
-                writer.attempt(|tx| access::create::create(tx, context, trees, actor, params))?;
+                writer.attempt(|tx| access::create::create(tx, context, trees, actor, params, None))?;
             Ok(created)
         }
         Method::AccessesUpdate => {
@@ -280,7 +280,8 @@ pub(crate) fn write(
         }
         Method::AccessesDelete => {
             let id = access::delete::parse(params)?;
-            let deleted = writer.attempt(|tx| access::delete::delete(tx, actor, &id))?;
+            let held = access::alias::Aliases::Held;
+            let deleted = writer.attempt(|tx| access::delete::delete(tx, actor, &id, held))?;
             Ok(deleted)
         }
         Method::ProfileUpdate => Ok(writer.attempt(|tx| profile::update_named(tx, actor, params))?),

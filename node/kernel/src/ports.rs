@@ -159,6 +159,12 @@ pub enum TakeError {
         /// How often it may be.
         most: u32,
     },
+    /// The user has as many aliases as there may be.
+    #[error("a user can have {most} aliases, not more")]
+    TooManyAliases {
+        /// How many.
+        most: u64,
+    },
     /// Try again.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -205,6 +211,19 @@ pub trait Registry: Send + Sync + std::fmt::Debug + 'static {
         user: &UserId,
         change: &NameChange,
     ) -> Result<(UserNames, Box<dyn Claim>), TakeError>;
+
+    /// Takes a random alias for a user; otherwise as [`Registry::take`]. Where no access has it when
+    /// the claim ends, it is freed.
+    async fn take_alias(
+        &self,
+        user: &UserId,
+        alias: &Username,
+    ) -> Result<Box<dyn Claim>, TakeError>;
+
+    /// Remembers that accesses with aliases of a user go: from when the claim is settled, or somewhat
+    /// later, those that no access has are free. No other change of the same account begins
+    /// meanwhile.
+    async fn loosen_aliases(&self, user: &UserId) -> Result<Box<dyn Claim>, TakeError>;
 }
 
 /// Values that the platform has and the account does not yet. Dropped without being settled, the

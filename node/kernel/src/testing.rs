@@ -244,7 +244,11 @@ impl Home {
         use crate::access::create;
         let context = self.context.clone();
         let mut trees = context.trees.for_writing(&self.owner.id);
-        let reply = self.attempt(|tx| create::create(tx, &context, &mut trees, actor, params))?;
+        let drawn = crate::access::alias::is_asked(params)
+            .then(|| Username::random_alias(self.context.entropy.as_ref()));
+        let drawn = drawn.as_ref();
+        let reply =
+            self.attempt(|tx| create::create(tx, &context, &mut trees, actor, params, drawn))?;
         Ok(json(reply.as_bytes())["access"].take())
     }
 
@@ -265,7 +269,9 @@ impl Home {
 
     /// `accesses.delete`.
     pub(crate) fn delete_access(&mut self, actor: &Actor, id: &str) -> Result<Value, crate::Error> {
-        let reply = self.attempt(|tx| crate::access::delete::delete(tx, actor, id))?;
+        use crate::access::alias::Aliases;
+        use crate::access::delete;
+        let reply = self.attempt(|tx| delete::delete(tx, actor, id, Aliases::Freed))?;
         Ok(json(reply.as_bytes()))
     }
 
@@ -335,6 +341,7 @@ impl Home {
             created_by: "system".to_owned(),
             modified: NOW,
             modified_by: "system".to_owned(),
+            alias: None,
             serial: 0,
             deleted: None,
         };
@@ -378,6 +385,7 @@ pub(crate) fn owner() -> Owner {
     Owner {
         id: UserId::parse("u23456789012345678901234").unwrap(),
         username: Username::parse("samplebeta1").unwrap(),
+        alias: None,
     }
 }
 

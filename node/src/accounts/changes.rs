@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use homecore_kernel::Kernel;
 use homecore_kernel::ports::{
     Claim, EmailSet, FieldChanges, NameChange, Registry, TakeError, Unavailable, UserNames,
 };
@@ -17,7 +18,7 @@ use tokio::sync::{Notify, OwnedMutexGuard};
 
 use super::marks::{Mark, Marks};
 use super::{Accounts, unavailable};
-use crate::cluster::CommandError;
+use crate::cluster::{Cluster, CommandError};
 
 /// A change whose outcome at the platform is unknown may still arrive there for this long.
 const LATE_CHANGE: Duration = Duration::from_secs(60);
@@ -78,17 +79,7 @@ impl Accounts {
         let turn = self.turn(user).await;
         let marked = self.marks.set_change(user).await?;
         let error = match self.cluster.effect(command).await {
-            Ok(response) => {
-                let claim = Taken {
-                    user: user.clone(),
-                    marks: self.marks.clone(),
-                    marked,
-                    settled: false,
-                    left: Arc::clone(&self.left),
-                    _turn: turn,
-                };
-                return Ok((response, Box::new(claim)));
-            }
+            Ok(response) => return Ok((response, Box::new(self.taken(user, marked, turn)))),
             Err(error) => error,
         };
         if may_differ(&error) {
@@ -97,6 +88,25 @@ impl Accounts {
             self.marks.remove(user).await;
         }
         Err(refusal(error))
+    }
+
+    /// The random aliases of a user, as this core knows them.
+    pub(crate) async fn aliases_of(&self, user: &UserId) -> Result<Vec<Username>, Unavailable> {
+        let held = self.cluster.platform.holdings_of(user).await;
+        Ok(held
+            .map_err(|error| unavailable(error.to_string()))?
+            .aliases)
+    }
+
+    fn taken(&self, user: &UserId, marked: bool, turn: OwnedMutexGuard<()>) -> Taken {
+        Taken {
+            user: user.clone(),
+            marks: self.marks.clone(),
+            marked,
+            settled: false,
+            left: Arc::clone(&self.left),
+            _turn: turn,
+        }
     }
 
     async fn adopt(&self, record: &User) -> Result<(), Unavailable> {
@@ -122,11 +132,40 @@ impl Accounts {
             Err(error) => Err(error),
         };
         match adopted {
-            Ok(()) => Ok(()),
+            Ok(()) => free_unused(&self.kernel, &self.cluster, &record.id).await,
             // Nothing of the user is here (any more).
             Err(error) if error.id() == ErrorId::UnknownResource => Ok(()),
             Err(error) => Err(unavailable(error.to_string())),
         }
+    }
+}
+
+/// Frees the aliases of a user that no access of it has. To be called while nobody else changes the
+/// account: an alias is taken before there is an access that has it.
+pub(super) async fn free_unused(
+    kernel: &Kernel,
+    cluster: &Cluster,
+    user: &UserId,
+) -> Result<(), Unavailable> {
+    let held = cluster.platform.holdings_of(user).await;
+    let mut unused = held.map_err(|e| unavailable(e.to_string()))?.aliases;
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let used = kernel.aliases_in_use(user).await;
+    let used = used.map_err(|error| unavailable(error.to_string()))?;
+    unused.retain(|alias| !used.contains(alias));
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let free = Command::FreeAliases {
+        user: user.clone(),
+        aliases: unused,
+    };
+    match cluster.done(free, "FreeAliases").await {
+        // With the user its aliases went, too.
+        Ok(()) | Err(CommandError::Rejected(Rejection::UnknownUser { .. })) => Ok(()),
+        Err(error) => Err(unavailable(crate::telemetry::chain(&error))),
     }
 }
 
@@ -146,6 +185,9 @@ fn may_differ(error: &CommandError) -> bool {
 fn refusal(error: CommandError) -> TakeError {
     match error {
         CommandError::Rejected(Rejection::Conflict { fields }) => TakeError::Taken(fields),
+        CommandError::Rejected(Rejection::TooManyAliases { most }) => {
+            TakeError::TooManyAliases { most }
+        }
         CommandError::Rejected(Rejection::NameChangesUsed { used }) => {
             TakeError::ChangesUsed { used, most: used }
         }
@@ -213,6 +255,31 @@ impl Registry for Accounts {
             (other, _claim) => Err(unavailable(other.to_string()).into()),
         }
     }
+
+    async fn take_alias(
+        &self,
+        user: &UserId,
+        alias: &Username,
+    ) -> Result<Box<dyn Claim>, TakeError> {
+        let take = Command::TakeAlias {
+            user: user.clone(),
+            alias: alias.clone(),
+        };
+        match self.claim(user, take).await? {
+            (Response::Done, claim) => Ok(claim),
+            (other, _claim) => Err(unavailable(other.to_string()).into()),
+        }
+    }
+
+    async fn loosen_aliases(&self, user: &UserId) -> Result<Box<dyn Claim>, TakeError> {
+        let turn = self.turn(user).await;
+        let marked = self.marks.set_change(user).await?;
+        Ok(Box::new(Loosened {
+            kernel: self.kernel.clone(),
+            cluster: Arc::clone(&self.cluster),
+            taken: self.taken(user, marked, turn),
+        }))
+    }
 }
 
 /// The platform was not told why the bound is what it is; who asked knows it.
@@ -244,6 +311,38 @@ impl Claim for Taken {
         self.settled = true;
         if !self.marked {
             self.marks.remove(&self.user).await;
+        }
+    }
+}
+
+/// Aliases that accesses may be about to give up. What cannot be freed when it is settled is freed
+/// later.
+#[derive(Debug)]
+struct Loosened {
+    kernel: Kernel,
+    cluster: Arc<Cluster>,
+    taken: Taken,
+}
+
+#[async_trait]
+impl Claim for Loosened {
+    async fn settled(self: Box<Self>) {
+        let Self {
+            kernel,
+            cluster,
+            taken,
+        } = *self;
+        // What other cores had a part in may not be here yet.
+        let freed = match cluster.platform.current().await {
+            Ok(_) => free_unused(&kernel, &cluster, &taken.user).await,
+            Err(error) => Err(unavailable(error.to_string())),
+        };
+        match freed {
+            Ok(()) => Box::new(taken).settled().await,
+            Err(unavailable) => {
+                let (user, reason) = (&taken.user, unavailable.reason);
+                tracing::warn!(%user, reason, "aliases are not free yet; tried again");
+            }
         }
     }
 }

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use homecore_kernel::account::Account;
 use homecore_kernel::archive::import::Item;
-use homecore_raft::command::{Command, Rejection, ReserveUser, Response};
+use homecore_raft::command::{Command, HoldNames, Rejection, ReserveUser, Response};
 use homecore_raft::records::Reservation;
 use homecore_types::{UserId, entropy};
 use thiserror::Error;
 
 use super::marks::Mark;
 use super::{Accounts, CreateError, finish_creation, unavailable};
+use crate::cluster::CommandError;
 use crate::telemetry::chain;
 
 /// An import may take this long; then its names are free again and it fails.
@@ -117,16 +118,45 @@ impl Accounts {
             core: self.cluster.core.clone(),
         };
         match self.cluster.platform.write(command).await {
-            Ok(Response::Reserved { .. }) => Ok(()),
+            Ok(Response::Reserved { .. }) => {}
             Ok(Response::Rejected(Rejection::Conflict { fields })) => {
-                Err(ImportFailure::Taken(fields))
+                return Err(ImportFailure::Taken(fields));
             }
-            Ok(other) => Err(ImportFailure::Unavailable(other.to_string())),
+            Ok(other) => return Err(ImportFailure::Unavailable(other.to_string())),
             Err(error) => {
                 // Perhaps it is held after all, for nobody.
                 self.release(reservation.to_owned()).await;
-                Err(ImportFailure::Unavailable(chain(&error)))
+                return Err(ImportFailure::Unavailable(chain(&error)));
             }
+        }
+        let former = HoldNames {
+            reservation: reservation.to_owned(),
+            former: account.former_usernames.clone(),
+            changes: account.username_changes,
+            aliases: Vec::new(),
+        };
+        let held = self.hold_names(former).await;
+        if held.is_err() {
+            self.release(reservation.to_owned()).await;
+        }
+        held
+    }
+
+    /// Takes further names for a user that is on the way in.
+    async fn hold_names(&self, names: HoldNames) -> Result<(), ImportFailure> {
+        if names.former.is_empty() && names.aliases.is_empty() {
+            return Ok(());
+        }
+        let hold = Command::HoldNames(names);
+        match self.cluster.done(hold, "HoldNames").await {
+            Ok(()) => Ok(()),
+            Err(CommandError::Rejected(Rejection::Conflict { fields })) => {
+                Err(ImportFailure::Taken(fields))
+            }
+            Err(CommandError::Rejected(rejection)) => {
+                Err(ImportFailure::Refused(rejection.to_string()))
+            }
+            Err(error) => Err(ImportFailure::Unavailable(chain(&error))),
         }
     }
 
@@ -184,6 +214,10 @@ impl Import<'_> {
 
     /// Makes it a user.
     pub(crate) async fn finish(self) -> Result<UserId, ImportFailure> {
+        if let Err(failure) = self.hold_aliases().await {
+            self.give_up().await;
+            return Err(failure);
+        }
         let (accounts, user) = (self.accounts, self.user.clone());
         let commit = Box::pin(accounts.commit(&user, self.reservation.clone()));
         let turn = accounts.turn(&user).await;
@@ -194,6 +228,18 @@ impl Import<'_> {
             Err(CreateError::Refused { message, .. }) => Err(ImportFailure::Refused(message)),
             Err(CreateError::Unavailable(why)) => Err(ImportFailure::Unavailable(why.reason)),
         }
+    }
+
+    /// Takes the aliases of the accesses that came.
+    async fn hold_aliases(&self) -> Result<(), ImportFailure> {
+        let used = self.accounts.kernel.aliases_in_use(&self.user).await?;
+        let names = HoldNames {
+            reservation: self.reservation.clone(),
+            former: Vec::new(),
+            changes: 0,
+            aliases: used.into_iter().collect(),
+        };
+        self.accounts.hold_names(names).await
     }
 
     /// Leaves nothing.

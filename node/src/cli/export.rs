@@ -118,10 +118,12 @@ async fn all_users(client: &mut ArchivesClient<Channel>) -> anyhow::Result<Vec<S
 
 fn platform_rows(user: &ExportStart) -> Vec<Value> {
     let row = |unique: bool, field: &str, value: &str| json!({"isUnique": unique, "field": field, "username": user.username, "value": value});
-    vec![
+    let mut rows = vec![
         row(true, "email", &user.email),
         row(false, "language", &user.language),
-    ]
+    ];
+    rows.extend(user.aliases.iter().map(|name| row(true, "alias", name)));
+    rows
 }
 
 /// What was exported of a user.
@@ -209,6 +211,7 @@ fn write(user: &mut UserWriter<'_, Folder>, section: Wire, json: &[u8]) -> anyho
         Wire::Events => Section::Events,
         Wire::Account => Section::Account,
         Wire::Profile => Section::Profile,
+        Wire::Audit => Section::Audit,
         Wire::Unspecified => bail!("the core sent a record of a kind that is not known here"),
     };
     Ok(user.record(section, json)?)

@@ -11,8 +11,9 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use bytes::Bytes;
 use clap::Args;
 use homecore_archive::{Archive, Section, Source as _, Unlock, UserArchive};
+use homecore_kernel::archive::account::Names;
 use homecore_kernel::archive::event::{EventRecord, FormerVersion};
-use homecore_kernel::archive::{access, event, profile, stream};
+use homecore_kernel::archive::{access, audit, event, profile, stream};
 use homecore_proto::archive::archives_client::ArchivesClient;
 use homecore_proto::archive::{
     FileStart, ImportEnd, ImportPart, ImportStart, Section as Wire, import_part,
@@ -22,7 +23,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::archives::check::{check, hash_of, is_account_event, platform_emails};
+use super::archives::check::{check, hash_of, is_account_event, platform_names};
 use super::archives::folder::Folder;
 use super::archives::{passphrase, read, users_were};
 use super::client::{channel, refused};
@@ -85,12 +86,12 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
         private_key: private_key.map(Secret::new),
     };
     let archive = Archive::open(folder, &unlock)?;
-    let emails = platform_emails(&archive)?;
+    let names = platform_names(&archive)?;
+    let names_of = |name: &str| names.get(name).cloned().unwrap_or_default();
     let users = chosen(args, &archive)?;
     let mut good = 0_usize;
     for user in &users {
-        let email = emails.get(&user.manifest().username);
-        let report = check(user, email.map(String::as_str));
+        let report = check(user, &names_of(&user.manifest().username));
         good = good.saturating_add(usize::from(report.is_good(args.leave_out_damaged)));
         match (args.json, args.dry_run) {
             (true, true) => answer(&report.json(args.leave_out_damaged).to_string())?,
@@ -115,7 +116,7 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    send_users(args, &users, &|name| emails.get(name).cloned())
+    send_users(args, &users, &names_of)
 }
 
 fn chosen<'a>(
@@ -145,13 +146,13 @@ fn chosen<'a>(
 fn send_users(
     args: &ImportArgs,
     users: &[UserArchive<'_, Folder>],
-    email: &(dyn Fn(&str) -> Option<String> + Sync),
+    names_of: &(dyn Fn(&str) -> Names + Sync),
 ) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let mut failed = 0_usize;
     for user in users {
         let username = &user.manifest().username;
-        let result = import(args, &config, user, email(username));
+        let result = import(args, &config, user, names_of(username));
         let line = match &result {
             Ok(id) => json!({"ok": true, "username": username, "userId": id}),
             Err(error) => json!({
@@ -190,7 +191,7 @@ fn import(
     args: &ImportArgs,
     config: &crate::config::Config,
     user: &UserArchive<'_, Folder>,
-    email: Option<String>,
+    names: Names,
 ) -> anyhow::Result<String> {
     let (parts, sent) = mpsc::channel(PARTS);
     let sender = Sender {
@@ -199,7 +200,7 @@ fn import(
         leave_out_damaged: args.leave_out_damaged,
     };
     std::thread::scope(|scope| {
-        let reading = scope.spawn(move || sender.send_all(email));
+        let reading = scope.spawn(move || sender.send_all(names));
         let replied = block_on(async {
             let core = channel(&config.core.data, config.core.id.as_str(), None).await?;
             let mut client = ArchivesClient::new(core);
@@ -234,7 +235,7 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    fn send_all(&self, email: Option<String>) -> anyhow::Result<()> {
+    fn send_all(&self, names: Names) -> anyhow::Result<()> {
         let manifest = self.user.manifest();
         let account = self.user.records(Section::Account)?.next();
         let account = account.context("there is no account")??;
@@ -242,7 +243,8 @@ impl Sender<'_> {
             version: VERSION,
             user_id: manifest.user_id.clone(),
             username: manifest.username.clone(),
-            email,
+            email: names.email,
+            former_usernames: names.former,
             account: Bytes::from(Value::Object(account.object).to_string()),
         };
         self.send(import_part::Part::Start(start))?;
@@ -277,6 +279,14 @@ impl Sender<'_> {
         }
         self.events()?;
         self.former()?;
+        for record in self.user.records(Section::Audit)? {
+            // What cannot be told from it was said by the check.
+            if let Some(object) = self.sound(record)?
+                && audit::read(&object).is_ok()
+            {
+                self.record(Wire::Audit, object)?;
+            }
+        }
         self.send(import_part::Part::End(ImportEnd {}))
     }
 

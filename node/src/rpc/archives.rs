@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use homecore_kernel::archive::event::{ArchivedEvent, EventRecord, FormerVersion};
 use homecore_kernel::archive::import::Item;
-use homecore_kernel::archive::{access, account, event, profile, stream};
+use homecore_kernel::archive::{access, account, audit, event, profile, stream};
 use homecore_proto::archive::{
     ExportPart, ExportRequest, ImportPart, ImportReply, ImportStart, Record, Section, UsersReply,
     UsersRequest, archives_server, import_part,
@@ -165,7 +165,11 @@ fn read_start(
         ));
     }
     let record: Map<String, Value> = object(&start.account)?;
-    let account = account::read(&start.username, &record, start.email.as_deref())
+    let names = account::Names {
+        email: start.email,
+        former: start.former_usernames,
+    };
+    let account = account::read(&start.username, &record, &names)
         .map_err(|why| refused(format!("the account: {why}")))?;
     Ok((UserId::parse(start.user_id).ok(), account.item))
 }
@@ -266,6 +270,7 @@ impl<'a> Incoming<'a> {
             {
                 present.append(&mut more);
             }
+            (Some(Item::Audit(present)), Item::Audit(mut more)) => present.append(&mut more),
             (_, item) => self.items.push(item),
         }
         if self.items.len() >= BATCH_ITEMS || self.bytes >= BATCH_BYTES {
@@ -291,6 +296,7 @@ impl<'a> Incoming<'a> {
                 }
             },
             Section::Profile => Item::Profile(profile::read(&object).map_err(unusable)?),
+            Section::Audit => Item::Audit(vec![audit::read(&object).map_err(unusable)?]),
             Section::Account | Section::Unspecified => {
                 return Err(refused(
                     "a record is of a kind that this core does not take",

@@ -65,11 +65,19 @@ async fn send_all(accounts: &Accounts, user: &User, parts: &Parts) -> Result<(),
     let text = |map: &std::collections::BTreeMap<String, String>, name: &str| {
         map.get(name).cloned().unwrap_or_default()
     };
+    let drawn = accounts.aliases_of(&user.id).await;
+    let drawn = drawn.map_err(|why| Stop::Failed(Status::unavailable(why.reason)))?;
     let start = ExportStart {
         user_id: user.id.to_string(),
         username: user.username.to_string(),
         email: text(&user.unique, "email"),
         language: text(&user.indexed, "language"),
+        aliases: user
+            .aliases
+            .iter()
+            .chain(&drawn)
+            .map(ToString::to_string)
+            .collect(),
     };
     send(parts, export_part::Part::Start(start)).await?;
     let (mut next, mut first) = (Some(Cursor::default()), None);
@@ -97,6 +105,15 @@ async fn send_all(accounts: &Accounts, user: &User, parts: &Parts) -> Result<(),
                 send(parts, export_part::Part::Record(piece)).await?;
             }
         }
+    }
+    let mut log = accounts.kernel().audit_log(&user.id, None).await;
+    while let Some((events, place)) = log.map_err(|error| failed(&error))? {
+        for event in events {
+            for piece in pieces(Section::Audit, event) {
+                send(parts, export_part::Part::Record(piece)).await?;
+            }
+        }
+        log = accounts.kernel().audit_log(&user.id, Some(place)).await;
     }
     let changes = match (first, last) {
         (Some(first), Some(last)) => last.0.saturating_sub(first.0),

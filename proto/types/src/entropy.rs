@@ -63,6 +63,16 @@ pub fn lower_alphanumeric(entropy: &dyn Entropy, len: usize) -> String {
     (0..len).map(|_| char::from(draws.pick(REST))).collect()
 }
 
+/// Letters that people do not mistake for each other (spec/platform §2.7).
+const PLAIN: &[u8; 31] = b"abcdefghjkmnpqrstuvwxyz23456789";
+
+/// `len` characters drawn evenly from letters and digits that people do not mistake for each other.
+#[must_use]
+pub fn plain_letters(entropy: &dyn Entropy, len: usize) -> String {
+    let mut draws = Draws::of(entropy);
+    (0..len).map(|_| char::from(draws.pick(PLAIN))).collect()
+}
+
 /// Most bytes asked for at once.
 const AT_ONCE_MAX: usize = 32;
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::entropy::{Entropy, wire_id};
+use crate::entropy::{Entropy, plain_letters, wire_id};
 
 /// Why a text is not an id of the kind asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -131,6 +131,33 @@ text_id! {
 text_id! {
     /// The id of a cluster, drawn when it is founded. Cores of another cluster are refused.
     ClusterId, IdError::WireId, is_wire_id
+}
+
+/// What every random alias begins with.
+const ALIAS_PREFIX: &str = "r-";
+/// Characters of a random alias behind that.
+const ALIAS_CHARS: usize = 8;
+
+impl Username {
+    /// Draws a name that says nothing of its user: an alias (spec/platform §2.7).
+    #[must_use]
+    pub fn random_alias(entropy: &dyn Entropy) -> Self {
+        Self(format!(
+            "{ALIAS_PREFIX}{}",
+            plain_letters(entropy, ALIAS_CHARS)
+        ))
+    }
+
+    /// Whether a name has the form of aliases, which no other name may have.
+    #[must_use]
+    pub fn is_alias(name: &str) -> bool {
+        name.strip_prefix(ALIAS_PREFIX).is_some_and(|rest| {
+            rest.len() == ALIAS_CHARS
+                && rest
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        })
+    }
 }
 
 impl UserId {

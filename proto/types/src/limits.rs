@@ -29,6 +29,8 @@ pub const EVENT_TYPES_BYTES_MAX: usize = 1024 * 1024;
 pub const STREAMS_PER_USER_MAX: usize = 100_000;
 /// Accesses that one access may have created and that are not deleted.
 pub const ACCESSES_PER_CREATOR_MAX: usize = 10_000;
+/// Random aliases that one user may have: every core holds them in memory.
+pub const ALIASES_MAX: usize = 1_000;
 /// Permission entries of one access.
 pub const PERMISSIONS_PER_ACCESS_MAX: usize = 1_000;
 /// Bytes of one access as it is stored.

@@ -329,6 +329,9 @@ fn is_repeatable(command: &Command) -> bool {
         | Command::ResolveAccessRequest { .. }
         | Command::RenameUser { .. }
         | Command::SetEmails(_)
+        // An alias is drawn once: nobody who freed it takes it again.
+        | Command::FreeAliases { .. }
+        | Command::HoldNames(_)
         | Command::Sweep { .. } => true,
         Command::DeleteUser { .. }
         | Command::RevokeJoinToken { .. }
@@ -339,6 +342,8 @@ fn is_repeatable(command: &Command) -> bool {
         | Command::DeleteDnsRecord { .. }
         | Command::PutAccessRequest { .. }
         | Command::PutConfig { .. }
-        | Command::UpdateUser { .. } => false,
+        | Command::UpdateUser { .. }
+        // The second could take what was freed in between.
+        | Command::TakeAlias { .. } => false,
     }
 }

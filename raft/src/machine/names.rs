@@ -1,5 +1,5 @@
 //! Names of users: the present one and those before it, which stay the user's and lead to it as long
-//! as there is the user.
+//! as there is the user, and random aliases ([`super::aliases`]).
 //!
 //! One table holds them all, so that nobody can have a name that is or was another's, and it is
 //! looked into with cores, records and reserved words ([`dns::holder`]).
@@ -9,34 +9,59 @@ use std::collections::BTreeMap;
 use homecore_types::{UserId, Username};
 
 use super::transaction::Transaction;
-use super::{MachineError, Outcome, dns};
+use super::{MachineError, Outcome, aliases, dns};
 use crate::command::{Rejection, Response};
 use crate::keys::{NameRow, Names, Users};
 use crate::records::User;
 
 /// Writes whose the names of a user are, from the user as it now is.
 pub(super) fn put(transaction: &mut Transaction<'_>, user: &User) -> Result<(), MachineError> {
+    let drawn = aliases::of(transaction, &user.id)?;
     let present = std::iter::once((&user.username, None));
-    let former = user.aliases.iter();
-    for (name, alias_of) in present.chain(former.map(|name| (name, Some(&user.username)))) {
-        let row = NameRow {
-            id: user.id.clone(),
-            core: user.core.clone(),
-            active: user.reservation.is_none(),
-            alias_of: alias_of.cloned(),
-        };
-        transaction.put::<Names>(name.as_str(), &row)?;
-        transaction.directory_mut().set_name(name.as_str(), &row);
+    let others = user.aliases.iter().chain(&drawn);
+    for (name, alias_of) in present.chain(others.map(|name| (name, Some(&user.username)))) {
+        put_one(transaction, user, name, alias_of)?;
     }
     Ok(())
 }
 
+/// Writes one name of a user; one that is not its present one leads to that.
+pub(super) fn put_one(
+    transaction: &mut Transaction<'_>,
+    user: &User,
+    name: &Username,
+    alias_of: Option<&Username>,
+) -> Result<(), MachineError> {
+    let row = NameRow {
+        id: user.id.clone(),
+        core: user.core.clone(),
+        active: user.reservation.is_none(),
+        alias_of: alias_of.cloned(),
+    };
+    transaction.put::<Names>(name.as_str(), &row)?;
+    transaction.directory_mut().set_name(name.as_str(), &row);
+    Ok(())
+}
+
 /// Frees every name of a user.
-pub(super) fn remove_all(transaction: &mut Transaction<'_>, user: &User) {
-    for name in std::iter::once(&user.username).chain(&user.aliases) {
-        transaction.delete::<Names>(name.as_str());
-        transaction.directory_mut().remove_name(name.as_str());
+pub(super) fn remove_all(
+    transaction: &mut Transaction<'_>,
+    user: &User,
+) -> Result<(), MachineError> {
+    let drawn = aliases::of(transaction, &user.id)?;
+    for name in std::iter::once(&user.username)
+        .chain(&user.aliases)
+        .chain(&drawn)
+    {
+        remove(transaction, name);
     }
+    Ok(())
+}
+
+/// Frees one name.
+pub(super) fn remove(transaction: &mut Transaction<'_>, name: &Username) {
+    transaction.delete::<Names>(name.as_str());
+    transaction.directory_mut().remove_name(name.as_str());
 }
 
 /// What [`Command::RenameUser`](crate::command::Command::RenameUser) asks for.
@@ -88,7 +113,9 @@ pub(super) fn rename(transaction: &mut Transaction<'_>, id: UserId, change: Chan
     })
 }
 
-fn check_free(transaction: &Transaction<'_>, name: &Username) -> Result<(), Rejection> {
+/// # Errors
+/// If somebody or something holds the name.
+pub(super) fn check_free(transaction: &Transaction<'_>, name: &Username) -> Result<(), Rejection> {
     match dns::holder(transaction.directory(), name.as_str()) {
         None => Ok(()),
         Some("user") => Err(Rejection::Conflict {

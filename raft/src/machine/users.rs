@@ -335,14 +335,14 @@ pub(super) fn drop_account(
     for (field, value) in &user.unique {
         transaction.delete::<Unique>(&(field.clone(), value.clone()));
     }
+    names::remove_all(transaction, user)?;
     emails::release(transaction, &user.id)?;
-    names::remove_all(transaction, user);
     transaction.delete::<Users>(&user.id);
     transaction.count_user(&user.core, false);
     Ok(())
 }
 
-fn reserved_user(
+pub(super) fn reserved_user(
     transaction: &Transaction<'_>,
     row: &ReservationRow,
 ) -> Result<User, MachineError> {

@@ -91,7 +91,8 @@ async fn call(
     state.context.reply_text(status, reply.as_bytes())
 }
 
-/// An answer with the endpoint of every access in it that can be used.
+/// An answer with the endpoint of every access in it that can be used: under its alias, if it has one,
+/// else under the name by which the caller knows the user.
 pub(crate) fn with_endpoints(
     state: &State,
     actor: &Actor,
@@ -107,7 +108,7 @@ pub(crate) fn with_endpoints(
     let mut answer: Map<String, Value> =
         serde_json::from_slice(reply.as_bytes()).map_err(|error| ApiError::internal(&error))?;
     let (settings, core_url) = (state.settings(), state.own_url());
-    let username = actor.owner.username.as_str();
+    let username = actor.shown_name().as_str();
     for name in names {
         match answer.get_mut(*name) {
             Some(Value::Object(access)) => add(&settings.addressing, &core_url, username, access),
@@ -124,7 +125,9 @@ pub(crate) fn with_endpoints(
 
 fn add(addressing: &Addressing, core_url: &str, username: &str, access: &mut Map<String, Value>) {
     if let Some(token) = access.get("token").and_then(Value::as_str) {
-        let endpoint = addressing.api_endpoint(core_url, username, &Secret::new(token));
+        let alias = access.get("alias").and_then(Value::as_str);
+        let name = alias.unwrap_or(username);
+        let endpoint = addressing.api_endpoint(core_url, name, &Secret::new(token));
         access.insert("apiEndpoint".to_owned(), Value::from(endpoint));
     }
 }

@@ -81,6 +81,7 @@ pub(crate) fn owner(user: &UserContext) -> Owner {
     Owner {
         id: user.user.clone(),
         username: user.username.clone(),
+        alias: user.alias.clone(),
     }
 }
 

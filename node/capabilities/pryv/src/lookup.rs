@@ -110,6 +110,7 @@ pub(crate) async fn cores(
 
 /// Where somebody lives.
 struct Place {
+    /// The present name, or the alias that was asked for: whose it is, it does not tell.
     username: Username,
     core_url: String,
 }
@@ -122,9 +123,16 @@ fn core_url(state: &State, user: &UserInfo) -> Result<String, ApiError> {
 }
 
 async fn find_place(state: &State, name: &str) -> Result<Option<Place>, ApiError> {
-    if Username::parse(name).is_err() {
+    let Ok(asked) = Username::parse(name) else {
         return Ok(None);
-    }
+    };
+    let shown = |present| {
+        if Username::is_alias(name) {
+            asked
+        } else {
+            present
+        }
+    };
     let directory = &state.context.directory;
     let home = match directory.find_current(name).await {
         Ok(home) => home,
@@ -133,10 +141,13 @@ async fn find_place(state: &State, name: &str) -> Result<Option<Place>, ApiError
     };
     Ok(home.map(|home| match home {
         Home::Here { username, .. } => Place {
-            username,
+            username: shown(username),
             core_url: state.own_url(),
         },
-        Home::Elsewhere { username, core_url } => Place { username, core_url },
+        Home::Elsewhere { username, core_url } => Place {
+            username: shown(username),
+            core_url,
+        },
     }))
 }
 

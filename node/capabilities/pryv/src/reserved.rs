@@ -5,6 +5,7 @@
 //! entries, aliases and the names of the product (spec/platform §3.6).
 
 use homecore_http::SiteFacts;
+use homecore_types::Username;
 use homecore_types::id::RESERVED_LABELS;
 
 /// Words that invite abuse beside those the router and the zone own.
@@ -42,20 +43,10 @@ pub(crate) fn is_reserved(username: &str, site: &SiteFacts) -> bool {
     username.starts_with("pryv")
         || RESERVED_LABELS.contains(&username)
         || WORDS.contains(&username)
-        || is_alias(username)
+        || Username::is_alias(username)
         || site.cores.contains(username)
         || site.core == username
         || site.static_labels.contains(username)
-}
-
-/// Random aliases have the form `r-xxxxxxxx`.
-fn is_alias(username: &str) -> bool {
-    username.strip_prefix("r-").is_some_and(|rest| {
-        rest.len() == 8
-            && rest
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `accesses.create` (spec/pryv-api §3.6).
 
 use homecore_store::{Kind, Transaction};
-use homecore_types::{Millis, Secret, entropy, limits};
+use homecore_types::{Millis, Secret, Username, entropy, limits};
 use serde_json::{Map, Value};
 
 use super::error::AccessError;
@@ -130,7 +130,8 @@ pub(super) fn check_client_data(data: Option<&Map<String, Value>>) -> Result<(),
     }
 }
 
-/// Creates an access: `{"access": …}`.
+/// Creates an access: `{"access": …}`. One that is to have an alias has the one that was drawn for it
+/// and is held on the platform; without that all else is checked and it is refused.
 ///
 /// # Errors
 /// See [`AccessError`].
@@ -140,6 +141,7 @@ pub fn create(
     trees: &mut dyn Trees,
     actor: &Actor,
     params: &Value,
+    drawn: Option<&Username>,
 ) -> Result<Reply, AccessError> {
     if actor.access.stored.kind == AccessType::Shared {
         return Err(AccessError::WrongCaller { method: METHOD });
@@ -149,9 +151,6 @@ pub fn create(
     permissions::check_characters(&new.permissions)?;
     permissions::check_account(&new.permissions)?;
     check_client_data(new.client_data.as_ref())?;
-    if new.alias {
-        return Err(AccessError::NoAliases);
-    }
     let caller = present(tx, actor)?;
     let tree = trees.current(tx.view())?;
     let permissions = if caller.is_personal() {
@@ -171,6 +170,15 @@ pub fn create(
     if caller.is_personal() {
         provide::streams(tx, tree, actor, &new.permissions)?;
     }
+    let alias = if new.alias {
+        drawn.cloned()
+    } else {
+        // What stands for the user where its creator looks does so here.
+        caller.stored.alias.clone()
+    };
+    if new.alias && alias.is_none() {
+        return Err(AccessError::AliasOfPlatform);
+    }
     let author = actor.author();
     let access = StoredAccess {
         token,
@@ -184,6 +192,7 @@ pub fn create(
         created_by: author.clone(),
         modified: tx.at(),
         modified_by: author,
+        alias,
         serial: 0,
         deleted: None,
     };

@@ -4,6 +4,7 @@
 use homecore_store::{Kind, Transaction};
 use serde_json::{Value, json};
 
+use super::alias::Aliases;
 use super::error::AccessError;
 use super::get::is_visible;
 use super::id::Named;
@@ -28,11 +29,17 @@ pub fn parse(params: &Value) -> Result<String, InvalidParameters> {
 }
 
 /// Deletes an access, and those that it created if it is an app's:
-/// `{"accessDeletion": {"id"}, "relatedDeletions"?: [{"id"}]}`.
+/// `{"accessDeletion": {"id"}, "relatedDeletions"?: [{"id"}]}`. Those with aliases only where it is
+/// remembered that these are to be freed.
 ///
 /// # Errors
 /// See [`AccessError`].
-pub fn delete(tx: &mut Transaction<'_>, actor: &Actor, given: &str) -> Result<Reply, AccessError> {
+pub fn delete(
+    tx: &mut Transaction<'_>,
+    actor: &Actor,
+    given: &str,
+    aliases: Aliases,
+) -> Result<Reply, AccessError> {
     let unknown = || AccessError::Unknown {
         id: given.to_owned(),
     };
@@ -67,10 +74,10 @@ pub fn delete(tx: &mut Transaction<'_>, actor: &Actor, given: &str) -> Result<Re
             reply.insert("relatedDeletions".to_owned(), Value::Array(listed));
         }
         for (id, child) in children {
-            erase(tx, &id, child)?;
+            erase(tx, &id, child, aliases)?;
         }
     }
-    erase(tx, &named.id, access)?;
+    erase(tx, &named.id, access, aliases)?;
     Ok(Reply::from_map(reply))
 }
 
@@ -118,7 +125,15 @@ pub(super) fn live(
     Ok(access)
 }
 
-fn erase(tx: &mut Transaction<'_>, id: &str, mut access: StoredAccess) -> Result<(), AccessError> {
+fn erase(
+    tx: &mut Transaction<'_>,
+    id: &str,
+    mut access: StoredAccess,
+    aliases: Aliases,
+) -> Result<(), AccessError> {
+    if access.alias.is_some() && aliases == Aliases::Held {
+        return Err(AccessError::AliasOfPlatform);
+    }
     access.deleted = Some(tx.at());
     if access.kind == AccessType::Personal {
         session::end(tx, id)?;

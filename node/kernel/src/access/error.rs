@@ -105,9 +105,9 @@ pub enum AccessError {
         /// Which.
         key: &'static str,
     },
-    /// Aliases are not built.
-    #[error("Random aliases are not supported by this server: leave \"randomAlias\" out")]
-    NoAliases,
+    /// An alias has to change on the platform as well, which cannot be done from within a write.
+    #[error("The alias of the access has to change, too; please try again")]
+    AliasOfPlatform,
     /// A stream to be made has the name of another root.
     #[error("A stream with name \"{name}\" already exists")]
     StreamNameTaken {
@@ -154,10 +154,10 @@ impl Refusal for AccessError {
             | Self::Outlives { .. }
             | Self::ExceedsManager { .. }
             | Self::OffendingChildren { .. }
-            | Self::NoAliases
             | Self::TooManyStreams
             | Self::TooMany
             | Self::TooLarge => ErrorId::InvalidOperation,
+            Self::AliasOfPlatform => ErrorId::ApiUnavailable,
             Self::TooManyResults => ErrorId::TooManyResults,
             Self::Store(error) => error.id(),
         }
@@ -185,7 +185,6 @@ impl Refusal for AccessError {
             Self::ReservedClientData { key: "cmc" } => {
                 Some(json!({ "id": "cmc-clientdata-cmc-forbidden" }))
             }
-            Self::NoAliases => Some(json!({ "param": "randomAlias" })),
             Self::StreamNameTaken { name } => Some(json!({ "name": name })),
             Self::Structure(_)
             | Self::WrongCaller { .. }
@@ -194,6 +193,7 @@ impl Refusal for AccessError {
             | Self::ReservedToken
             | Self::UnknownAccountStream { .. }
             | Self::ReservedClientData { .. }
+            | Self::AliasOfPlatform
             | Self::TooManyStreams
             | Self::TooMany
             | Self::TooLarge
@@ -212,6 +212,7 @@ impl Refusal for AccessError {
     fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
             Self::Store(error) => error.retry_after(),
+            Self::AliasOfPlatform => Some(std::time::Duration::from_secs(1)),
             _ => None,
         }
     }

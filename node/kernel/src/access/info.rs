@@ -39,10 +39,8 @@ pub fn access_info(
         let all = all.iter().map(Permission::to_json).collect();
         info.insert("permissions".to_owned(), Value::Array(all));
     }
-    let mut user = Map::from_iter([(
-        "username".to_owned(),
-        Value::from(actor.owner.username.as_str()),
-    )]);
+    let name = actor.shown_name().as_str();
+    let mut user = Map::from_iter([("username".to_owned(), Value::from(name))]);
     let policy = &context.settings.passwords;
     if access.is_personal() && policy.is_timed() {
         user.extend(policy.times(&account::load(view)?).to_json());

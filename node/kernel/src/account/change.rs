@@ -86,9 +86,11 @@ impl Refusal for ChangeError {
             Self::TooMany { .. } => ErrorId::TooManyRequests,
             Self::SameName
             | Self::ReservedName(_)
-            | Self::Take(TakeError::Reserved(_) | TakeError::ChangesUsed { .. }) => {
-                ErrorId::InvalidOperation
-            }
+            | Self::Take(
+                TakeError::Reserved(_)
+                | TakeError::ChangesUsed { .. }
+                | TakeError::TooManyAliases { .. },
+            ) => ErrorId::InvalidOperation,
             Self::Take(TakeError::Unavailable(_)) | Self::NoRegistry | Self::Interrupted => {
                 ErrorId::ApiUnavailable
             }
@@ -107,7 +109,11 @@ impl Refusal for ChangeError {
             | Self::TooMany { .. }
             | Self::SameName
             | Self::ReservedName(_)
-            | Self::Take(TakeError::Reserved(_) | TakeError::Unavailable(_))
+            | Self::Take(
+                TakeError::Reserved(_)
+                | TakeError::TooManyAliases { .. }
+                | TakeError::Unavailable(_),
+            )
             | Self::NoRegistry
             | Self::Interrupted => None,
         }
@@ -125,6 +131,9 @@ impl Refusal for ChangeError {
             Self::Take(TakeError::Reserved(name)) => Self::ReservedName(name.clone()).to_string(),
             Self::Take(TakeError::ChangesUsed { most, .. }) => {
                 format!("A username can be changed {most} times, not more")
+            }
+            Self::Take(TakeError::TooManyAliases { most }) => {
+                format!("A user can have {most} aliases, not more")
             }
             Self::Take(TakeError::Unavailable(_)) => {
                 "The platform cannot answer now, please try again".to_owned()
@@ -144,7 +153,10 @@ impl Refusal for ChangeError {
             | Self::SameName
             | Self::ReservedName(_)
             | Self::Take(
-                TakeError::Taken(_) | TakeError::Reserved(_) | TakeError::ChangesUsed { .. },
+                TakeError::Taken(_)
+                | TakeError::Reserved(_)
+                | TakeError::ChangesUsed { .. }
+                | TakeError::TooManyAliases { .. },
             ) => None,
         }
     }

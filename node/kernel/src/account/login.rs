@@ -185,8 +185,7 @@ impl LoginParams {
     /// # Errors
     /// If another user is named.
     pub fn check_name(&self, owner: &Owner, account: &Account) -> Result<(), LoginError> {
-        let name = self.username.to_lowercase();
-        if name == owner.username.as_str() || account.is_called(&name) {
+        if account.is_meant(owner, &self.username) {
             Ok(())
         } else {
             Err(LoginError::OtherUser)
@@ -279,6 +278,7 @@ pub(super) fn open_session(
                 created_by: "system".to_owned(),
                 modified: now,
                 modified_by: "system".to_owned(),
+                alias: None,
                 serial: 0,
                 deleted: None,
             };

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::change::ChangeError;
 use super::step::Step;
 use super::{Account, AccountError};
-use crate::actor::Actor;
+use crate::actor::{Actor, Owner};
 use crate::audit::entry::Draft;
 use crate::error::{Error, InvalidParameters};
 use crate::fields::{Fields, Null};
@@ -82,6 +82,17 @@ impl Account {
     pub fn is_called(&self, name: &str) -> bool {
         let mut names = std::iter::once(&self.username).chain(&self.former_usernames);
         names.any(|own| own.as_str() == name)
+    }
+
+    /// Whether a name that somebody gives is that of the user whom the address means. Under an alias
+    /// that is the alias alone: nobody can try whom it stands for.
+    #[must_use]
+    pub fn is_meant(&self, owner: &Owner, name: &str) -> bool {
+        let name = name.to_lowercase();
+        match &owner.alias {
+            Some(alias) => alias.as_str() == name,
+            None => owner.username.as_str() == name || self.is_called(&name),
+        }
     }
 }
 

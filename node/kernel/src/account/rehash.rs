@@ -49,7 +49,7 @@ pub fn replace(tx: &mut Transaction<'_>, rehash: Rehash) -> Result<(), AccountEr
 mod tests {
     use serde_json::json;
 
-    use crate::archive::account::read;
+    use crate::archive::account::{Names, read};
     use crate::audit::Source;
     use crate::testing::{kernel, owner};
 
@@ -60,7 +60,7 @@ mod tests {
         let record = json!({"passwords": [{"time": 1, "hash": HASH}],
             "accountFields": [{"field": "email", "value": "a@b.c", "time": 1}]});
         let record = record.as_object().unwrap();
-        let account = read("samplebeta1", record, None).unwrap().item;
+        let account = read("samplebeta1", record, &Names::default()).unwrap().item;
         let owner = owner();
         kernel.import_account(&owner.id, account).await.unwrap();
         let hash = || async {

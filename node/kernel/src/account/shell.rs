@@ -12,6 +12,7 @@ use super::passwords::{self, ChangePassword, PasswordError};
 use super::step::Step;
 use super::verify::Letter;
 use super::{Account, AccountError};
+use crate::access::alias;
 use crate::actor::Actor;
 use crate::audit::entry::Draft;
 use crate::error::Error;
@@ -32,7 +33,10 @@ pub(crate) fn is_alone(method: Method, params: &Value) -> bool {
         Method::AccountGet
         | Method::AccountUpdate
         | Method::AccountChangePassword
-        | Method::AccountChangeUsername => true,
+        | Method::AccountChangeUsername
+        // It may have an alias, which is the platform's.
+        | Method::AccessesDelete => true,
+        Method::AccessesCreate => alias::is_asked(params),
         Method::EventsCreate | Method::EventsUpdate => account_event::names_field(params),
         _ => false,
     }
@@ -83,6 +87,8 @@ impl Kernel {
             },
             Method::AccountChangePassword => self.change_password(actor, &params, draft).await,
             Method::AccountChangeUsername => self.change_username(actor, &params, draft).await,
+            Method::AccessesCreate => self.create_aliased(actor, params, draft).await,
+            Method::AccessesDelete => self.delete_access(actor, params, draft).await,
             _ => self.set_by_event(actor, method, params, draft).await,
         }
     }

@@ -1,7 +1,7 @@
 //! An access's record: an access, a former version of one, or a deleted one. Its token is kept, so
 //! that apps go on working.
 
-use homecore_types::Millis;
+use homecore_types::{Millis, Username};
 use serde_json::{Map, Value};
 
 use super::{Note, Taken, Unusable, authorship, id_of, text, time, unusable};
@@ -54,6 +54,16 @@ pub fn read(map: &Map<String, Value>) -> Result<Taken<AccessRecord>, Unusable> {
             stored.insert("clientData".to_owned(), data.clone());
         }
         Some(_) => return Err(unusable("clientData", "must be an object")),
+    }
+    match text(map, "alias")? {
+        Some(alias) if Username::is_alias(&alias) => {
+            stored.insert("alias".to_owned(), Value::from(alias));
+        }
+        Some(_) => notes.push(Note {
+            field: "alias",
+            text: "it is no random alias; it is left out",
+        }),
+        None => {}
     }
     for name in ["expires", "deleted"] {
         if let Some(at) = time(map, name)? {

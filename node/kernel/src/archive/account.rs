@@ -12,15 +12,26 @@ const FIELDS: &[&str] = &["email", "language", "appId", "invitationToken", "refe
 /// Fields that are measured, never recorded.
 const MEASURED: &[&str] = &["dbDocuments", "attachedFiles", "storageUsed"];
 
-/// Reads the record of a user's account. `email` is what the platform's part of the archive says,
-/// for where the account does not.
+/// What the platform's part of an archive says of a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The address, for where the account has none.
+    pub email: Option<String>,
+    /// Names that it had, oldest first.
+    pub former: Vec<String>,
+}
+
+/// How often the name was changed, in the record of an account.
+const CHANGES: &str = "usernameChanges";
+
+/// Reads the record of a user's account, with what the platform's part of the archive says.
 ///
 /// # Errors
 /// If the user could not log in, or has no address.
 pub fn read(
     username: &str,
     record: &Map<String, Value>,
-    email: Option<&str>,
+    names: &Names,
 ) -> Result<Taken<Account>, Unusable> {
     let mut notes = Vec::new();
     let username = Username::parse(username).map_err(|_error| {
@@ -33,14 +44,24 @@ pub fn read(
     let fields = fields(record, &mut notes)?;
     let field = |name: &str| fields.get(name).and_then(Value::as_str);
     let email = field("email")
-        .or(email)
+        .or(names.email.as_deref())
         .ok_or(unusable("email", "is missing"))?;
     let email =
         Email::normalise(email).map_err(|_error| unusable("email", "is no e-mail address"))?;
     let first = fields.get("").and_then(Value::as_i64);
     let text = |name: &str, default: &str| field(name).unwrap_or(default).to_owned();
+    let former = former(&username, names, &mut notes);
+    // Whoever never had another name never changed it.
+    let changes = match former.len() {
+        0 => 0,
+        had => record
+            .get(CHANGES)
+            .and_then(Value::as_u64)
+            .unwrap_or(0)
+            .clamp(u64::try_from(had).unwrap_or(0), u64::from(u32::MAX)),
+    };
     let account = json!({
-        "username": username, "email": email, "passwordHash": hash, "passwordSet": set,
+        "formerUsernames": former, "usernameChanges": changes, "username": username, "email": email, "passwordHash": hash, "passwordSet": set,
         "language": text("language", "en"), "appId": text("appId", "unknown"),
         "invitationToken": text("invitationToken", "no-token"), "referer": field("referer"),
         "created": first.unwrap_or(set.0).min(set.0),
@@ -48,6 +69,23 @@ pub fn read(
     let item = serde_json::from_value(account)
         .map_err(|_error| unusable("accountFields", "are no account"))?;
     Ok(Taken { item, notes })
+}
+
+/// The names that it had and can have here. Random aliases are said by their accesses.
+fn former(username: &Username, names: &Names, notes: &mut Vec<Note>) -> Vec<Username> {
+    let mut former = Vec::new();
+    for name in &names.former {
+        match Username::parse(name.as_str()) {
+            _ if Username::is_alias(name) => {}
+            Ok(name) if name != *username && !former.contains(&name) => former.push(name),
+            Ok(_) => {}
+            Err(_) => notes.push(Note {
+                field: "username",
+                text: "a name that it had cannot be one here; it is left out",
+            }),
+        }
+    }
+    former
 }
 
 fn latest_password(record: &Map<String, Value>) -> Result<(String, Millis), Unusable> {
@@ -140,5 +178,9 @@ pub fn write(account: &Account) -> Map<String, Value> {
     record.insert("passwords".to_owned(), Value::Array(vec![password]));
     record.insert("storeKeyValues".to_owned(), Value::Array(Vec::new()));
     record.insert("accountFields".to_owned(), Value::Array(fields));
+    if account.username_changes > 0 {
+        let changes = Value::from(account.username_changes);
+        record.insert(CHANGES.to_owned(), changes);
+    }
     record
 }

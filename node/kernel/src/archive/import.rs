@@ -1,16 +1,18 @@
 //! Writing what an archive's records became. The user is not known to anybody yet.
 
 use homecore_store::{Base, Document, Kind, PutError, Rev, StoreError, Transaction, Write};
-use homecore_types::{ErrorId, UserId};
+use homecore_types::{ErrorId, Millis, UserId};
 use serde_json::json;
 use thiserror::Error;
 
 use super::access::AccessRecord;
+use super::audit::AuditRecord;
 use super::event::{FormerVersion, SealedEvent};
 use super::profile::ProfileRecord;
 use super::stream::StreamRecord;
 use crate::access::StoredAccess;
 use crate::account::{self, Account};
+use crate::audit::page::{self, PAGE_ENTRIES_MAX, PAGE_SPAN_MS};
 use crate::error::{Error, Refusal};
 use crate::event::stored::Head;
 use crate::indexes::{EVENTS_BY_TYPE, event_deleted_entry, stream_deleted_entry};
@@ -44,6 +46,8 @@ pub enum Item {
     },
     /// Former versions of one event or access that is there.
     Former(Vec<FormerVersion>),
+    /// Some of the audit log, in its order.
+    Audit(Vec<AuditRecord>),
 }
 
 /// Why a record was not written.
@@ -203,7 +207,47 @@ pub fn put(tx: &mut Transaction<'_>, item: Item) -> Result<(), ImportError> {
             put_new(tx, "event", write)
         }
         Item::Former(versions) => put_former(tx, versions),
+        Item::Audit(records) => put_audit(tx, records),
     }
+}
+
+/// Writes entries of the audit log: our own in the pages that they were in, others in as few as they
+/// fit into.
+fn put_audit(tx: &mut Transaction<'_>, records: Vec<AuditRecord>) -> Result<(), ImportError> {
+    let mut records = records.into_iter().peekable();
+    while let Some(first) = records.next() {
+        let mut entries = vec![first.entry];
+        let fits = |next: &AuditRecord, count: usize, since: Millis, last: Millis| {
+            if first.is_own {
+                return next.page == first.page && next.place == first.place.saturating_add(count);
+            }
+            let within = since.0.saturating_add(PAGE_SPAN_MS);
+            !next.is_own && (last..Millis(within)).contains(&next.entry.at)
+        };
+        loop {
+            let since = entries.first().map_or(Millis(0), |entry| entry.at);
+            let last = entries.last().map_or(Millis(0), |entry| entry.at);
+            let count = entries.len();
+            let next =
+                records.next_if(|next| count < PAGE_ENTRIES_MAX && fits(next, count, since, last));
+            match next {
+                Some(next) => entries.push(next.entry),
+                None => break,
+            }
+        }
+        // A page may come in two parts.
+        let mut page = match tx.get(Kind::Audit, &first.page)? {
+            Some(document) => page::decode(&document)?,
+            None => Vec::new(),
+        };
+        if page.len() != first.place {
+            let (kind, id) = ("audit record", first.page);
+            return Err(ImportError::Twice { kind, id });
+        }
+        page.append(&mut entries);
+        page::put_as(tx, first.page, Base::Any, &page)?;
+    }
+    Ok(())
 }
 
 fn new(kind: Kind, id: String, body: Vec<u8>) -> Write {

@@ -1,7 +1,7 @@
 //! Records of the other server as they become documents, and our own there and back.
 
 use homecore_store::{BlobHash, Kind, Rev};
-use homecore_types::Secret;
+use homecore_types::{Millis, Secret};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -9,8 +9,10 @@ use super::access::AccessRecord;
 use super::event::{EventRecord, FormerVersion};
 use super::export::{Cursor, page};
 use super::import::{ImportError, Item, put};
-use super::{access, account, event, profile, stream};
+use super::{access, account, audit, event, profile, stream};
 use crate::access::tracking::Uses;
+use crate::audit::entry::{Draft, Entry};
+use crate::audit::page as audit_page;
 use crate::settings::DeletionMode;
 use crate::testing::Home;
 
@@ -52,7 +54,9 @@ fn import(records: &Records) -> Result<Home, ImportError> {
     for (kind, record) in records {
         let item = match kind {
             Kind::Account => {
-                let account = account::read("samplebeta1", record, None).unwrap().item;
+                let account = account::read("samplebeta1", record, &account::Names::default())
+                    .unwrap()
+                    .item;
                 let base = homecore_store::Base::Absent;
                 home.attempt(|tx| crate::account::store(tx, &account, base))?;
                 continue;
@@ -302,7 +306,13 @@ fn accounts_must_be_usable() {
     let good = json!({"passwords": [{"time": 1, "hash": HASH}],
         "accountFields": [{"field": "email", "value": "A@b.c", "time": 1},
             {"field": "phone", "value": "1", "time": 1}]});
-    let read = |record: &Value, name: &str, email| account::read(name, &map(record.clone()), email);
+    let read = |record: &Value, name: &str, email: Option<&str>| {
+        let names = account::Names {
+            email: email.map(str::to_owned),
+            former: Vec::new(),
+        };
+        account::read(name, &map(record.clone()), &names)
+    };
     let taken = read(&good, "samplebeta1", None).unwrap();
     assert_eq!((taken.item.email.as_str(), taken.notes.len()), ("a@b.c", 1));
     assert_eq!(read(&good, "Bad!", None).unwrap_err().field, "username");
@@ -517,5 +527,199 @@ proptest! {
             }).collect()
         };
         prop_assert_eq!(without_ids(export(&again)), without_ids(records));
+    }
+}
+
+#[test]
+fn names_that_were_had_come_along() {
+    let names = |former: &[&str]| account::Names {
+        email: None,
+        former: former.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let plain = json!({"passwords": [{"time": 1, "hash": HASH}],
+        "accountFields": [{"field": "email", "value": "a@b.c", "time": 1}]});
+    let mut counted = plain.clone();
+    counted["usernameChanges"] = json!(5);
+    for (record, former, kept, changes, notes) in [
+        (&plain, &[][..], &[][..], 0, 0),
+        (&counted, &[], &[], 0, 0),
+        (
+            &plain,
+            &["older", "elder", "older"],
+            &["older", "elder"],
+            2,
+            0,
+        ),
+        (&counted, &["older"], &["older"], 5, 0),
+        // The present one, random ones, and what can be nobody's.
+        (
+            &plain,
+            &["samplebeta1", "r-abcdefgh", "No", "older"],
+            &["older"],
+            1,
+            1,
+        ),
+    ] {
+        let taken = account::read("samplebeta1", &map(record.clone()), &names(former)).unwrap();
+        let had: Vec<&str> = taken
+            .item
+            .former_usernames
+            .iter()
+            .map(AsRef::as_ref)
+            .collect();
+        assert_eq!(
+            (had.as_slice(), taken.item.username_changes),
+            (kept, changes)
+        );
+        assert_eq!(taken.notes.len(), notes, "{former:?}");
+        // Out, and in again.
+        let again = account::read("samplebeta1", &account::write(&taken.item), &names(kept));
+        let again = again.unwrap().item;
+        assert_eq!(again.former_usernames, taken.item.former_usernames);
+        assert_eq!(again.username_changes, changes);
+    }
+}
+
+#[test]
+fn an_access_keeps_its_alias() {
+    let mut home = lived(&[], DeletionMode::KeepNothing);
+    let asked = json!({"type": "app", "name": "an-app", "randomAlias": true,
+        "permissions": [{"streamId": "*", "level": "read"}]});
+    let made = home.create_access(&home.me(), &asked).unwrap();
+    let update = json!({"name": "renamed"});
+    let update = home.update_access(&home.me(), made["id"].as_str().unwrap(), &update);
+    let records = export(&home);
+    let again = import(&records).unwrap();
+    let used = again.look(crate::access::alias::in_use).unwrap();
+    let used: Vec<&str> = used.iter().map(AsRef::as_ref).collect();
+    assert_eq!(used, [made["alias"].as_str().unwrap()]);
+    assert_eq!(
+        again.through(&made).access.stored.alias,
+        home.through(&made).access.stored.alias
+    );
+    let shown = json!({"id": update.unwrap()["id"], "includeHistory": true});
+    let read = |home: &Home| home.read(&home.person(), crate::Method::AccessesGetOne, &shown);
+    assert_eq!(read(&again).unwrap(), read(&home).unwrap());
+
+    let record = records
+        .iter()
+        .find(|(_, record)| record.get("alias") == made.get("alias"));
+    let mut other = record.unwrap().1.clone();
+    other.insert("alias".to_owned(), json!("somebody"));
+    let taken = access::read(&other).unwrap();
+    assert_eq!(taken.item.access.alias, None);
+    assert!(taken.notes.iter().any(|note| note.field == "alias"));
+}
+
+/// Entries as the log keeps them.
+fn entries(home: &Home, count: i64) -> Vec<Entry> {
+    let at = |n: i64| Millis(crate::testing::NOW.0 + n * 3_001);
+    let me = home.me();
+    let entry = |n: i64| {
+        let draft = Draft::of(&me, "events.get", at(n)).asking(&json!({ "limit": n, "auth": "x" }));
+        match n % 3 {
+            0 => draft.finish(),
+            1 => draft.counted(7, false).finish(),
+            _ => draft
+                .refused(&ImportError::NoHead { id: "x".to_owned() }.into())
+                .finish(),
+        }
+    };
+    (0..count).map(entry).collect()
+}
+
+#[test]
+fn an_audit_log_comes_back_as_it_was() {
+    let mut home = Home::new();
+    let entries = entries(&home, 600);
+    let context = home.context.clone();
+    home.attempt(|tx| audit_page::append(tx, &context, &entries))
+        .unwrap();
+    let log = |home: &Home| -> Vec<Map<String, Value>> {
+        let all = json!({ "streams": [":_audit:accesses"], "sortAscending": true, "limit": 1000 });
+        let events = home
+            .read(&home.person(), crate::Method::EventsGet, &all)
+            .unwrap();
+        events["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .cloned()
+            .map(map)
+            .collect()
+    };
+    let before = log(&home);
+    assert_eq!(before.len(), 600);
+    // However it is cut.
+    for cut in [1, 7, 600] {
+        let mut again = Home::new();
+        for some in before.chunks(cut) {
+            let records = some.iter().map(|record| audit::read(record).unwrap());
+            let item = Item::Audit(records.collect());
+            again.attempt(|tx| put(tx, item)).unwrap();
+        }
+        assert_eq!(log(&again), before, "{cut}");
+        let record = vec![audit::read(&before[0]).unwrap()];
+        let twice = again.attempt(|tx| put(tx, Item::Audit(record)));
+        assert!(matches!(twice, Err(ImportError::Twice { .. })));
+    }
+}
+
+#[test]
+fn audit_records_of_the_other_server_are_read() {
+    let list = json!({"eventid": "ckd1", "time": 1_700_000_000, "type": "audit-log/pryv-api",
+        "stream_ids": [":_audit:access-cabc", ":_audit:action-events.get"],
+        "content": {"action": "events.get", "query": {"limit": 1}}});
+    let text = json!({"id": "0e-1f", "time": 1_700_000_001.5, "type": "audit-log/pryv-api-error",
+        "streamIds": "access-cabc action-events.get ..", "content": "{\"id\":\"forbidden\"}"});
+    let records: Vec<_> = [list.clone(), text]
+        .into_iter()
+        .map(|r| audit::read(&map(r)).unwrap())
+        .collect();
+    let shown = |n: usize| {
+        (
+            records[n].entry.access.clone(),
+            records[n].entry.action.clone(),
+            records[n].entry.refused,
+        )
+    };
+    assert_eq!(
+        shown(0),
+        ("cabc".to_owned(), "events.get".to_owned(), false)
+    );
+    assert_eq!(shown(1), ("cabc".to_owned(), "events.get".to_owned(), true));
+    let mut home = Home::new();
+    home.attempt(|tx| put(tx, Item::Audit(records))).unwrap();
+    let all = json!({ "streams": [":_audit:access-cabc"], "limit": 10 });
+    let events = home
+        .read(&home.person(), crate::Method::EventsGet, &all)
+        .unwrap();
+    let events = events["events"].as_array().unwrap();
+    let ids: Vec<&str> = events
+        .iter()
+        .map(|event| event["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, [":_audit:ckd1-1", ":_audit:ckd1"]);
+    assert_eq!(events[0]["content"], json!({"id": "forbidden"}));
+    assert_eq!(events[1]["content"]["query"], json!({"limit": 1}));
+    for (name, value, field) in [
+        ("time", json!("x"), "time"),
+        ("time", json!(null), "time"),
+        ("eventid", json!(7), "id"),
+        ("eventid", json!(":-"), "id"),
+        ("stream_ids", json!(["access-x"]), ""),
+        ("stream_ids", json!(["action-x"]), "streamIds"),
+        ("stream_ids", json!(null), "streamIds"),
+        ("content", json!("{"), "content"),
+        ("content", json!([]), "content"),
+    ] {
+        let mut record = map(list.clone());
+        record.insert(name.to_owned(), value.clone());
+        let read = audit::read(&record);
+        assert_eq!(
+            read.err().map_or("", |wrong| wrong.field),
+            field,
+            "{name} {value}"
+        );
     }
 }

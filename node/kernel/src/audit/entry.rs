@@ -255,6 +255,25 @@ fn record_of(reply: &Reply) -> Option<Value> {
 }
 
 impl Entry {
+    /// An entry that was kept elsewhere.
+    #[must_use]
+    pub fn archived(
+        at: Millis,
+        access: String,
+        action: String,
+        refused: bool,
+        content: Map<String, Value>,
+    ) -> Self {
+        let draft = Draft {
+            at,
+            access,
+            action,
+            refused,
+            content,
+        };
+        draft.finish()
+    }
+
     /// The two streams that it is shown in.
     #[must_use]
     pub fn streams(&self) -> [String; 2] {

@@ -39,12 +39,26 @@ pub fn append(
 }
 
 fn put(tx: &mut Transaction<'_>, context: &Context, page: &[Entry]) -> Result<(), StoreError> {
+    let id = entropy::wire_id(context.entropy.as_ref());
+    put_as(tx, id, Base::Absent, page)
+}
+
+/// Writes entries as a page of this id.
+///
+/// # Errors
+/// Of the store.
+pub(crate) fn put_as(
+    tx: &mut Transaction<'_>,
+    id: String,
+    base: Base,
+    page: &[Entry],
+) -> Result<(), StoreError> {
     let body = serde_json::to_vec(page)
         .map_err(|error| StoreError::engine("encoding audit entries", error))?;
     let write = Write {
         kind: Kind::Audit,
-        id: entropy::wire_id(context.entropy.as_ref()),
-        base: Base::Absent,
+        id,
+        base,
         body: body.into(),
         deleted: false,
         entries: keys(page),
@@ -111,7 +125,7 @@ pub fn event_id(page: &str, place: usize) -> String {
 }
 
 /// The page and place of an id that [`event_id`] made.
-fn place_of(id: &str) -> Option<(&str, usize)> {
+pub(crate) fn place_of(id: &str) -> Option<(&str, usize)> {
     let rest = id.strip_prefix(":_audit:")?;
     match rest.split_once('-') {
         None => Some((rest, 0)),

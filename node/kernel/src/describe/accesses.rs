@@ -18,6 +18,15 @@ const CHANGE_REFUSES: &[ErrorId] = &[
     ErrorId::StaleResource,
 ];
 
+const CREATE_REFUSES: &[ErrorId] = &[
+    ErrorId::InvalidParametersFormat,
+    ErrorId::InvalidRequestStructure,
+    ErrorId::InvalidItemId,
+    ErrorId::InvalidOperation,
+    ErrorId::ItemAlreadyExists,
+    ErrorId::TooManyRequests,
+];
+
 /// Entries of permissions: of a stream, or of a feature.
 const PERMISSIONS: Type = Type::Records(&[
     &Record::closed(&[
@@ -98,7 +107,7 @@ pub(super) const CREATE: Description = Description {
         Field::read_only("alias"),
     ]),
     answers: Answer::Members(&[Member::one("access", "Access")]),
-    refuses: CHANGE_REFUSES,
+    refuses: CREATE_REFUSES,
 };
 
 pub(super) const UPDATE: Description = Description {

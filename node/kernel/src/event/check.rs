@@ -13,9 +13,9 @@ use crate::violation::Violation;
 /// Type and content do not go together.
 #[derive(Debug, Error)]
 pub enum TypeError {
-    /// A series of something unknown.
-    #[error("Event type \"{kind}\" is not a known series type")]
-    UnknownSeries {
+    /// A series, which this server does not keep: clients are told so beforehand (`features.noHF`).
+    #[error("Event type \"{kind}\" is of a series, and this server keeps none")]
+    Series {
         /// As given.
         kind: String,
     },
@@ -33,7 +33,7 @@ pub enum TypeError {
 impl Refusal for TypeError {
     fn id(&self) -> ErrorId {
         match self {
-            Self::UnknownSeries { .. } => ErrorId::InvalidEventType,
+            Self::Series { .. } => ErrorId::InvalidEventType,
             Self::Reserved { .. } => ErrorId::Forbidden,
             Self::Content(_) => ErrorId::InvalidParametersFormat,
         }
@@ -41,7 +41,7 @@ impl Refusal for TypeError {
 
     fn data(&self) -> Option<Value> {
         match self {
-            Self::UnknownSeries { kind } => Some(json!({ "type": kind })),
+            Self::Series { kind } => Some(json!({ "type": kind })),
             Self::Reserved { .. } => Some(json!({ "id": "shared-secret-forbidden" })),
             Self::Content(violations) => Some(Violation::list(violations)),
         }
@@ -55,8 +55,8 @@ impl Refusal for TypeError {
 /// See [`TypeError`].
 pub fn of_type(context: &Context, kind: &str, content: Option<&Value>) -> Result<(), TypeError> {
     if is_series(kind) {
-        // Series are kept by a capability of their own; the kernel knows no series type.
-        return Err(TypeError::UnknownSeries {
+        // Whatever its element: an event whose points nobody can write would be a trap for later.
+        return Err(TypeError::Series {
             kind: kind.to_owned(),
         });
     }

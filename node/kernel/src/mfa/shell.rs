@@ -326,8 +326,7 @@ impl Kernel {
         let account = self
             .read(&owner.id, |view, _| account::load(view))
             .await??;
-        let name = asked.username.to_lowercase();
-        if name != owner.username.as_str() && !account.is_called(&name) {
+        if !account.is_meant(owner, &asked.username) {
             return Err(LoginError::OtherUser.into());
         }
         let hash = Some(account.password_hash);

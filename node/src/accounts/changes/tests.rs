@@ -46,4 +46,10 @@ fn an_account_differs_where_the_outcome_is_unknown_or_the_name_another() {
     assert!(matches!(refusal(late), TakeError::Unavailable(_)));
     let used = CommandError::Rejected(Rejection::NameChangesUsed { used: 2 });
     assert!(!may_differ(&used));
+    let many = CommandError::Rejected(Rejection::TooManyAliases { most: 7 });
+    assert!(!may_differ(&many));
+    assert!(matches!(
+        refusal(many),
+        TakeError::TooManyAliases { most: 7 }
+    ));
 }

@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use homecore_archive::{ArchiveError, Fault, Place, Record, Section, Source, UserArchive};
 use homecore_kernel::archive::event::{ArchivedEvent, EventRecord, NamedFile};
 use homecore_kernel::archive::stream::StreamRecord;
-use homecore_kernel::archive::{Note, Unusable, access, account, event, profile, stream};
+use homecore_kernel::archive::{Note, Unusable, access, account, audit, event, profile, stream};
 use homecore_kernel::stream::STREAM_DEPTH_MAX;
 use homecore_store::BlobHash;
 use homecore_types::limits;
@@ -30,29 +30,37 @@ pub(crate) fn is_account_event(event: &ArchivedEvent) -> bool {
     event.streams().all(is_account_stream)
 }
 
-/// E-mail addresses that the platform's part of an archive knows, by username.
-pub(crate) fn platform_emails<S: Source>(
+/// What the platform's part of an archive says of users, by username.
+pub(crate) fn platform_names<S: Source>(
     archive: &homecore_archive::Archive<S>,
-) -> Result<BTreeMap<String, String>, ArchiveError> {
-    let mut emails = BTreeMap::new();
+) -> Result<BTreeMap<String, account::Names>, ArchiveError> {
+    let mut all: BTreeMap<String, account::Names> = BTreeMap::new();
     for row in archive.platform()? {
         let row = row?.object;
         let text = |name: &str| row.get(name).and_then(Value::as_str);
-        if let (Some("email"), Some(user), Some(value)) =
-            (text("field"), text("username"), text("value"))
-        {
-            emails.insert(user.to_owned(), value.to_owned());
-        } else if let (Some(key), Some(user)) = (text("key"), text("value"))
-            && let Some(value) = key.strip_prefix("user-unique/email/")
-        {
-            emails.insert(user.to_owned(), value.to_owned());
+        let told = match (text("field"), text("username"), text("key"), text("value")) {
+            (Some(field), Some(user), _, Some(value)) => Some((field, user, value)),
+            (None, _, Some(key), Some(user)) => key
+                .strip_prefix("user-unique/")
+                .and_then(|rest| rest.split_once('/'))
+                .map(|(field, value)| (field, user, value)),
+            _ => None,
+        };
+        let Some((field, user, value)) = told else {
+            continue;
+        };
+        if field == "email" {
+            all.entry(user.to_owned()).or_default().email = Some(value.to_owned());
+        } else if field == "alias" {
+            let names = all.entry(user.to_owned()).or_default();
+            names.former.push(value.to_owned());
         }
     }
-    Ok(emails)
+    Ok(all)
 }
 
 /// Checks a user.
-pub(crate) fn check<S: Source>(user: &UserArchive<'_, S>, email: Option<&str>) -> Report {
+pub(crate) fn check<S: Source>(user: &UserArchive<'_, S>, names: &account::Names) -> Report {
     let mut checker = Checker {
         user,
         report: Report {
@@ -64,7 +72,7 @@ pub(crate) fn check<S: Source>(user: &UserArchive<'_, S>, email: Option<&str>) -
         files: BTreeSet::new(),
         former: BTreeSet::new(),
     };
-    if let Err(error) = checker.run(email) {
+    if let Err(error) = checker.run(names) {
         checker.report.broken = Some(crate::telemetry::chain(&error));
     }
     checker.report
@@ -81,18 +89,15 @@ struct Checker<'a, S> {
 }
 
 impl<S: Source> Checker<'_, S> {
-    fn run(&mut self, email: Option<&str>) -> Result<(), ArchiveError> {
-        self.account(email)?;
+    fn run(&mut self, names: &account::Names) -> Result<(), ArchiveError> {
+        self.account(names)?;
         self.streams()?;
         self.accesses()?;
         self.profiles()?;
         self.events()?;
         self.heads()?;
-        for (section, what) in [
-            (Section::Webhooks, "webhooks"),
-            (Section::Audit, "audit records"),
-            (Section::Series, "series"),
-        ] {
+        self.audit()?;
+        for (section, what) in [(Section::Webhooks, "webhooks"), (Section::Series, "series")] {
             let user = self.user;
             for record in user.records(section)? {
                 if self.sound(record)?.is_some() {
@@ -134,14 +139,14 @@ impl<S: Source> Checker<'_, S> {
         }
     }
 
-    fn account(&mut self, email: Option<&str>) -> Result<(), ArchiveError> {
+    fn account(&mut self, names: &account::Names) -> Result<(), ArchiveError> {
         let user = self.user;
         let Some(record) = user.records(Section::Account)?.next() else {
             let fault = Fault::Missing;
             return Err(ArchiveError::file("account.jsonl", fault));
         };
         let record = record?;
-        match account::read(&self.report.username, &record.object, email) {
+        match account::read(&self.report.username, &record.object, names) {
             Ok(taken) => self.notes(&record.place, &taken.notes),
             Err(why) => {
                 let place = record.place.field(why.field);
@@ -275,6 +280,19 @@ impl<S: Source> Checker<'_, S> {
                 let most = u64::try_from(HEADS_MAX).unwrap_or(u64::MAX);
                 let of = "events with former versions";
                 return Err(ArchiveError::new(place, Fault::TooLarge { most, of }));
+            }
+        }
+        Ok(())
+    }
+
+    fn audit(&mut self) -> Result<(), ArchiveError> {
+        let user = self.user;
+        for record in user.records(Section::Audit)? {
+            if let Some(record) = self.sound(record)? {
+                match audit::read(&record.object) {
+                    Ok(_) => self.report.count("audit records"),
+                    Err(_) => self.report.leave_out("audit records that say too little"),
+                }
             }
         }
         Ok(())

@@ -327,3 +327,7 @@ pub(super) fn rename(user: &str, from: &str, to: &str, changes: u32, changes_max
 pub(super) fn users_on(machine: &Machine, core: &str) -> u64 {
     machine.directory().core(&core_id(core)).unwrap().users
 }
+
+pub(super) fn username(name: &str) -> Username {
+    Username::parse(name).unwrap()
+}

@@ -7,7 +7,7 @@ use homecore_types::{Millis, NodeId};
 use proptest::prelude::*;
 
 use super::fixture::*;
-use crate::command::{Command, ReserveUser, Response, SetEmails};
+use crate::command::{Command, HoldNames, ReserveUser, Response, SetEmails};
 use crate::directory::view;
 use crate::engine::EngineKind;
 use crate::keys::{ReservationState, Reservations, Space, Table, Unique};
@@ -17,6 +17,7 @@ use crate::records::CoreState;
 use crate::snapshot::Writer;
 
 const NAMES: [&str; 6] = ["alice", "bobby", "carol", "core-b", "mailer", "system"];
+const ALIASES: [&str; 4] = ["r-abcdefgh", "r-23456789", "r-stuvwxyz", "mailer"];
 const CORES: [&str; 4] = ["core-a", "core-b", "core-c", "alice"];
 
 fn a_reservation() -> impl Strategy<Value = Command> {
@@ -80,6 +81,20 @@ fn a_command() -> impl Strategy<Value = Command> {
         6 => (0..8_usize, 0..NAMES.len(), 0..NAMES.len(), 0..2_u32).prop_map(|(id, from, to, changes)| {
             rename(&format!("x{id}"), NAMES[from], NAMES[to], changes, 3)
         }),
+        4 => (0..8_usize, 0..ALIASES.len()).prop_map(|(id, alias)| Command::TakeAlias {
+            user: user_id(&format!("x{id}")), alias: username(ALIASES[alias]),
+        }),
+        2 => (0..8_usize, prop::sample::subsequence(ALIASES.to_vec(), 0..3)).prop_map(|(id, aliases)| {
+            let aliases = aliases.into_iter().chain(["alice"]).map(username).collect();
+            Command::FreeAliases { user: user_id(&format!("x{id}")), aliases }
+        }),
+        3 => (0..8_usize, prop::sample::subsequence(NAMES.to_vec(), 0..2), 0..ALIASES.len(), 0..3_u32)
+            .prop_map(|(id, former, alias, changes)| Command::HoldNames(HoldNames {
+                reservation: format!("r{id}"),
+                former: former.into_iter().map(username).collect(),
+                changes,
+                aliases: vec![username(ALIASES[alias])],
+            })),
         3 => (0..4_u8, core()).prop_map(|(id, core)| put_token(&format!("t{id}"), CORES[core])),
         1 => (0..4_u8).prop_map(|id| Command::RevokeJoinToken { id: format!("t{id}"), at: Millis(3) }),
         4 => (0..4_u8, core(), 0..2_u8).prop_map(|(id, core, key)| {
@@ -152,7 +167,12 @@ fn check_sound(machine: &Machine) {
     let users = machine.users(None, None, usize::MAX).unwrap();
     let rows = crate::engine::suite::everything(engine, Space::Users, 64);
     assert_eq!(rows.len(), users.len(), "every user has a name");
-    let names: usize = users.iter().map(|user| 1 + user.aliases.len()).sum();
+    let drawn = |user: &crate::records::User| {
+        let held = machine.holdings(&user.id).unwrap();
+        held.map(|held| held.aliases).unwrap_or_default()
+    };
+    let names = |user: &crate::records::User| 1 + user.aliases.len() + drawn(user).len();
+    let names: usize = users.iter().map(names).sum();
     let rows = crate::engine::suite::everything(engine, Space::Names, 64);
     assert_eq!(
         rows.len(),
@@ -181,7 +201,11 @@ fn check_sound(machine: &Machine) {
                 "held beside the fields"
             );
         }
-        for name in std::iter::once(&user.username).chain(&user.aliases) {
+        let drawn = drawn(user);
+        for name in std::iter::once(&user.username)
+            .chain(&user.aliases)
+            .chain(&drawn)
+        {
             let name = name.as_str();
             assert_eq!(
                 directory.user(name),

@@ -205,11 +205,11 @@ async fn elsewhere(cluster: &Cluster, http: &Http, person: &Person) -> anyhow::R
     Ok(())
 }
 
-type Asked = (Method, String, String, Option<Value>);
+pub(crate) type Asked = (Method, String, String, Option<Value>);
 
 /// Asks something of a person's home core and kills a core meanwhile: the home and the leader by
 /// turns, a little later each time. The answer, if there was one; all cores are up again.
-async fn interrupt(
+pub(crate) async fn interrupt(
     cluster: &mut Cluster,
     http: &Http,
     person: &Person,
@@ -242,7 +242,7 @@ fn logs(cluster: &Cluster) -> String {
 }
 
 /// How many cores say that somebody has this name.
-async fn held(cluster: &Cluster, http: &Http, name: &str) -> anyhow::Result<usize> {
+pub(crate) async fn held(cluster: &Cluster, http: &Http, name: &str) -> anyhow::Result<usize> {
     let mut held = 0;
     for core in cluster.cores() {
         let url = format!("{}reg/cores?username={name}", core.url());

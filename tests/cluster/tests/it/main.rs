@@ -3,6 +3,7 @@
 #![expect(clippy::indexing_slicing, reason = "a missing index is a failed test")]
 
 mod accounts;
+mod aliases;
 mod archive;
 mod audit;
 mod clocks;

@@ -61,6 +61,7 @@ fn home() -> Home {
     let owner = Owner {
         id: UserId::parse("u23456789012345678901234").unwrap(),
         username: Username::parse("alice").unwrap(),
+        alias: None,
     };
     let new = NewAccount {
         username: owner.username.clone(),

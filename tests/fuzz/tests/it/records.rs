@@ -4,7 +4,7 @@
 use homecore_archive::{Archive, Section, Unlock, memory::Memory};
 use homecore_fuzz_tests::{Campaign, Verdict};
 use homecore_kernel::archive::event::EventRecord;
-use homecore_kernel::archive::{Unusable, access, account, event, profile, stream};
+use homecore_kernel::archive::{Unusable, access, account, audit, event, profile, stream};
 use serde_json::{Map, Value, json};
 
 use crate::archives::golden;
@@ -54,7 +54,11 @@ fn take(section: &str, record: Map<String, Value>) -> Verdict {
         "streams" => named(section, stream::read(&record))?.map(drop),
         "accesses" => named(section, access::read(&record))?.map(drop),
         "profile" => named(section, profile::read(&record))?.map(drop),
-        "account" => named(section, account::read("samplebeta1", &record, None))?.map(drop),
+        "account" => named(section, {
+            account::read("samplebeta1", &record, &account::Names::default())
+        })?
+        .map(drop),
+        "audit" => named(section, audit::read(&record))?.map(drop),
         _ => return Ok("left out".into()),
     };
     Ok(ended

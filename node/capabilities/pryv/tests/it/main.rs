@@ -11,6 +11,7 @@ mod access_requests;
 mod accesses;
 mod account;
 mod admin;
+mod aliases;
 mod attachments;
 mod bodies;
 mod events;

@@ -53,7 +53,7 @@ pub(crate) const PASSWORD: &str = "sample-pass-1";
 #[derive(Debug)]
 pub(crate) struct Fake {
     kernel: OnceLock<Kernel>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
     /// Nothing can be asked of the platform.
     pub(crate) down: AtomicBool,
     single: bool,
@@ -507,7 +507,7 @@ impl Core {
         .unwrap();
         let fake = Arc::new(Fake {
             kernel: OnceLock::new(),
-            state: Mutex::default(),
+            state: Arc::default(),
             down: AtomicBool::new(false),
             single: wanted.single,
         });

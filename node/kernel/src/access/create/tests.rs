@@ -175,7 +175,10 @@ fn what_a_person_may_not_create() {
         ),
         (json!({ "token": "null" }), "invalid-item-id"),
         (json!({ "token": "*" }), "invalid-item-id"),
-        (json!({ "randomAlias": true }), "invalid-operation"),
+        (
+            json!({ "randomAlias": "true" }),
+            "invalid-parameters-format",
+        ),
         (json!({ "clientData": { "dpop": 1 } }), "forbidden"),
         (json!({ "clientData": { "cmc": 1 } }), "forbidden"),
         (

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use homecore_types::UserId;
+use homecore_types::{UserId, Username};
 
 use super::*;
 use crate::audit::Source;
@@ -50,6 +50,14 @@ impl Registry for Platform {
         change: &NameChange,
     ) -> Result<(UserNames, Box<dyn Claim>), TakeError> {
         Err(TakeError::Reserved(change.to.clone()))
+    }
+
+    async fn take_alias(&self, _: &UserId, _: &Username) -> Result<Box<dyn Claim>, TakeError> {
+        Ok(Box::new(Done))
+    }
+
+    async fn loosen_aliases(&self, _: &UserId) -> Result<Box<dyn Claim>, TakeError> {
+        Ok(Box::new(Done))
     }
 }
 

@@ -75,6 +75,14 @@ impl Registry for Platform {
         names.changes += 1;
         Ok((names.clone(), Box::new(Taken)))
     }
+
+    async fn take_alias(&self, _: &UserId, _: &Username) -> Result<Box<dyn Claim>, TakeError> {
+        Ok(Box::new(Taken))
+    }
+
+    async fn loosen_aliases(&self, _: &UserId) -> Result<Box<dyn Claim>, TakeError> {
+        Ok(Box::new(Taken))
+    }
 }
 
 struct Fixture {

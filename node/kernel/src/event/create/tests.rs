@@ -192,6 +192,11 @@ fn each_check_refuses() {
             json!({ "type": "series:no/thing" }),
         ),
         (
+            json!({ "streamIds": ["weight"], "type": "series:mass/kg" }),
+            InvalidEventType,
+            json!({ "type": "series:mass/kg" }),
+        ),
+        (
             json!({ "streamIds": ["weight"], "type": "mass/kg", "content": "heavy" }),
             InvalidParametersFormat,
             json!([{ "code": "INVALID_TYPE", "params": ["number"], "message": "must be number",

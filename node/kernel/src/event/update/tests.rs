@@ -375,3 +375,36 @@ fn history_is_kept_when_the_operator_wants_it() {
     assert_eq!(read["history"][0]["id"], first["id"]);
     assert_eq!(read["event"]["trashed"], true);
 }
+
+#[test]
+fn a_series_from_an_archive_keeps_its_type_and_content() {
+    use crate::archive::{event, import};
+    let mut home = planted();
+    let me = home.person();
+    let record = json!({ "id": "series1", "streamIds": ["weight"], "type": "series:mass/kg",
+        "time": 1, "modified": 2, "content": { "elementType": "mass/kg" } });
+    let taken = event::read(record.as_object().unwrap().clone()).unwrap();
+    let event::EventRecord::Event(event) = taken.item else {
+        panic!("it is an event");
+    };
+    let item = import::Item::Event(event.seal().unwrap());
+    home.attempt(|tx| import::put(tx, item)).unwrap();
+    for (changes, id) in [
+        (
+            json!({ "content": { "elementType": "mass/lb" } }),
+            ErrorId::InvalidEventType,
+        ),
+        (
+            json!({ "type": "series:mass/lb" }),
+            ErrorId::InvalidEventType,
+        ),
+        (json!({ "type": "mass/kg" }), ErrorId::InvalidOperation),
+    ] {
+        let result = home.update_event(&me, "series1", &changes);
+        assert_eq!(refused(result).0, id, "{changes}");
+    }
+    let changes = json!({ "description": "d", "streamIds": ["heart"], "type": "series:mass/kg" });
+    let changed = home.update_event(&me, "series1", &changes).unwrap();
+    assert_eq!(changed["content"], json!({ "elementType": "mass/kg" }));
+    assert_eq!(changed["streamIds"], json!(["heart"]));
+}

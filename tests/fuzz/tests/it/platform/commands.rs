@@ -1,6 +1,6 @@
 //! One command of each kind.
 
-use homecore_raft::command::{Command, Founding, ReserveUser, SetEmails};
+use homecore_raft::command::{Command, Founding, HoldNames, ReserveUser, SetEmails};
 use homecore_raft::records::{
     AccessRequest, CoreAddresses, DnsRecord, Invitation, PlatformConfig, SealedSecrets,
 };
@@ -80,6 +80,12 @@ fn about_people() -> Vec<Command> {
             .into(),
         },
         Command::ReserveUser(reservation()),
+        Command::HoldNames(HoldNames {
+            reservation: text("r1"),
+            former: Vec::new(),
+            changes: 0,
+            aliases: vec![name("r-abcdefgh")],
+        }),
         Command::CommitUser {
             reservation: text("r1"),
             at,
@@ -102,6 +108,14 @@ fn about_people() -> Vec<Command> {
             to: name("alicia"),
             changes: 0,
             changes_max: 3,
+        },
+        Command::TakeAlias {
+            user: user(),
+            alias: name("r-23456789"),
+        },
+        Command::FreeAliases {
+            user: user(),
+            aliases: vec![name("r-abcdefgh")],
         },
     ]
 }

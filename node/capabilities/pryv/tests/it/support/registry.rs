@@ -1,13 +1,15 @@
 //! Account fields that the platform keeps, too.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
+use homecore_kernel::Kernel;
 use homecore_kernel::ports::{
     Claim, FieldChanges, NameChange, Registry, TakeError, UserInfo, UserNames,
 };
 use homecore_types::{UserId, Username};
 
-use super::Fake;
+use super::{Fake, State};
 
 impl Fake {
     /// A name that a user had.
@@ -75,6 +77,7 @@ impl Registry for Fake {
         let former = change.from.to_string();
         state.aliases.insert(former, name.to_owned());
         let own = state.aliases.iter().filter(|(_, present)| *present == name);
+        let own = own.filter(|(alias, _)| !Username::is_alias(alias));
         let former: Vec<Username> = own.map(|(old, _)| Username::parse(old).unwrap()).collect();
         let changes = u32::try_from(former.len()).unwrap();
         if changes > change.changes_max {
@@ -91,6 +94,24 @@ impl Registry for Fake {
         };
         Ok((names, Box::new(Taken)))
     }
+
+    async fn take_alias(&self, id: &UserId, alias: &Username) -> Result<Box<dyn Claim>, TakeError> {
+        self.up()?;
+        let mut state = self.state.lock().unwrap();
+        let user = state.users.values().find(|user| user.id == *id);
+        let present = user.unwrap().username.to_string();
+        state.aliases.insert(alias.to_string(), present);
+        Ok(Box::new(Taken))
+    }
+
+    async fn loosen_aliases(&self, id: &UserId) -> Result<Box<dyn Claim>, TakeError> {
+        self.up()?;
+        Ok(Box::new(Loosened {
+            state: Arc::clone(&self.state),
+            kernel: self.kernel.get().unwrap().clone(),
+            user: id.clone(),
+        }))
+    }
 }
 
 #[derive(Debug)]
@@ -99,4 +120,26 @@ struct Taken;
 #[async_trait::async_trait]
 impl Claim for Taken {
     async fn settled(self: Box<Self>) {}
+}
+
+/// Accesses of a user go: what none of them has is free.
+#[derive(Debug)]
+struct Loosened {
+    state: Arc<Mutex<State>>,
+    kernel: Kernel,
+    user: UserId,
+}
+
+#[async_trait::async_trait]
+impl Claim for Loosened {
+    async fn settled(self: Box<Self>) {
+        let used = self.kernel.aliases_in_use(&self.user).await.unwrap();
+        let mut state = self.state.lock().unwrap();
+        let State { users, aliases, .. } = &mut *state;
+        aliases.retain(|alias, present| {
+            let own = users.get(present).is_some_and(|user| user.id == self.user);
+            let drawn = Username::is_alias(alias);
+            !own || !drawn || used.iter().any(|name| name.as_str() == alias)
+        });
+    }
 }
