@@ -229,6 +229,23 @@ mod tests {
         );
     }
 
+    /// An access as the original server made and hashed it: its alias counts.
+    #[test]
+    fn a_recorded_access() {
+        let access = json!({
+            "id": "jzgysz8k1k0biw3dvcx24cex", "token": "hw23f90mn6wn6h792omc9ltf",
+            "name": "aliased", "type": "shared", "deviceName": null, "alias": "r-ebnb2u84",
+            "permissions": [{"level": "read", "streamId": "heart"}],
+            "created": 1_795_369_714.851, "createdBy": "l9s03gh5ccg32b270bzjauhl",
+            "modified": 1_795_369_714.851, "modifiedBy": "l9s03gh5ccg32b270bzjauhl",
+            "apiEndpoint": "http://hw23f90mn6wn6h792omc9ltf@127.0.0.1:3000/r-ebnb2u84/"
+        });
+        assert_eq!(
+            of_access(&map(access)),
+            "ACCESS:0:sha256-rnj1B03/dNTzy2ncw3YR/reusNByq/Wir9r++ib/a4o="
+        );
+    }
+
     /// Events as the original server made and hashed them.
     #[test]
     fn recorded_events() {

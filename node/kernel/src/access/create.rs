@@ -174,7 +174,7 @@ pub fn create(
         drawn.cloned()
     } else {
         // What stands for the user where its creator looks does so here.
-        caller.stored.alias.clone()
+        caller.stored.alias
     };
     if new.alias && alias.is_none() {
         return Err(AccessError::AliasOfPlatform);

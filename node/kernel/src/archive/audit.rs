@@ -8,6 +8,9 @@ use crate::audit::Entry;
 use crate::audit::page::{PAGE_ENTRIES_MAX, place_of as place_of_event};
 use crate::stream::store::{AUDIT_ACCESS_PREFIX, AUDIT_ACTION_PREFIX};
 
+/// Longest content that is kept: ours have a small part of that, and a page has many.
+const CONTENT_BYTES_MAX: usize = 64 * 1024;
+
 /// An entry, and where it stands in the log.
 #[derive(Clone, Debug)]
 pub struct AuditRecord {
@@ -81,9 +84,14 @@ fn place_of(map: &Map<String, Value>) -> Result<(String, usize, bool), Unusable>
 
 /// An object, or JSON text of one.
 fn content_of(map: &Map<String, Value>) -> Result<Map<String, Value>, Unusable> {
+    let long = || unusable("content", "is too long");
     match map.get("content") {
         None | Some(Value::Null) => Ok(Map::new()),
-        Some(Value::Object(content)) => Ok(content.clone()),
+        Some(object @ Value::Object(content)) => {
+            let fits = object.to_string().len() <= CONTENT_BYTES_MAX;
+            fits.then(|| content.clone()).ok_or_else(long)
+        }
+        Some(Value::String(text)) if text.len() > CONTENT_BYTES_MAX => Err(long()),
         Some(Value::String(text)) => {
             serde_json::from_str(text).map_err(|_error| unusable("content", "must be an object"))
         }

@@ -423,7 +423,7 @@ fn lived(ops: &[Op], mode: DeletionMode) -> Home {
     let mut used = access.clone();
     used.id = "caccess00000000000000003".to_owned();
     used.uses = Some(Uses {
-        last_used: homecore_types::Millis(4_001),
+        last_used: Millis(4_001),
         calls: [("events.get".to_owned(), 7)].into(),
     });
     home.attempt(|tx| put(tx, Item::Access(used))).unwrap();
@@ -431,7 +431,7 @@ fn lived(ops: &[Op], mode: DeletionMode) -> Home {
         .unwrap();
     for serial in 1..4 {
         access.access.serial = serial;
-        access.access.deleted = (serial == 3).then_some(homecore_types::Millis(5_500));
+        access.access.deleted = (serial == 3).then_some(Millis(5_500));
         home.attempt(|tx| {
             crate::access::put(tx, &access.id, &access.access, crate::access::Former::Kept)
         })
@@ -712,6 +712,12 @@ fn audit_records_of_the_other_server_are_read() {
         ("stream_ids", json!(null), "streamIds"),
         ("content", json!("{"), "content"),
         ("content", json!([]), "content"),
+        ("content", json!({ "x": "y".repeat(70_000) }), "content"),
+        (
+            "content",
+            json!(format!("{{\"x\":[{}0]}}", "0,".repeat(40_000))),
+            "content",
+        ),
     ] {
         let mut record = map(list.clone());
         record.insert(name.to_owned(), value.clone());

@@ -35,8 +35,9 @@ async fn an_alias_is_known_while_an_access_has_it_whoever_dies() -> anyhow::Resu
             "permissions": [{ "streamId": "*", "level": "read" }] })
         };
         let accesses = person.url("accesses");
-        let made = http.post(&accesses, Some(&person.token), &create("first"));
-        let first = made.await?.expect(201)?["access"].clone();
+        let first = create("first");
+        let first = http.post(&accesses, Some(&person.token), &first);
+        let first = first.await?.expect(201)?["access"].clone();
         let asked = (
             Method::POST,
             accesses.clone(),

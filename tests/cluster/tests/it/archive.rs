@@ -8,7 +8,7 @@ use homecore_harness::{Cluster, ClusterOptions, Core, Http, wait_until};
 use serde_json::{Value, json};
 
 use crate::PATIENCE;
-use crate::people::register;
+use crate::people::{Person, register, registration};
 
 const USER: &str = "samplebeta1";
 const ID: &str = "cku0sampleuser0000000001";
@@ -154,12 +154,74 @@ async fn a_user_of_the_original_server_moves_in_and_on() -> anyhow::Result<()> {
         "accesses.jsonl",
         "profile.jsonl",
         "events/events-0001.jsonl",
+        "audit/audit-0001.jsonl",
     ] {
         let (first, second) = (records(&out, file)?, records(&again, file)?);
         ensure!(first == second, "{file}: {first:?} became {second:?}");
     }
     let file = format!("users/{ID}/attachments/ckf000000000000000000001");
     ensure!(std::fs::read(out.join(&file))? == std::fs::read(again.join(&file))?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_name_of_a_user_comes_along() -> anyhow::Result<()> {
+    let (here, other) = (
+        Cluster::start(ClusterOptions::cores(1)).await?,
+        Cluster::start(ClusterOptions::cores(1)).await?,
+    );
+    let (http, core, there) = (Http::new()?, here.core(0)?, other.core(0)?);
+    let person = Person::new(&http, &core.url(), "formername").await?;
+    let change = json!({ "newUsername": "presentname" });
+    http.post(
+        &person.url("account/change-username"),
+        Some(&person.token),
+        &change,
+    )
+    .await?
+    .expect(200)?;
+    let access = json!({ "type": "app", "name": "an-app", "randomAlias": true,
+        "permissions": [{ "streamId": "*", "level": "read" }] });
+    let made = http
+        .post(&person.url("accesses"), Some(&person.token), &access)
+        .await?
+        .expect(201)?;
+    let text = |name: &str| made["access"][name].as_str().context("no alias");
+    let (alias, token) = (text("alias")?, text("token")?);
+
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("out").display().to_string();
+    core.run(&["export", &out]).await?;
+    // One of them is another's there, and nobody is taken in.
+    register(&http, &there.url(), "formername")
+        .await?
+        .expect(201)?;
+    let said = failure(there, &["import", &out]).await?;
+    ensure!(said.contains("taken already"), "{said}");
+    let key = other.admin_key().expose().to_owned();
+    let url = format!("{}users/formername", there.url());
+    let gone = http.request(reqwest::Method::DELETE, &url, Some(&key), None);
+    gone.await?.expect(200)?;
+
+    there.run(&["import", &out]).await?;
+    for name in ["formername", "presentname", alias] {
+        let url = format!("{}{name}/access-info", there.url());
+        let info = http.get(&url, Some(token)).await?.expect(200)?;
+        ensure!(info["user"]["username"] == alias, "{info}");
+        let url = format!("{}users", there.url());
+        let body = registration(name, &format!("heir-of-{name}@example.com"));
+        http.post(&url, None, &body).await?.expect(409)?;
+    }
+    let again = folder.path().join("again");
+    let shown = again.display().to_string();
+    there.run(&["export", &shown, "--no-compress"]).await?;
+    let rows = lines(&again.join("platform/platform.jsonl"))?;
+    let aliases: Vec<&Value> = rows
+        .iter()
+        .filter(|row| row["field"] == "alias")
+        .map(|row| &row["value"])
+        .collect();
+    ensure!(aliases == [&json!("formername"), &json!(alias)], "{rows:?}");
     Ok(())
 }
 
