@@ -117,3 +117,6 @@ fn streams_of(map: &Map<String, Value>) -> Vec<String> {
         _ => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;
