@@ -14,6 +14,7 @@ mod read;
 mod search;
 mod start;
 mod status;
+mod succession;
 mod write;
 
 use std::fmt;
@@ -25,7 +26,7 @@ use std::thread::JoinHandle;
 use homecore_types::limits::{COMMANDS_IN_FLIGHT_MAX, RPC_MESSAGE_BYTES_MAX};
 use homecore_types::{Clock, Millis, NodeId};
 use openraft::async_runtime::WatchReceiver as _;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -44,6 +45,7 @@ pub(crate) use lead::{LIVE_WITHIN, peers};
 pub use lead::{PeerLiveness, has_live_quorum};
 pub use options::{Options, Timings};
 pub use status::{Role, Status};
+pub use succession::Presence;
 
 /// The platform store of one core. Clones are cheap and reach the same store.
 #[derive(Clone)]
@@ -70,6 +72,8 @@ pub(crate) struct Inner {
     proposals: Semaphore,
     reads: mpsc::Sender<read::Waiting>,
     outage: Arc<outage::Outage>,
+    /// A connection of another core ended.
+    parted: Arc<Notify>,
     /// Which other core is asked next while it is not known who leads.
     turn: AtomicUsize,
     fatal: watch::Receiver<Option<String>>,

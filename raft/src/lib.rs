@@ -31,8 +31,8 @@ mod state_machine;
 mod types;
 
 pub use handle::{
-    FoundError, Handle, Options, PeerLiveness, ReadError, Role, StartError, Status, Timings,
-    WriteError, has_live_quorum,
+    FoundError, Handle, Options, PeerLiveness, Presence, ReadError, Role, StartError, Status,
+    Timings, WriteError, has_live_quorum,
 };
 pub use identity::Identity;
 pub use log::{LogError, medium, memory};

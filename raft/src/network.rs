@@ -14,10 +14,13 @@ pub(crate) mod snapshots;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Debug;
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use homecore_types::NodeId;
 use thiserror::Error;
+use tokio::net::TcpStream;
 use tonic::transport::Channel;
 
 use crate::directory::View;
@@ -30,6 +33,18 @@ pub trait Peers: Debug + Send + Sync + 'static {
     /// # Errors
     /// When the address or the name cannot be used.
     fn channel(&self, node: NodeId, core: &str, rpc: &str) -> Result<Channel, PeerError>;
+
+    /// Whether the machine at `rpc` says that nobody listens there any more. No answer is no; so it
+    /// is where that cannot be asked.
+    fn is_gone<'a>(&'a self, _rpc: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
+}
+
+/// Whether a TCP port refuses connections: [`Peers::is_gone`] where addresses are the machine's own.
+pub async fn refuses(rpc: &str) -> bool {
+    let tried = TcpStream::connect(rpc).await;
+    tried.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
 /// Why there is no channel to a core.
@@ -99,6 +114,13 @@ impl Links {
             },
         );
         Ok(channel)
+    }
+
+    /// Where a node is, as the directory has it.
+    pub(crate) fn address(&self, node: u64) -> Option<String> {
+        let directory = self.view.load();
+        let core = directory.core_by_node(NodeId(node))?;
+        Some(core.addresses.rpc.clone())
     }
 
     /// Forgets channels to nodes that are no members any more.

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use homecore_raft::Presence;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,19 +19,35 @@ pub(super) struct Connection {
     stream: TlsStream<TcpStream>,
     _slot: OwnedSemaphorePermit,
     end: Option<Pin<Box<Sleep>>>,
+    _presence: Option<Presence>,
 }
 
 impl Connection {
-    /// Of a caller whose certificate was accepted, or until `end`.
-    pub(super) fn new(
+    /// Of a core whose certificate was accepted.
+    pub(super) fn of_core(
         stream: TlsStream<TcpStream>,
         slot: OwnedSemaphorePermit,
-        end: Option<Sleep>,
+        presence: Presence,
     ) -> Self {
         Self {
             stream,
             _slot: slot,
-            end: end.map(Box::pin),
+            end: None,
+            _presence: Some(presence),
+        }
+    }
+
+    /// Of a caller without a certificate, until `end`.
+    pub(super) fn of_stranger(
+        stream: TlsStream<TcpStream>,
+        slot: OwnedSemaphorePermit,
+        end: Sleep,
+    ) -> Self {
+        Self {
+            stream,
+            _slot: slot,
+            end: Some(Box::pin(end)),
+            _presence: None,
         }
     }
 }

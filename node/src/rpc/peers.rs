@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use homecore_raft::network::refuses;
 use homecore_types::NodeId;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
@@ -67,6 +69,10 @@ impl homecore_raft::network::Peers for Peers {
                 rpc: rpc.to_owned(),
                 source: Box::new(source),
             })
+    }
+
+    fn is_gone<'a>(&'a self, rpc: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(refuses(rpc))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use homecore_proto::membership::enrolment_server::EnrolmentServer;
 use homecore_proto::membership::membership_server::MembershipServer;
 use homecore_proto::platform::users_server::UsersServer;
-use homecore_raft::{PlatformService, RaftService};
+use homecore_raft::{Handle, PlatformService, RaftService};
 use homecore_types::NodeId;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -60,10 +60,11 @@ pub(crate) fn spawn(
     stop: CancellationToken,
 ) -> Result<(), super::tls::TlsError> {
     let acceptor = TlsAcceptor::from(services.cluster.identity.server_config()?);
+    let platform = services.cluster.platform.clone();
     let (sender, receiver) = mpsc::channel(64);
     tasks.spawn(
         "rpc-accept",
-        accept(listener, acceptor, sender, stop.clone()),
+        accept(listener, acceptor, platform, sender, stop.clone()),
     );
     let members = MembersOnly {
         cluster: Arc::clone(&services.cluster),
@@ -116,6 +117,7 @@ struct Slots {
 async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
+    platform: Handle,
     sender: mpsc::Sender<Connection>,
     stop: CancellationToken,
 ) {
@@ -143,8 +145,9 @@ async fn accept(
             continue;
         };
         let (acceptor, sender, slots) = (acceptor.clone(), sender.clone(), slots.clone());
+        let platform = platform.clone();
         handshakes.spawn(async move {
-            shake_hands(stream, peer, acceptor, slot, &slots, sender).await;
+            shake_hands(stream, peer, acceptor, &platform, slot, &slots, sender).await;
         });
     }
 }
@@ -153,6 +156,7 @@ async fn shake_hands(
     stream: TcpStream,
     peer: SocketAddr,
     acceptor: TlsAcceptor,
+    platform: &Handle,
     slot: OwnedSemaphorePermit,
     slots: &Slots,
     sender: mpsc::Sender<Connection>,
@@ -164,7 +168,7 @@ async fn shake_hands(
         Ok(Ok(stream)) => {
             let known = stream.get_ref().1.peer_certificates().is_some();
             let connection = if known {
-                Connection::new(stream, slot, None)
+                Connection::of_core(stream, slot, platform.presence())
             } else {
                 // Joining takes a few calls; who has no certificate needs no more.
                 drop(slot);
@@ -172,7 +176,7 @@ async fn shake_hands(
                     tracing::debug!(%peer, "too many callers without a certificate");
                     return;
                 };
-                Connection::new(stream, slot, Some(tokio::time::sleep(STRANGER_TIMEOUT)))
+                Connection::of_stranger(stream, slot, tokio::time::sleep(STRANGER_TIMEOUT))
             };
             if sender.send(connection).await.is_err() {
                 tracing::debug!(%peer, "stopping; a new connection was dropped");

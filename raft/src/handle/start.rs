@@ -11,14 +11,16 @@ use openraft::async_runtime::WatchReceiver as _;
 use openraft::errors::{InitializeError, RaftError};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::command::{Command, Founding, Rejection, Response};
 use crate::directory::{self, View};
 use crate::ground::{self, Ground, System};
-use crate::handle::{FoundError, Handle, Inner, Options, StartError, outage, read, semaphore};
+use crate::handle::{
+    FoundError, Handle, Inner, Options, StartError, outage, read, semaphore, succession,
+};
 use crate::identity;
 use crate::log::LogStore;
 use crate::machine::Machine;
@@ -132,6 +134,7 @@ impl Handle {
         let tasks = TaskTracker::new();
         let fatal = watch_fatal(&raft, &tasks, &stop);
         let (reads, waiting) = mpsc::channel(read::WAITING_MAX);
+        let parted = Arc::<Notify>::default();
         let inner = Arc::new(Inner {
             ground,
             identity: options.identity,
@@ -149,6 +152,7 @@ impl Handle {
             proposals: semaphore(),
             reads,
             outage: Arc::default(),
+            parted: Arc::clone(&parted),
             turn: AtomicUsize::new(0),
             fatal,
             stop: stop.clone(),
@@ -158,6 +162,8 @@ impl Handle {
         // Tasks hold the store weakly: dropping the last handle ends them.
         tasks.spawn(read::serve(Arc::downgrade(&inner), waiting, stop.clone()));
         tasks.spawn(outage::probe(Arc::downgrade(&inner), stop.clone()));
+        let watch = succession::watch(Arc::downgrade(&inner), options.peers, parted, stop.clone());
+        tasks.spawn(watch);
         let every = options.timings.heartbeat.saturating_mul(3);
         tasks.spawn(reconciler::run(Arc::downgrade(&inner), stop, every));
         Ok(Self { inner })

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use homecore_raft::command::Response;
-use homecore_raft::{ReadError, Role, WriteError};
+use homecore_raft::{ReadError, Role, Timings, WriteError};
 
 use crate::harness::{Cluster, Settings, dns, eventually, reserve, text_of};
 
@@ -40,6 +40,34 @@ async fn a_dead_leader_is_replaced() {
     .await;
     cluster.settle().await;
     assert_ne!(cluster.handle(&leader).status().role, Role::Removed);
+    cluster.assert_equal().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_process_is_gone_is_replaced_before_its_lease_ends() {
+    // Nobody may stand for election by a timeout within the time of this test.
+    let timings = Timings {
+        heartbeat: Duration::from_millis(100),
+        election_min: Duration::from_secs(300),
+        election_max: Duration::from_secs(301),
+    };
+    let settings = Settings {
+        timings,
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::of(3, settings).await;
+    for _ in 0..2 {
+        let leader = cluster.leader().await;
+        let through = cluster.followers().await.remove(0);
+        cluster.stop(&leader, false).await;
+        eventually("another leads", async || {
+            let handle = cluster.handle(&through);
+            handle.write(dns("after", "kept")).await.is_ok()
+        })
+        .await;
+        cluster.start(&leader).await.unwrap();
+        cluster.settle().await;
+    }
     cluster.assert_equal().await;
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use homecore_raft::command::{Command, Founding, ReserveUser, Response};
 use homecore_raft::engine::EngineKind;
 use homecore_raft::records::{CoreAddresses, PlatformConfig, SealedSecrets};
@@ -21,7 +22,7 @@ use tokio::runtime::Runtime;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use crate::wires::{Plain, Wires};
+use crate::wires::{Plain, Wire, Wires};
 
 /// Longest wait for anything: generous, for a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,6 +42,7 @@ pub(crate) struct Settings {
     pub(crate) engine: EngineKind,
     pub(crate) snapshot_every: u64,
     pub(crate) dead_after: Duration,
+    pub(crate) timings: Timings,
 }
 
 impl Default for Settings {
@@ -49,6 +51,7 @@ impl Default for Settings {
             engine: EngineKind::Sled,
             snapshot_every: Options::SNAPSHOT_EVERY,
             dead_after: Options::DEAD_AFTER,
+            timings: Timings::default(),
         }
     }
 }
@@ -113,7 +116,7 @@ fn options(settings: Settings, wires: &Arc<Wires>, identity: &Identity, dir: &Pa
         dir: dir.to_path_buf(),
         engine: settings.engine,
         identity: identity.clone(),
-        timings: Timings::default(),
+        timings: settings.timings,
         dead_after: settings.dead_after,
         snapshot_every: settings.snapshot_every,
         clock: Arc::new(SystemClock),
@@ -138,9 +141,14 @@ async fn run(
         .build()
         .unwrap();
     let listener = listener.into_std().unwrap();
+    let (wires, connected) = (Arc::clone(wires), handle.clone());
     server.spawn(async move {
         let listener = TcpListener::from_std(listener).unwrap();
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = TcpIncoming::from(listener)
+            .with_nodelay(Some(true))
+            .map(move |accepted| {
+                accepted.map(|stream| Wire::accepted(stream, &wires, connected.presence()))
+            });
         router.serve_with_incoming(incoming).await.unwrap();
     });
     Ok(Running { handle, server })

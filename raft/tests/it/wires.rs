@@ -8,12 +8,15 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use homecore_raft::{PeerError, Peers};
+use futures_util::future::BoxFuture;
+use homecore_raft::network::refuses;
+use homecore_raft::{PeerError, Peers, Presence};
 use homecore_types::NodeId;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
+use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 /// How often a broken wire is looked at.
@@ -85,6 +88,7 @@ impl Peers for Plain {
                     wires,
                     link,
                     pause,
+                    _presence: None,
                 }))
             }
         });
@@ -95,17 +99,33 @@ impl Peers for Plain {
             .keep_alive_while_idle(true)
             .connect_with_connector_lazy(connector))
     }
+
+    fn is_gone<'a>(&'a self, rpc: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(refuses(rpc))
+    }
 }
 
 /// One connection.
-struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
     wires: Arc<Wires>,
     link: (u64, u64),
     pause: Pin<Box<Sleep>>,
+    _presence: Option<Presence>,
 }
 
 impl Wire {
+    /// The end that was connected to: the other one breaks.
+    pub(crate) fn accepted(stream: TcpStream, wires: &Arc<Wires>, presence: Presence) -> Self {
+        Self {
+            stream,
+            wires: Arc::clone(wires),
+            link: (0, 0),
+            pause: Box::pin(sleep(LOOK)),
+            _presence: Some(presence),
+        }
+    }
+
     /// Ready when the wire is whole.
     fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.wires.is_broken(self.link) {
@@ -114,6 +134,12 @@ impl Wire {
         }
         Poll::Ready(())
     }
+}
+
+impl Connected for Wire {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
 }
 
 impl AsyncRead for Wire {

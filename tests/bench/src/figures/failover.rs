@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between tries: the times are exact to this.
 const PAUSE: Duration = Duration::from_millis(5);
-/// When others stand for election, at the earliest and at the latest: the lease of the dead leader,
+/// When others stand for election after silence, at the earliest and at the latest: the lease of the dead leader,
 /// which is the longest election timeout, and then a timeout (`homecore_raft::Timings`).
 const ELECTION: (Duration, Duration) = (Duration::from_millis(850), Duration::from_millis(1100));
 
@@ -94,7 +94,8 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<Vec<Table>> {
         }
     }
     table.note(format!(
-        "beside: by their configuration others stand for election {} to {} after the last sign of life",
+        "a killed process refuses connections, which the others take as proof; after a machine that falls silent \
+         they stand for election {} to {} after the last sign of life, as etcd does after either",
         span(ELECTION.0),
         span(ELECTION.1)
     ));
