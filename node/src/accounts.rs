@@ -267,23 +267,29 @@ impl Accounts {
                 }
                 // Still held: its creation may be going on right now, or it will expire. An import,
                 // which may hold it for long, is known to go on or not.
-                Some(record) => self.settle_import(&user, mark, record.reservation).await,
+                Some(record) => {
+                    settled &= self.settle_import(&user, mark, record.reservation).await;
+                }
                 None if self.is_importing(&user) => {}
                 None => {
                     tracing::info!(%user, "removing what an interrupted registration or deletion left");
-                    self.discard(&user).await;
+                    settled &= self.discard(&user).await;
                 }
             }
         }
         failure.map_or(Ok(settled), Err)
     }
 
-    /// Removes a folder that no commit can make a user of, and its mark.
-    async fn discard(&self, user: &UserId) {
+    /// Removes a folder that no commit can make a user of, and its mark. Whether it is gone.
+    async fn discard(&self, user: &UserId) -> bool {
         match self.kernel.users().remove(user).await {
-            Ok(()) | Err(StoreError::UnknownUser { .. }) => self.marks.remove(user).await,
+            Ok(()) | Err(StoreError::UnknownUser { .. }) => {
+                self.marks.remove(user).await;
+                true
+            }
             Err(error) => {
-                tracing::warn!(%user, %error, "cannot remove an unfinished account; tried again at the next start");
+                tracing::warn!(%user, %error, "cannot remove an unfinished account; tried again");
+                false
             }
         }
     }

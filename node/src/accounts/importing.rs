@@ -170,24 +170,33 @@ impl Accounts {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Frees what an import that a crash ended still holds.
-    pub(super) async fn settle_import(&self, user: &UserId, mark: Mark, held: Option<Reservation>) {
+    /// Frees what an import that a crash ended still holds. Whether there is nothing left to do, until
+    /// what is held expires or goes on.
+    pub(super) async fn settle_import(
+        &self,
+        user: &UserId,
+        mark: Mark,
+        held: Option<Reservation>,
+    ) -> bool {
         let Mark::Import(reservation) = mark else {
-            return;
+            return true;
         };
         let is_its = held.is_some_and(|held| held.id == reservation);
         if !is_its || self.is_importing(user) {
-            return;
+            return true;
         }
         tracing::info!(%user, "removing what an interrupted import left");
         // The names go first: without them nothing can make a user of the folder.
         let release = Command::ReleaseUser { reservation };
         match self.cluster.done(release, "ReleaseUser").await {
             Ok(()) => self.discard(user).await,
-            Err(error) => tracing::warn!(
-                error = %chain(&error),
-                "names of an interrupted import are held still; tried again"
-            ),
+            Err(error) => {
+                tracing::warn!(
+                    error = %chain(&error),
+                    "names of an interrupted import are held still; tried again"
+                );
+                false
+            }
         }
     }
 }
@@ -249,7 +258,9 @@ impl Import<'_> {
             reservation: self.reservation,
         };
         match accounts.cluster.done(release, "ReleaseUser").await {
-            Ok(()) => accounts.discard(&user).await,
+            Ok(()) => {
+                accounts.discard(&user).await;
+            }
             Err(error) => tracing::warn!(
                 error = %chain(&error),
                 "names of a failed import are held still; they are released later"
