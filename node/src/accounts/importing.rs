@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use homecore_kernel::account::Account;
 use homecore_kernel::archive::import::Item;
+use homecore_kernel::ports::Unavailable;
 use homecore_raft::command::{Command, HoldNames, Rejection, ReserveUser, Response};
 use homecore_raft::records::Reservation;
 use homecore_types::{UserId, entropy};
@@ -69,7 +70,7 @@ impl Accounts {
             }
             Err(error) => return Err(ImportFailure::Unavailable(chain(&error))),
         }
-        self.take_names(&user, &reservation, &account).await?;
+        self.begin(&user, &reservation, &account).await?;
         let import = Import {
             accounts: self,
             user,
@@ -82,6 +83,37 @@ impl Accounts {
                 Err(failure)
             }
         }
+    }
+
+    /// Remembers the import and takes the names, in this order: names that nothing remembers would be
+    /// held until they expire.
+    async fn begin(
+        &self,
+        user: &UserId,
+        reservation: &str,
+        account: &Account,
+    ) -> Result<(), ImportFailure> {
+        let unavailable = |why: Unavailable| ImportFailure::Unavailable(why.reason);
+        let _turn = self.turn(user).await;
+        if self.is_importing(user) || self.marks.find(user).await.map_err(unavailable)?.is_some() {
+            return Err(ImportFailure::Unavailable(format!(
+                "an account with the id {user} is being made, changed or removed; try again"
+            )));
+        }
+        self.importing().insert(user.clone());
+        let mark = Mark::Import(reservation.to_owned());
+        let begun = match self.marks.set(user, mark).await {
+            Ok(()) => self.take_names(user, reservation, account).await,
+            Err(why) => Err(unavailable(why)),
+        };
+        if let Err(failure) = &begun {
+            // Where it is not known, the names may be held: what settles marks finds out.
+            if !matches!(failure, ImportFailure::Unavailable(_)) {
+                self.marks.remove(user).await;
+            }
+            self.importing().remove(user);
+        }
+        begun
     }
 
     async fn take_names(
@@ -208,10 +240,6 @@ impl Import<'_> {
     }
 
     async fn create(&self, account: Account) -> Result<(), ImportFailure> {
-        self.accounts.importing().insert(self.user.clone());
-        let mark = Mark::Import(self.reservation.clone());
-        let marked = self.accounts.marks.set(&self.user, mark).await;
-        marked.map_err(|why| ImportFailure::Unavailable(why.reason))?;
         let kernel = &self.accounts.kernel;
         Ok(kernel.import_account(&self.user, account).await?)
     }
