@@ -68,7 +68,7 @@ pub struct Options {
     /// Requests that may wait for a reader thread.
     pub reader_queue_max: usize,
     /// Short reads that may run at once on the threads that ask for them ([`Users::read_short`]):
-    /// fewer than these threads, so that a slow disk never stops all of them.
+    /// fewer than these threads, so that a slow disk never stops all of them; none where there is one.
     pub reads_here_max: usize,
 }
 
@@ -85,7 +85,7 @@ impl Default for Options {
             checkpoint_interval: Duration::from_secs(60),
             writer_queue_max: limits::WRITER_QUEUE_MAX,
             reader_queue_max: limits::READER_QUEUE_MAX,
-            reads_here_max: cores.saturating_sub(1).max(1),
+            reads_here_max: cores.saturating_sub(1),
         }
     }
 }

@@ -1,6 +1,8 @@
-//! The document, written once at start and sent as it is.
+//! The document, written once, when it is asked for first, and sent as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -36,9 +38,13 @@ struct Placed {
     below_user: bool,
 }
 
+/// The document of a core. Writing it takes some milliseconds and, for as long, megabytes: most
+/// cores are never asked for it, so it is written when somebody asks.
+#[derive(Clone)]
+pub(crate) struct Document(Arc<LazyLock<Written, Box<dyn FnOnce() -> Written + Send>>>);
+
 /// The document as it is sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Document {
+struct Written {
     text: Bytes,
     etag: HeaderValue,
 }
@@ -57,32 +63,44 @@ pub(crate) fn own_operation() -> Operation {
 }
 
 impl Document {
-    /// Writes the document.
+    /// The document that says what `outline` has.
     pub(crate) fn of(outline: Outline) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(|| Written::of(outline)))))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.0.text
+    }
+
+    pub(crate) fn answer(&self, asked: &HeaderMap) -> Response {
+        let Written { text, etag } = &**self.0;
+        let size = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        let mut response = match range::wanted(asked, etag.to_str().unwrap_or_default(), size) {
+            Wanted::NotModified => (StatusCode::NOT_MODIFIED, Body::empty()).into_response(),
+            _ => json_response(StatusCode::OK, text.clone()),
+        };
+        let headers = response.headers_mut();
+        headers.insert(ETAG, etag.clone());
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response
+    }
+}
+
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document").finish_non_exhaustive()
+    }
+}
+
+impl Written {
+    fn of(outline: Outline) -> Self {
         let text = text(outline);
         let etag = format!("\"{}-{:016x}\"", env!("CARGO_PKG_VERSION"), hash(&text));
         Self {
             etag: HeaderValue::try_from(etag).unwrap_or(HeaderValue::from_static("\"\"")),
             text,
         }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn text(&self) -> &[u8] {
-        &self.text
-    }
-
-    pub(crate) fn answer(&self, asked: &HeaderMap) -> Response {
-        let etag = self.etag.to_str().unwrap_or_default();
-        let size = u64::try_from(self.text.len()).unwrap_or(u64::MAX);
-        let mut response = match range::wanted(asked, etag, size) {
-            Wanted::NotModified => (StatusCode::NOT_MODIFIED, Body::empty()).into_response(),
-            _ => json_response(StatusCode::OK, self.text.clone()),
-        };
-        let headers = response.headers_mut();
-        headers.insert(ETAG, self.etag.clone());
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        response
     }
 }
 

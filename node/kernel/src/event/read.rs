@@ -26,7 +26,7 @@ use crate::error::{InvalidParameters, InvalidStructure, Refusal};
 use crate::fields::{Fields, Null};
 use crate::indexes::{self, EVENT_DELETED, EVENTS_BY_TYPE};
 use crate::kernel::Context;
-use crate::permission::Level;
+use crate::permission::{Level, Rights};
 use crate::reply::{ObjectWriter, Reply};
 use crate::stream::cache::Trees;
 use crate::stream::store::Store;
@@ -293,10 +293,9 @@ pub fn open(
     let everywhere = query.streams.is_none()
         && rights.star().is_some_and(Level::reads)
         && rights.forced().is_empty();
-    let named_read = rights.named().all(|(_, level)| level.reads());
     let filter = Filter {
         selection,
-        by_time: everywhere && named_read && !tree.has_trashed(),
+        by_time: everywhere && withholds_nothing(rights) && !tree.has_trashed(),
         by_type: everywhere
             && account.event_indexes >= EVENTS_BY_TYPE
             && are_few(query.types.as_ref()),
@@ -341,6 +340,15 @@ pub fn open(
         deletions,
         tokens: ReadTokens::of(context, &actor.access),
     })
+}
+
+/// Whether no entry keeps an access from reading local events. The time line has no others, so what
+/// entries say of the account streams, as every access has one, does not matter here.
+fn withholds_nothing(rights: &Rights) -> bool {
+    let mut local = rights
+        .named()
+        .filter(|(stream_id, _)| Store::of(stream_id) == Store::Local);
+    local.all(|(_, level)| level.reads())
 }
 
 /// Whether types can each be read from a range of their own.

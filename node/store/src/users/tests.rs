@@ -34,6 +34,7 @@ fn options() -> Options {
         // Checkpoints only when a test asks for one.
         checkpoint_interval: Duration::from_secs(3_600),
         checkpoint_bytes: u64::MAX,
+        reads_here_max: 1,
         ..Options::default()
     }
 }

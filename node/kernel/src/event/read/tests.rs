@@ -224,6 +224,28 @@ fn the_window_looks_at_ends() {
 }
 
 #[test]
+fn an_app_that_reads_everything_reads_the_time_line() {
+    let home = planted();
+    let reads_all =
+        |permissions: Vec<Permission>| withholds_nothing(home.app(permissions).access.rights());
+    let all = || Permission::stream("*", Level::Read);
+    assert!(reads_all(vec![all()]));
+    assert!(reads_all(vec![
+        all(),
+        Permission::stream("a", Level::Manage)
+    ]));
+    assert!(!reads_all(vec![
+        all(),
+        Permission::stream("a", Level::None)
+    ]));
+    assert!(!reads_all(vec![
+        all(),
+        Permission::stream("a", Level::CreateOnly)
+    ]));
+    assert!(withholds_nothing(home.person().access.rights()));
+}
+
+#[test]
 fn getting_one_needs_one_readable_stream() {
     let mut home = planted();
     let both = event(&mut home, json!({ "streamIds": ["b", "d"] }));
