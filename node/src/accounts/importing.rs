@@ -107,11 +107,14 @@ impl Accounts {
             Err(why) => Err(unavailable(why)),
         };
         if let Err(failure) = &begun {
-            // Where it is not known, the names may be held: what settles marks finds out.
-            if !matches!(failure, ImportFailure::Unavailable(_)) {
-                self.marks.remove(user).await;
-            }
             self.importing().remove(user);
+            match failure {
+                // Not known: the names may be held. What settles marks finds out.
+                ImportFailure::Unavailable(_) => self.left.notify_one(),
+                ImportFailure::Taken(_) | ImportFailure::Refused(_) => {
+                    self.marks.remove(user).await;
+                }
+            }
         }
         begun
     }
