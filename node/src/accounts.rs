@@ -140,6 +140,9 @@ impl Accounts {
             message: error.to_string(),
         })?;
         self.expect_reserved(&user, &reservation).await?;
+        if let Some(warning) = self.cluster.disk.warning() {
+            return Err(unavailable(warning).into());
+        }
         self.marks.set(&user, Mark::Creation).await?;
         let welcome = welcome(&account);
         let created = self.kernel.create_account(&user, account).await;

@@ -11,6 +11,7 @@ use homecore_types::{Clock, CoreId, Entropy, NodeId};
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 
+use crate::disk::Disk;
 use crate::rpc::peers::Peers;
 use crate::rpc::pki::{self, PkiError};
 use crate::rpc::secrets::{ClusterKey, PlatformSecrets, SealError};
@@ -33,6 +34,8 @@ pub(crate) struct Cluster {
     pub(crate) first_members: BTreeSet<u64>,
     /// Where this core can be reached.
     pub(crate) addresses: CoreAddresses,
+    /// Room on its disk.
+    pub(crate) disk: Arc<Disk>,
     /// Time.
     pub(crate) clock: Arc<dyn Clock>,
     /// Chance.

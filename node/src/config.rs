@@ -81,6 +81,8 @@ pub(crate) struct Config {
 pub(crate) struct CoreConfig {
     pub(crate) id: CoreId,
     pub(crate) data: PathBuf,
+    /// Users' writes are refused where less is free; none: by the size of the disk.
+    pub(crate) free_min_bytes: Option<u64>,
     pub(crate) url: String,
     pub(crate) ipv4: Vec<Ipv4Addr>,
     pub(crate) ipv6: Vec<Ipv6Addr>,
@@ -282,6 +284,9 @@ fn read_core(root: &mut reader::Reader, domain: Option<&str>) -> CoreConfig {
     CoreConfig {
         id,
         data: PathBuf::from(data),
+        free_min_bytes: section
+            .number("free_min_mb", 1, 100_000_000)
+            .map(|mb| u64::from(mb) * 1024 * 1024),
         url,
         ipv4: section.list("ipv4", parse_ip),
         ipv6: section.list("ipv6", parse_ip),

@@ -17,8 +17,8 @@ use homecore_http::{App, Health, Server};
 use homecore_kernel::Kernel;
 use homecore_kernel::ports::Registry;
 use homecore_raft::{Handle, Options as PlatformOptions, Timings};
-use homecore_store::BlobStore;
 use homecore_store::blob::BlobOptions;
+use homecore_store::{BlobStore, Room};
 use homecore_types::{Clock, Entropy, SystemClock, SystemEntropy};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,7 @@ use crate::adapters::syslog::{self, SyslogCounts};
 use crate::capabilities;
 use crate::cluster::Cluster;
 use crate::config::Config;
+use crate::disk::Disk;
 use crate::rpc;
 use crate::rpc::enrolment::Enrolment;
 use crate::rpc::files::{self, DataDir};
@@ -60,6 +61,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     raise_file_limit();
     let data = DataDir::open(&config.core.data)?;
     let lock = files::take_lock(&data)?;
+    let disk = Disk::open(&data, config.core.free_min_bytes);
     // Before anything else: a port in use must be known before files change.
     let rpc_listener = bind(config.cluster.listen, "cluster.listen").await?;
     let http_listeners = Box::pin(bind_all(&config.http.listen, "http.listen")).await?;
@@ -67,7 +69,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let who = founding::identify(&config, &data, &*clock, &*entropy)?;
     let tasks = Tasks::default();
     let founding = who.founding.clone();
-    let cluster = open_platform(&config, &data, who, &clock, &entropy).await?;
+    let cluster = open_platform(&config, &data, who, &disk, &clock, &entropy).await?;
     if let Some(founding) = founding {
         cluster
             .platform
@@ -76,7 +78,9 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
             .context("the cluster cannot be founded")?;
         founding::founded(&data)?;
     }
-    let (users, blobs) = open_users(&data, &clock).await?;
+    founding::check(&data, &cluster)?;
+    tasks.spawn("disk", Arc::clone(&disk).keep(tasks.stop_signal()));
+    let (users, blobs) = open_users(&data, disk.room(), &clock).await?;
     let kernel = Kernel::new(
         users.clone(),
         blobs,
@@ -170,6 +174,7 @@ async fn open_platform(
     config: &Config,
     data: &DataDir,
     who: founding::Membership,
+    disk: &Arc<Disk>,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
 ) -> anyhow::Result<Arc<Cluster>> {
@@ -194,6 +199,7 @@ async fn open_platform(
         peers,
         first_members: who.first_members,
         addresses: config.addresses(),
+        disk: Arc::clone(disk),
         clock: Arc::clone(clock),
         entropy: Arc::clone(entropy),
     }))
@@ -254,9 +260,11 @@ async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
 /// Opens the users' data of a core, brought up to its journal. The lock is held.
 pub(crate) async fn open_users(
     data: &DataDir,
+    room: &Arc<Room>,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<(homecore_store::Users, BlobStore)> {
     let (root, journal, clock) = (data.root().to_owned(), data.journal(), Arc::clone(clock));
+    let room = Arc::clone(room);
     tokio::task::spawn_blocking(move || {
         let engine = Arc::new(SqliteEngine::open(&root, SqliteOptions::default())?);
         // Beside the users' folders and on their file system; the engine holds the lock of both.
@@ -267,9 +275,16 @@ pub(crate) async fn open_users(
             engine,
             journal,
             clock,
-            homecore_store::users::Options::default(),
+            homecore_store::users::Options {
+                room: Arc::clone(&room),
+                ..homecore_store::users::Options::default()
+            },
         )?;
-        let blobs = BlobStore::new(Arc::new(blobs), &BlobOptions::default());
+        let options = BlobOptions {
+            room,
+            ..BlobOptions::default()
+        };
+        let blobs = BlobStore::new(Arc::new(blobs), &options);
         Ok::<_, homecore_store::StoreError>((users, blobs))
     })
     .await?

@@ -26,6 +26,7 @@ pub mod machine;
 pub mod membership;
 pub mod network;
 pub mod records;
+mod room;
 pub mod snapshot;
 mod state_machine;
 mod types;

@@ -15,6 +15,7 @@ pub(crate) mod disk;
 pub mod medium;
 pub mod memory;
 mod reader;
+mod synced;
 mod tail;
 mod watermark;
 mod writer;
@@ -70,6 +71,27 @@ pub enum LogError {
         /// What SQLite said.
         #[source]
         source: rusqlite::Error,
+    },
+    /// The disk is full. Nothing was changed, and what was refused may be tried again.
+    #[error("there is no room for {}", path.display())]
+    Full {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Part of what the write-ahead log held for sure is not found in it.
+    #[error(
+        "{}-wal is damaged: the log ends after {found} synced commits, and a later part says that \
+         {synced} were on disk. This core may have voted for or held what is lost: it must not vote; \
+         remove it from the cluster and join again under a new id",
+        path.display()
+    )]
+    Shortened {
+        /// The log.
+        path: PathBuf,
+        /// Commits that are found.
+        found: u64,
+        /// Commits that were on disk.
+        synced: u64,
     },
     /// A newer release wrote it.
     #[error("{} has format {found}, this release knows {known}: start a newer release", path.display())]
@@ -135,6 +157,20 @@ pub enum LogError {
         /// Why.
         reason: String,
     },
+}
+
+impl LogError {
+    /// Whether the disk is full, and nothing was changed but perhaps a file that is not in its place yet.
+    fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            _ => false,
+        }
+    }
 }
 
 impl From<LogError> for io::Error {

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::ground::Ground;
 use crate::keys::Applied;
 use crate::machine::Item;
+use crate::room;
 use crate::snapshot::{self, Header};
 use crate::types::{self, Entry, LogId, SnapshotMeta, StoredMembership, TypeConfig};
 pub(crate) use builder::SnapshotBuilder;
@@ -30,6 +31,8 @@ pub(crate) type Raft = openraft::Raft<TypeConfig, StateMachine>;
 
 /// Entries that are applied in one go, at most: each may have a megabyte.
 const GROUP_MAX: usize = 128;
+/// What a snapshot takes in the engine, about, for each of its bytes.
+const INSTALLED_TIMES: u64 = 3;
 
 /// A snapshot on disk.
 #[derive(Debug)]
@@ -124,6 +127,8 @@ impl StateMachine {
         let Some(last) = group.last().map(|pending| pending.item.index) else {
             return Ok(());
         };
+        // The engine would not survive being refused in the middle.
+        room::wait(&self.dir, room::LEAST_BYTES, "applying").await;
         let (items, responders): (Vec<_>, Vec<_>) = group
             .into_iter()
             .map(|pending| (pending.item, pending.responder))
@@ -238,6 +243,15 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
         let path = snapshot.path().to_path_buf();
+        let bytes = std::fs::metadata(&path)?
+            .len()
+            .saturating_mul(INSTALLED_TIMES);
+        room::wait(
+            &self.dir,
+            bytes.saturating_add(room::LEAST_BYTES),
+            "installing",
+        )
+        .await;
         self.worker
             .run(move |machine| machine.install(&path))
             .await

@@ -16,6 +16,8 @@ use crate::violation::Violation;
 
 /// How long a client is asked to wait before it tries again what was refused for being too much.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
+/// When to try again what a full disk refused: somebody has to make room first.
+const FULL_RETRY: Duration = Duration::from_secs(30);
 
 /// A refusal of one operation family.
 pub trait Refusal: StdError + Send + Sync + 'static {
@@ -133,7 +135,9 @@ impl Refusal for StoreError {
         match self {
             Self::UnknownUser { .. } => ErrorId::UnknownResource,
             Self::UserExists { .. } => ErrorId::ItemAlreadyExists,
-            Self::Busy { .. } | Self::Stopped | Self::Poisoned { .. } => ErrorId::ApiUnavailable,
+            Self::Busy { .. } | Self::Full { .. } | Self::Stopped | Self::Poisoned { .. } => {
+                ErrorId::ApiUnavailable
+            }
             Self::Corrupted { .. } | Self::UnknownFormat { .. } | Self::Engine { .. } => {
                 ErrorId::UnexpectedError
             }
@@ -145,6 +149,9 @@ impl Refusal for StoreError {
             Self::UnknownUser { .. } => "Unknown user".to_owned(),
             Self::UserExists { .. } => "The user exists already".to_owned(),
             Self::Busy { .. } => "The server is busy, please try again".to_owned(),
+            Self::Full { .. } => "The server has no room for more data. Reading goes on; \
+                                  writing will when its operator has made room"
+                .to_owned(),
             Self::Stopped | Self::Poisoned { .. } => {
                 "The server cannot serve this user now, please try again".to_owned()
             }
@@ -157,6 +164,7 @@ impl Refusal for StoreError {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy { .. } | Self::Stopped | Self::Poisoned { .. } => Some(BUSY_RETRY),
+            Self::Full { .. } => Some(FULL_RETRY),
             Self::UnknownUser { .. }
             | Self::UserExists { .. }
             | Self::Corrupted { .. }

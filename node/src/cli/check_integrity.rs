@@ -48,7 +48,7 @@ pub(super) fn run(args: &CheckIntegrityArgs) -> anyhow::Result<()> {
     let _lock = files::take_lock(&data).context("stop the core first")?;
     block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (users, _blobs) = open_users(&data, &clock).await?;
+        let (users, _blobs) = open_users(&data, &Arc::default(), &clock).await?;
         let result = check_all(&users, args.json).await;
         users.shutdown().await;
         result

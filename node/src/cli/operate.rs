@@ -248,6 +248,7 @@ fn status_json(reply: &StatusReply) -> serde_json::Value {
                 "lag": c.lag, "silentMs": c.silent_ms, "users": c.users,
                 "hosting": Some(&c.hosting).filter(|h| !h.is_empty()),
                 "certificateExpires": c.certificate_expires_ms,
+                "warning": Some(&c.warning).filter(|w| !w.is_empty()),
             })
         })
         .collect();
@@ -277,12 +278,16 @@ fn status_text(reply: &StatusReply) -> String {
     } else {
         "NO QUORUM: cores serve their users, the platform takes no writes".to_owned()
     };
-    format!(
+    let mut text = format!(
         "{}\n\ncluster {} · leader {leader} · term {} · {quorum}",
         table(&rows),
         reply.cluster,
         reply.term
-    )
+    );
+    for core in reply.cores.iter().filter(|core| !core.warning.is_empty()) {
+        text = format!("{text}\n{}: {}", core.core, core.warning);
+    }
+    text
 }
 
 fn row(core: &CoreStatus) -> Vec<String> {

@@ -55,6 +55,11 @@ fn core(out: &mut String, answers: &Answers) {
     set(out, "data", &answers.data);
     line(
         out,
+        "# Users' writes are refused while less than this is free there. Default: 256, or a sixteenth of a small disk",
+    );
+    line(out, "# free_min_mb = 256");
+    line(
+        out,
         "# Where apps reach this core; ends in '/'. Default: https://{id}.{domain}/",
     );
     optional(

@@ -41,6 +41,14 @@ fn defaults_are_complete() {
     assert_eq!(config.cluster.advertise, "127.0.0.1:4002");
     assert!(!config.dns.active && !config.cluster.found);
     assert_eq!(config.cluster.snapshot_every, 10_000);
+    assert_eq!(config.core.free_min_bytes, None);
+}
+
+#[test]
+fn what_must_be_free_is_in_megabytes() {
+    let free = |text: &str| load(MINIMAL, &[], &[&format!("core.free_min_mb={text}")]);
+    assert_eq!(free("2").unwrap().core.free_min_bytes, Some(2 << 20));
+    assert_eq!(keys(free("0")), ["core.free_min_mb"]);
 }
 
 #[test]

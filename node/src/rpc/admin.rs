@@ -113,6 +113,7 @@ fn unreachable_row(core: &Core) -> CoreStatus {
         hosting: core.addresses.hosting.clone().unwrap_or_default(),
         available: core.available,
         certificate_expires_ms: None,
+        warning: String::new(),
     }
 }
 

@@ -65,6 +65,7 @@ pub(crate) fn describe(cluster: &Cluster) -> CoreStatus {
             .leaf()
             .and_then(|leaf| pki::expiry(&leaf).ok())
             .map(|at| at.0),
+        warning: cluster.disk.warning().unwrap_or_default(),
     }
 }
 

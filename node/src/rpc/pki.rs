@@ -133,6 +133,15 @@ pub(crate) fn sign(
     Ok(vec![leaf.der().clone(), ca_certificate.clone()])
 }
 
+/// Whether a private key (PEM) is the one of a certificate.
+pub(crate) fn is_key_of(key_pem: &str, certificate: &CertificateDer<'_>) -> Result<bool, PkiError> {
+    let key = KeyPair::from_pem(key_pem).map_err(failed("reading the CA's key"))?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
+        .map_err(|error| PkiError::Unreadable(error.to_string()))?;
+    let own = rcgen::PublicKeyData::der_bytes(&key);
+    Ok(own == &*parsed.public_key().subject_public_key.data)
+}
+
 /// The name of a node in its certificate.
 pub(crate) fn node_name(node: NodeId, cluster: &ClusterId) -> String {
     format!("node-{node}.{cluster}.homecore.internal")

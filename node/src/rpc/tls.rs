@@ -1,6 +1,7 @@
 //! Mutual TLS between cores, with an identity that can be replaced while it is in use.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use homecore_types::{ClusterId, NodeId};
@@ -29,6 +30,9 @@ pub(crate) enum TlsError {
     /// The CA cannot be used.
     #[error("the cluster's CA certificate, the last one in node.crt, cannot be used")]
     Authority(#[source] rustls::Error),
+    /// The CA did not sign it.
+    #[error("the cluster's CA did not sign this core's certificate, or one of the two was changed")]
+    NotSigned(#[source] rustls::Error),
     /// The verifier cannot be made.
     #[error("peers' certificates cannot be verified")]
     Verifier(#[source] rustls::server::VerifierBuilderError),
@@ -69,6 +73,7 @@ impl Identity {
         let (node, _) = pki::node_of(leaf)?;
         let ca = chain.last().ok_or(TlsError::NoCertificate)?.clone();
         let certified = certified(key_pem, chain)?;
+        is_signed_by(&certified, &ca)?;
         Ok(Self {
             cluster,
             node,
@@ -164,6 +169,23 @@ impl ResolvesClientCert for Identity {
     fn has_certs(&self) -> bool {
         true
     }
+}
+
+/// Refuses a certificate that other cores would refuse whenever they look at it. One that has expired is
+/// another matter, and not damaged: it is looked at as when it was new.
+fn is_signed_by(certified: &CertifiedKey, ca: &CertificateDer<'static>) -> Result<(), TlsError> {
+    let leaf = certified.cert.first().ok_or(TlsError::NoCertificate)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.clone()).map_err(TlsError::Authority)?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(TlsError::Verifier)?;
+    let name =
+        ServerName::try_from(pki::ANY_CORE).map_err(|_name| TlsError::Pki(PkiError::NoNode))?;
+    let ended = u64::try_from(pki::expiry(leaf)?.0 / 1000).unwrap_or(0);
+    let valid = UnixTime::since_unix_epoch(Duration::from_secs(ended.saturating_sub(1)));
+    let verified = verifier.verify_server_cert(leaf, &[], &name, &[], valid);
+    verified.map(drop).map_err(TlsError::NotSigned)
 }
 
 fn certified(key_pem: &str, chain: Vec<CertificateDer<'static>>) -> Result<CertifiedKey, TlsError> {
@@ -281,3 +303,6 @@ impl ServerCertVerifier for PinnedAuthority {
             .supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

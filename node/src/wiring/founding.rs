@@ -13,6 +13,7 @@ use homecore_raft::records::PlatformConfig;
 use homecore_types::{Clock, ClusterId, Entropy, NodeId};
 use rustls::pki_types::CertificateDer;
 
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::rpc::files::{self, DataDir};
 use crate::rpc::pki;
@@ -109,6 +110,39 @@ pub(super) fn identify(
         first_members,
         founding,
     })
+}
+
+/// Refuses a cluster key that does not open what the platform keeps sealed, and a CA other than the
+/// platform's: a core with either would serve, and fail when somebody joins or renews. A core whose
+/// platform has not arrived yet is not refused.
+pub(super) fn check(data: &DataDir, cluster: &Cluster) -> anyhow::Result<()> {
+    let directory = cluster.directory();
+    let (Some(sealed), Some(ca)) = (directory.secrets(), directory.ca_certificate()) else {
+        return Ok(());
+    };
+    let restore = "restore it from a copy, or from any other core of the cluster";
+    let file = data.cluster_key();
+    let secrets = cluster.key.open(sealed).with_context(|| {
+        format!(
+            "{} is damaged, or another cluster's; it is the same on every core: {restore}",
+            file.display()
+        )
+    })?;
+    let own = cluster.identity.ca();
+    if own.as_ref() != ca {
+        bail!(
+            "the CA certificate, the last one in {}, is not the one of this cluster; restore the file \
+             from a copy, or remove this core and join again under a new id",
+            data.node_certificate().display()
+        );
+    }
+    if !pki::is_key_of(secrets.ca_key.expose(), own)? {
+        bail!(
+            "the platform's secrets, as {} opens them, do not hold the key of this cluster's CA",
+            file.display()
+        );
+    }
+    Ok(())
 }
 
 /// The founding is in the log: its file is not needed any more.

@@ -42,6 +42,7 @@ impl Health for CoreHealth {
         if let Some(reason) = self.kernel.users().stats().poisoned {
             reasons.push(format!("users' data cannot be written: {reason}"));
         }
+        let warning = self.cluster.disk.warning();
         let directory = self.cluster.directory();
         let record = directory.core_or_removed(self.cluster.core.as_str());
         match record.map(|core| core.state) {
@@ -52,10 +53,10 @@ impl Health for CoreHealth {
             }
             Some(CoreState::Joining) | None => {}
         }
-        Readiness {
-            ready: reasons.is_empty(),
-            reasons,
-        }
+        let ready = reasons.is_empty();
+        // Reading goes on: it may take traffic, and somebody has to make room.
+        reasons.extend(warning);
+        Readiness { ready, reasons }
     }
 
     fn metrics(&self) -> Option<String> {
@@ -100,6 +101,22 @@ impl Health for CoreHealth {
             "homecore_platform_cores",
             "Cores of the platform.",
             count(directory.cores().count()),
+        );
+        let disk = &self.cluster.disk;
+        gauge(
+            "homecore_disk_free_bytes",
+            "Bytes that are free on the disk of the data directory.",
+            disk.free_bytes(),
+        );
+        gauge(
+            "homecore_disk_free_min_bytes",
+            "Bytes that must be free for users' writes.",
+            disk.min_bytes(),
+        );
+        gauge(
+            "homecore_disk_full",
+            "1 while users' writes are refused because the disk is full.",
+            u64::from(disk.room().is_lacking()),
         );
         gauge(
             "homecore_store_open_users",

@@ -1,5 +1,7 @@
 //! What can go wrong below the kernel.
 
+use std::io;
+
 use homecore_types::UserId;
 use thiserror::Error;
 
@@ -23,6 +25,12 @@ pub enum StoreError {
     Busy {
         /// Which queue.
         what: &'static str,
+    },
+    /// The disk has no room for it; it was not done and may be tried again when there is.
+    #[error("{doing}: the disk has no room")]
+    Full {
+        /// What was attempted.
+        doing: String,
     },
     /// The store is stopping; it was not done.
     #[error("the store is stopping")]
@@ -69,6 +77,16 @@ impl StoreError {
         Self::Engine {
             doing: doing.into(),
             source: source.into(),
+        }
+    }
+
+    /// Wraps a failure of the file system with what was being done.
+    pub fn file_system(doing: impl Into<String>, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full {
+                doing: doing.into(),
+            },
+            _ => Self::engine(doing, error),
         }
     }
 }

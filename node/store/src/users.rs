@@ -28,6 +28,7 @@ use crate::document::Seq;
 use crate::engine::{Engine, View};
 use crate::error::StoreError;
 use crate::journal::{Journal, Position};
+use crate::room::Room;
 
 mod checkpoint;
 mod group;
@@ -70,6 +71,8 @@ pub struct Options {
     /// Short reads that may run at once on the threads that ask for them ([`Users::read_short`]):
     /// fewer than these threads, so that a slow disk never stops all of them; none where there is one.
     pub reads_here_max: usize,
+    /// Whether there is room for writes.
+    pub room: Arc<Room>,
 }
 
 impl Default for Options {
@@ -86,6 +89,7 @@ impl Default for Options {
             writer_queue_max: limits::WRITER_QUEUE_MAX,
             reader_queue_max: limits::READER_QUEUE_MAX,
             reads_here_max: cores.saturating_sub(1),
+            room: Arc::default(),
         }
     }
 }
@@ -179,6 +183,7 @@ impl Users {
         R: Send + 'static,
         E: Send + 'static,
     {
+        self.inner.shared.options.room.ensure()?;
         let (job, answer) = work::write_job(work);
         self.inner.send(
             user,
@@ -197,7 +202,7 @@ impl Users {
     /// Once queued it is done even if the caller goes away.
     ///
     /// # Errors
-    /// [`StoreError::UnknownUser`], [`StoreError::Busy`], [`StoreError::Stopped`],
+    /// [`StoreError::UnknownUser`], [`StoreError::Busy`], [`StoreError::Full`], [`StoreError::Stopped`],
     /// [`StoreError::Poisoned`]: not done. [`StoreError::Engine`]: the message says whether it may
     /// have been done.
     pub async fn write<R: Send + 'static>(
@@ -205,6 +210,7 @@ impl Users {
         user: &UserId,
         work: impl FnOnce(&mut Writer<'_>) -> R + Send + 'static,
     ) -> Result<R, StoreError> {
+        self.inner.shared.options.room.ensure()?;
         let (job, answer) = work::write_job(|writer: &mut Writer<'_>| {
             Ok::<R, std::convert::Infallible>(work(writer))
         });

@@ -1,13 +1,16 @@
 //! The log's SQLite file: its tables, how it is opened, and the statements on it.
 
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, params};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Transaction, params};
 
 use crate::log::LogError;
 use crate::log::medium::{Bounds, Change, Each, Medium, MediumReader, Sync};
+use crate::log::synced::{self, Mark};
 
 pub(super) const FILE: &str = "log.sqlite";
 /// The format of the tables; entries carry their own (see `types::FORMAT`).
@@ -18,6 +21,8 @@ pub(crate) struct Disk {
     connection: Connection,
     path: PathBuf,
     sync: Sync,
+    /// Commits that were synced so far, of all times.
+    synced: u64,
 }
 
 impl Disk {
@@ -30,6 +35,11 @@ impl Disk {
                 source,
             }
         };
+        // Before SQLite looks, which forgets what comes after the first damage.
+        let most = synced::most(path).map_err(|source| LogError::Io {
+            path: path.to_path_buf(),
+            source,
+        })?;
         let connection = Connection::open(path).map_err(error("open the log"))?;
         connection
             .busy_timeout(Duration::from_secs(5))
@@ -43,13 +53,52 @@ impl Disk {
                  PRAGMA journal_size_limit = 67108864;",
             )
             .map_err(error("configure the log"))?;
-        let disk = Self {
+        let mut disk = Self {
             connection,
             path: path.to_path_buf(),
             sync: Sync::Full,
+            synced: 0,
         };
+        // Closing moves the write-ahead log away, and with it what it says: not if it is refused.
+        disk.moves_on_close(false)?;
+        let note = disk.meta(synced::NOTE).ok().flatten();
+        disk.synced = note.and_then(|n| Mark::find(&n)).map_or(0, Mark::after);
+        if most > disk.synced {
+            return Err(LogError::Shortened {
+                path: path.to_path_buf(),
+                found: disk.synced,
+                synced: most,
+            });
+        }
+        disk.moves_on_close(true)?;
         let fresh = disk.prepare(owner)?;
+        disk.settle()?;
         Ok((disk, fresh))
+    }
+
+    fn moves_on_close(&self, moves: bool) -> Result<(), LogError> {
+        self.connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !moves)
+            .map(drop)
+            .map_err(|source| self.error("configure the log", source))
+    }
+
+    /// Writes what is found once more, and syncs it. A process that was killed, or whose sync failed, may
+    /// have left what is only in the system's memory; what this core relies on from here on is on the disk.
+    fn settle(&self) -> Result<(), LogError> {
+        let settled = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()));
+        match settled {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                // There is no room to write it elsewhere: what was written is synced where it is.
+                let path = synced::wal_of(&self.path);
+                File::open(&path)
+                    .and_then(|file| file.sync_all())
+                    .map_err(|source| LogError::Io { path, source })
+            }
+            settled => settled.map_err(|source| self.error("settle the log", source)),
+        }
     }
 
     /// Makes the tables, or checks whose they are.
@@ -124,6 +173,22 @@ impl Disk {
         transaction.commit().map_err(error("commit"))
     }
 
+    /// What an error means: one that says that the disk is full, and left nothing behind, is told apart.
+    ///
+    /// SQLite says so before it writes the last page of a commit, without which there is no commit, and
+    /// never of a sync.
+    fn judged(&self, error: LogError) -> LogError {
+        match error {
+            LogError::Database { path, source, .. }
+                if source.sqlite_error_code() == Some(ErrorCode::DiskFull)
+                    && self.connection.is_autocommit() =>
+            {
+                LogError::Full { path }
+            }
+            error => error,
+        }
+    }
+
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, LogError> {
         self.connection
             .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| {
@@ -180,11 +245,23 @@ impl Medium for Disk {
     }
 
     fn commit(&mut self, sync: Sync, changes: &[Change<'_>]) -> Result<(), LogError> {
-        self.transact(sync, |transaction| {
+        let mark = Mark {
+            synced: self.synced,
+            full: sync == Sync::Full,
+        };
+        let committed = self.transact(sync, |transaction| {
+            let note = Change::Note {
+                name: synced::NOTE,
+                value: &mark.to_bytes(),
+            };
             changes
                 .iter()
+                .chain([&note])
                 .try_for_each(|change| make(transaction, change))
-        })
+        });
+        committed.map_err(|error| self.judged(error))?;
+        self.synced = mark.after();
+        Ok(())
     }
 
     fn reader(&self) -> Result<Box<dyn MediumReader>, LogError> {

@@ -102,7 +102,8 @@ pub trait Medium: Send + 'static {
     /// Makes all changes, in order, or none.
     ///
     /// # Errors
-    /// When the disk refuses. What is on it then is unknown: nothing more may be written.
+    /// [`LogError::Full`]: nothing was changed. Else what is on the disk is unknown: nothing more may be
+    /// written.
     fn commit(&mut self, sync: Sync, changes: &[Change<'_>]) -> Result<(), LogError>;
 
     /// A reader that disturbs no writer.

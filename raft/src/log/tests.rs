@@ -400,3 +400,59 @@ fn ranges_of_any_kind_mean_the_same() {
     assert_eq!(found, expected);
     assert_eq!(indexes(&(..)), (0, u64::MAX));
 }
+
+/// A copy of the log as a kill would leave it, with one byte of its write-ahead log changed.
+fn damaged(dir: &Path, at: impl Fn(usize) -> usize) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(dir).unwrap() {
+        let file = file.unwrap();
+        if !file.file_name().to_string_lossy().ends_with("-shm") {
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+    }
+    let wal = synced::wal_of(&copy.path().join(disk::FILE));
+    let mut bytes = std::fs::read(&wal).unwrap();
+    let at = at(bytes.len());
+    bytes[at] ^= 1;
+    std::fs::write(&wal, bytes).unwrap();
+    copy
+}
+
+#[tokio::test]
+async fn a_change_under_synced_commits_is_no_torn_write() {
+    let (dir, mut log) = opened();
+    log.save_vote(&vote(3)).await.unwrap();
+    for index in 0..20 {
+        append(&mut log, [entry(1, index)]).await;
+    }
+    // In the header of the file, in the middle, and before the last commit.
+    let places: [fn(usize) -> usize; 3] = [|_| 17, |len| len / 2, |len| len - 4 * 4120];
+    for place in places {
+        let copy = damaged(dir.path(), place);
+        // Refused, and not taken for whole the next time.
+        for _ in 0..2 {
+            let opened = LogStore::open(&system(), copy.path(), &identity(1));
+            let error = opened.err().unwrap();
+            let refused = matches!(
+                error,
+                LogError::Shortened { .. } | LogError::Behind { .. } | LogError::Damaged { .. }
+            );
+            assert!(refused, "{error}");
+            assert!(error.to_string().contains(disk::FILE), "{error}");
+        }
+    }
+}
+
+/// What a power cut may do: it takes the end of the last commit, or all of it.
+#[tokio::test]
+async fn a_commit_that_was_cut_off_is_no_damage() {
+    let (dir, mut log) = opened();
+    append(&mut log, (0..20).map(|index| entry(1, index))).await;
+    append(&mut log, [entry(1, 20)]).await;
+    let copy = damaged(dir.path(), |len| len - 1);
+    let mut log = LogStore::open(&system(), copy.path(), &identity(1)).unwrap();
+    let state = log.get_log_state().await.unwrap();
+    assert_eq!(state.last_log_id, Some(log_id(1, 19)));
+    append(&mut log, [entry(2, 20)]).await;
+    drop(log);
+}

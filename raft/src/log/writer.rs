@@ -2,7 +2,9 @@
 //!
 //! It takes all that is queued, in order, commits it in one transaction, and only then reports to
 //! everyone who waited: one sync serves many appends. After an error it commits nothing more and
-//! refuses everything: what a failed sync left on the disk is unknown, so only a restart may look.
+//! refuses everything: what a failed sync left on the disk is unknown, so only a restart may look. A disk
+//! that is full is no such error: it says so before anything is changed. The group waits then, nobody is
+//! told that it is done, and it is tried again until there is room.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +18,7 @@ use crate::log::LogError;
 use crate::log::medium::{COMMITTED, Change, Medium, PURGED, Sync, VOTE};
 use crate::log::tail::Tail;
 use crate::log::watermark::Keeper;
+use crate::room;
 use crate::types::{LogId, TypeConfig, Vote};
 
 /// Operations that share a transaction.
@@ -119,6 +122,8 @@ pub(super) fn spawn(
         medium,
         watermark,
         tail,
+        committed: false,
+        waits: false,
     };
     if ground.has_threads() {
         thread::Builder::new()
@@ -134,20 +139,31 @@ struct Writer {
     medium: Box<dyn Medium>,
     watermark: Keeper,
     tail: Arc<Mutex<Tail>>,
+    /// Whether the present group is in the log, and only the mark beside it is missing.
+    committed: bool,
+    /// Whether there was no room the last time.
+    waits: bool,
 }
 
 impl Writer {
     fn run(mut self, mut queue: mpsc::Receiver<Op>) {
         while let Some(first) = queue.blocking_recv() {
-            let group = group(first, &mut queue);
-            match self.serve(group) {
-                Served::Goes => {}
-                Served::Closes(done) => return answer(done, self.medium.close()),
-                Served::Failed(reason) => {
-                    while let Some(op) = queue.blocking_recv() {
-                        fail(op, &reason);
+            let mut next = Some(group(first, &mut queue));
+            while let Some(ops) = next.take() {
+                match self.serve(ops) {
+                    Served::Goes => {}
+                    Served::Closes(done) => return answer(done, self.medium.close()),
+                    Served::Waits(ops) if queue.is_closed() => return give_up(ops),
+                    Served::Waits(ops) => {
+                        thread::sleep(room::PAUSE);
+                        next = Some(ops);
                     }
-                    return;
+                    Served::Failed(reason) => {
+                        while let Some(op) = queue.blocking_recv() {
+                            fail(op, &reason);
+                        }
+                        return;
+                    }
                 }
             }
         }
@@ -156,16 +172,23 @@ impl Writer {
     /// As [`Writer::run`], without a thread.
     async fn run_in_turn(mut self, mut queue: mpsc::Receiver<Op>, ground: Arc<dyn Ground>) {
         while let Some(first) = queue.recv().await {
-            let group = group(first, &mut queue);
-            ground.access().await;
-            match self.serve(group) {
-                Served::Goes => {}
-                Served::Closes(done) => return answer(done, self.medium.close()),
-                Served::Failed(reason) => {
-                    while let Some(op) = queue.recv().await {
-                        fail(op, &reason);
+            let mut next = Some(group(first, &mut queue));
+            while let Some(ops) = next.take() {
+                ground.access().await;
+                match self.serve(ops) {
+                    Served::Goes => {}
+                    Served::Closes(done) => return answer(done, self.medium.close()),
+                    Served::Waits(ops) if queue.is_closed() => return give_up(ops),
+                    Served::Waits(ops) => {
+                        tokio::time::sleep(room::PAUSE).await;
+                        next = Some(ops);
                     }
-                    return;
+                    Served::Failed(reason) => {
+                        while let Some(op) = queue.recv().await {
+                            fail(op, &reason);
+                        }
+                        return;
+                    }
                 }
             }
         }
@@ -174,12 +197,21 @@ impl Writer {
     /// Writes a group and reports.
     fn serve(&mut self, group: Vec<Op>) -> Served {
         if let Err(error) = self.commit(&group) {
+            if error.is_full() {
+                if !std::mem::replace(&mut self.waits, true) {
+                    tracing::error!(error = %crate::report(&error), "the log waits for room");
+                }
+                return Served::Waits(group);
+            }
             tracing::error!(error = %crate::report(&error), "cannot write the log");
             let reason = crate::report(&error);
             for op in group {
                 fail(op, &reason);
             }
             return Served::Failed(reason);
+        }
+        if std::mem::take(&mut self.waits) {
+            tracing::info!("the log goes on: there is room");
         }
         let mut served = Served::Goes;
         for op in group {
@@ -199,7 +231,11 @@ impl Writer {
         for op in group {
             op.change(&mut changes);
         }
-        self.medium.commit(sync, &changes)?;
+        // Tried again after the mark beside the log found no room: the log has it already.
+        if !self.committed {
+            self.medium.commit(sync, &changes)?;
+            self.committed = true;
+        }
         for op in group {
             match op {
                 Op::Vote { vote, .. } => self.watermark.voted(*vote)?,
@@ -210,6 +246,7 @@ impl Writer {
                 Op::Append { .. } | Op::Committed { .. } | Op::Truncate { .. } => {}
             }
         }
+        self.committed = false;
         Ok(())
     }
 
@@ -243,6 +280,8 @@ impl Writer {
 enum Served {
     /// It is on disk.
     Goes,
+    /// It is not, or not all: there is no room. It is to be tried again.
+    Waits(Vec<Op>),
     /// It is, and was the last one.
     Closes(Done),
     /// It is not, and nothing may be written any more.
@@ -262,6 +301,13 @@ fn group(first: Op, queue: &mut mpsc::Receiver<Op>) -> Vec<Op> {
         group.push(op);
     }
     group
+}
+
+/// Nobody can ask for anything any more, and there is no room: as if the power had gone.
+fn give_up(ops: Vec<Op>) {
+    for op in ops {
+        fail(op, "there is no room on the disk");
+    }
 }
 
 fn lock(tail: &Mutex<Tail>) -> std::sync::MutexGuard<'_, Tail> {

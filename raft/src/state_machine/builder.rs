@@ -31,6 +31,9 @@ const ATTEMPTS_MAX: usize = 3;
 /// Pause before it is begun again.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Pause before the first one is tried again on a full disk.
+const FULL_PAUSE: Duration = Duration::from_secs(5);
+
 /// Why a snapshot was not made.
 #[derive(Debug, Error)]
 enum BuildError {
@@ -44,6 +47,18 @@ enum BuildError {
     Room(#[from] io::Error),
     #[error("the writing task ended early")]
     Task(#[from] tokio::task::JoinError),
+}
+
+impl BuildError {
+    fn is_full(&self) -> bool {
+        let Self::File(SnapshotError::File(file)) = self else {
+            return false;
+        };
+        matches!(
+            file.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
 }
 
 /// A snapshot in the making.
@@ -179,30 +194,39 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = SnapshotFile;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, SnapshotFile>, io::Error> {
-        let error = match self.build().await {
-            Ok((header, path)) => {
-                let meta = meta(&header)?;
-                tracing::info!(snapshot = %meta, "a snapshot was written");
-                return Ok(Snapshot {
-                    meta,
-                    snapshot: SnapshotFile::kept(path),
-                });
+        loop {
+            let error = match self.build().await {
+                Ok((header, path)) => {
+                    let meta = meta(&header)?;
+                    tracing::info!(snapshot = %meta, "a snapshot was written");
+                    return Ok(Snapshot {
+                        meta,
+                        snapshot: SnapshotFile::kept(path),
+                    });
+                }
+                Err(error) => error,
+            };
+            let dir = self.dir.clone();
+            match self.blocking(move || snapshot::newest(&dir)).await {
+                Ok(Some((listed, header))) => {
+                    tracing::error!(
+                        error = crate::report(&error),
+                        "no snapshot was made; the last one stays"
+                    );
+                    return Ok(Snapshot {
+                        meta: meta(&header)?,
+                        snapshot: SnapshotFile::kept(listed.path),
+                    });
+                }
+                Ok(None) if error.is_full() => {
+                    tracing::error!(
+                        error = crate::report(&error),
+                        "the first snapshot waits for room"
+                    );
+                    tokio::time::sleep(FULL_PAUSE).await;
+                }
+                Ok(None) | Err(_) => return Err(io::Error::other(error)),
             }
-            Err(error) => error,
-        };
-        let dir = self.dir.clone();
-        match self.blocking(move || snapshot::newest(&dir)).await {
-            Ok(Some((listed, header))) => {
-                tracing::error!(
-                    error = crate::report(&error),
-                    "no snapshot was made; the last one stays"
-                );
-                Ok(Snapshot {
-                    meta: meta(&header)?,
-                    snapshot: SnapshotFile::kept(listed.path),
-                })
-            }
-            Ok(None) | Err(_) => Err(io::Error::other(error)),
         }
     }
 }

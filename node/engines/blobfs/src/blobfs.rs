@@ -112,7 +112,7 @@ fn shard(hash: &BlobHash) -> String {
 }
 
 pub(crate) fn fault(doing: impl Into<String>) -> impl FnOnce(io::Error) -> StoreError {
-    move |error| StoreError::engine(doing, error)
+    move |error| StoreError::file_system(doing, error)
 }
 
 impl Blobs for BlobFs {

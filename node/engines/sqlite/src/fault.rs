@@ -11,13 +11,16 @@ pub(crate) fn sql(doing: &str) -> impl FnOnce(rusqlite::Error) -> StoreError {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupted {
             what: format!("{doing}: {error}"),
         },
+        Some(ErrorCode::DiskFull) => StoreError::Full {
+            doing: doing.to_owned(),
+        },
         _ => StoreError::engine(doing, error),
     }
 }
 
 /// Wraps a failure of the file system with what was being done.
 pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> StoreError {
-    move |error| StoreError::engine(doing, error)
+    move |error| StoreError::file_system(doing, error)
 }
 
 /// A number from or for SQLite, which has only signed ones, and none of ours is negative.

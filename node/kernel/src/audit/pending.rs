@@ -184,7 +184,7 @@ impl Kernel {
             .and_then(|appended| appended);
         match written {
             Ok(()) | Err(StoreError::UnknownUser { .. }) => {}
-            Err(error @ StoreError::Busy { .. }) => {
+            Err(error @ (StoreError::Busy { .. } | StoreError::Full { .. })) => {
                 tracing::debug!(%user, %error, "audit entries wait on");
                 self.pending().put_back(user, &entries);
             }

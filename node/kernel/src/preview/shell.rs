@@ -186,8 +186,12 @@ impl Kernel {
                 };
                 let keep = |name: Option<DerivedName>, bytes: &[u8]| {
                     let Some(name) = name else { return };
-                    if let Err(error) = blobs.keep_derived(&of, &name, bytes, now) {
-                        tracing::warn!(user = %of, %error, "a preview cannot be kept");
+                    match blobs.keep_derived(&of, &name, bytes, now) {
+                        // Said once for all of the core; it is made again the next time.
+                        Ok(()) | Err(StoreError::Full { .. }) => {}
+                        Err(error) => {
+                            tracing::warn!(user = %of, %error, "a preview cannot be kept");
+                        }
                     }
                 };
                 let facts = match &made {

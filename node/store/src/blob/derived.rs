@@ -150,6 +150,7 @@ impl BlobStore {
         bytes: &[u8],
         now: Millis,
     ) -> Result<(), StoreError> {
+        self.room().ensure()?;
         self.engine().keep_derived(user, name, bytes, now)
     }
 

@@ -11,6 +11,7 @@ use super::slots::Slots;
 use super::transfer::{Download, Upload};
 use super::{BlobHash, BlobInfo, Blobs};
 use crate::error::StoreError;
+use crate::room::Room;
 
 /// How much of the machine blobs take.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct BlobOptions {
     pub downloads_per_user_max: usize,
     /// One that stood still for this long loses its place where another needs it.
     pub idle: Duration,
+    /// Whether there is room for more.
+    pub room: Arc<Room>,
 }
 
 impl Default for BlobOptions {
@@ -38,6 +41,7 @@ impl Default for BlobOptions {
             downloads_max: limits::DOWNLOADS_MAX,
             downloads_per_user_max: limits::DOWNLOADS_PER_USER_MAX,
             idle: limits::TRANSFER_IDLE,
+            room: Arc::default(),
         }
     }
 }
@@ -66,6 +70,7 @@ struct Inner {
     uploads: Arc<Slots>,
     downloads: Arc<Slots>,
     pins: Arc<Pins>,
+    room: Arc<Room>,
 }
 
 impl BlobStore {
@@ -89,6 +94,7 @@ impl BlobStore {
                     options.idle,
                 ),
                 pins: Arc::default(),
+                room: Arc::clone(&options.room),
             }),
         }
     }
@@ -96,8 +102,9 @@ impl BlobStore {
     /// Begins to take a blob in.
     ///
     /// # Errors
-    /// [`StoreError::Busy`] when too many are on their way.
+    /// [`StoreError::Busy`] when too many are on their way, [`StoreError::Full`].
     pub fn upload(&self, user: &UserId) -> Result<Upload, StoreError> {
+        self.inner.room.ensure()?;
         let slot = self.inner.uploads.take(user)?;
         Ok(Upload::new(self.clone(), user.clone(), slot))
     }
@@ -188,6 +195,10 @@ impl BlobStore {
 
     pub(super) fn engine(&self) -> &dyn Blobs {
         &*self.inner.engine
+    }
+
+    pub(super) fn room(&self) -> &Room {
+        &self.inner.room
     }
 
     pub(super) fn pins(&self) -> &Arc<Pins> {

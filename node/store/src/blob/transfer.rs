@@ -58,7 +58,7 @@ impl Upload {
     /// Adds bytes at the end. When this returns at most a piece of them is in memory.
     ///
     /// # Errors
-    /// [`StoreError::UnknownUser`], or of the engine.
+    /// [`StoreError::UnknownUser`], [`StoreError::Full`], or of the engine.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
         while !bytes.is_empty() {
             let room = PIECE_BYTES.saturating_sub(self.gathered.len());
@@ -78,7 +78,7 @@ impl Upload {
     /// Makes it a blob of its user, on disk when this returns.
     ///
     /// # Errors
-    /// [`StoreError::UnknownUser`], or of the engine.
+    /// [`StoreError::UnknownUser`], [`StoreError::Full`], or of the engine.
     pub async fn finish(mut self) -> Result<PinnedBlob, StoreError> {
         self.write_gathered().await?;
         let Some(Work { staged, hasher }) = self.work.take() else {
@@ -103,6 +103,7 @@ impl Upload {
             return Err(already_failed());
         }
         self.slot.go_on()?;
+        self.store.room().ensure()?;
         let piece = self.gathered.split().freeze();
         let (work, user) = (self.work.take(), self.user.clone());
         // Until it is known to have gone well; a caller that goes away in between drops it anyway.

@@ -7,7 +7,6 @@ use homecore_types::{Clock, UserId};
 
 use super::outstanding::Ticket;
 use super::recovery;
-use super::shard::not_done;
 use super::shared::{Shared, again, chain};
 use super::work::{Ran, WriteJob, panicked};
 use super::writer::Writer;
@@ -64,9 +63,7 @@ impl Party {
     ) -> Result<Ran, StoreError> {
         let mut writer = Writer::new(self.database.as_mut(), &self.user, clock);
         let ran = job.run(&mut writer);
-        let written = writer
-            .finish()
-            .map_err(|damage| not_done(&self.user, &damage))?;
+        let written = writer.finish()?;
         if ran == Ran::Panicked && !written.commits.is_empty() {
             return Err(panicked());
         }

@@ -212,9 +212,17 @@ impl Shard {
                 group.put(party);
             }
             Err(error) => {
+                let others = match &error {
+                    StoreError::Full { doing } => StoreError::Full {
+                        doing: doing.clone(),
+                    },
+                    _ => not_done(
+                        &user,
+                        "another request of the user failed in the same group",
+                    ),
+                };
                 job.answer(Err(error));
-                let reason = "another request of the user failed in the same group";
-                if let Some(database) = party.undo(&not_done(&user, reason)) {
+                if let Some(database) = party.undo(&others) {
                     self.keep(user, database);
                 }
             }

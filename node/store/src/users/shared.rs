@@ -296,6 +296,9 @@ pub(super) fn again(error: &StoreError) -> StoreError {
         StoreError::UnknownUser { user } => StoreError::UnknownUser { user: user.clone() },
         StoreError::UserExists { user } => StoreError::UserExists { user: user.clone() },
         StoreError::Busy { what } => StoreError::Busy { what },
+        StoreError::Full { doing } => StoreError::Full {
+            doing: doing.clone(),
+        },
         StoreError::Stopped => StoreError::Stopped,
         StoreError::Corrupted { what } => StoreError::Corrupted { what: what.clone() },
         StoreError::UnknownFormat { what, found, known } => StoreError::UnknownFormat {

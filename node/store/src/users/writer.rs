@@ -19,6 +19,8 @@ pub struct Writer<'a> {
     last: Option<Seq>,
     /// The engine's transaction holds half of something.
     damage: Option<String>,
+    /// It does because the disk is full.
+    full: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -34,6 +36,7 @@ impl<'a> Writer<'a> {
             commits: Vec::new(),
             last: None,
             damage: None,
+            full: false,
         }
     }
 
@@ -74,6 +77,7 @@ impl<'a> Writer<'a> {
             Ok(()) => self.damage = None,
             Err(error) => {
                 self.damage = Some(super::shared::chain(&error));
+                self.full = matches!(error, StoreError::Full { .. });
                 return Err(error.into());
             }
         }
@@ -83,9 +87,10 @@ impl<'a> Writer<'a> {
     }
 
     /// What was written, for the journal, and the last change; or why it cannot be kept.
-    pub(super) fn finish(self) -> Result<Written, String> {
+    pub(super) fn finish(self) -> Result<Written, StoreError> {
         match self.damage {
-            Some(damage) => Err(damage),
+            Some(doing) if self.full => Err(StoreError::Full { doing }),
+            Some(damage) => Err(super::shard::not_done(self.user, &damage)),
             None => Ok(Written {
                 commits: self.commits,
                 last: self.last,

@@ -56,6 +56,7 @@ impl Turns {
     /// Appends rows, together with those of others. Blocks until they are on disk.
     pub(super) fn append(&self, rows: Rows) -> Result<Position, StoreError> {
         let mut state = self.state();
+        state.alive()?;
         state.tickets += 1;
         let ticket = state.tickets;
         state.waiting.push_back((ticket, rows));
@@ -97,11 +98,7 @@ impl Turns {
 
     /// Waits for the end of a turn.
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>, StoreError> {
-        if state.dead {
-            return Err(StoreError::Poisoned {
-                reason: "a thread died while it wrote the journal".to_owned(),
-            });
-        }
+        state.alive()?;
         let woken = self.ended.wait(state);
         Ok(woken.unwrap_or_else(PoisonError::into_inner))
     }
@@ -112,6 +109,16 @@ impl Turns {
 }
 
 impl State {
+    /// Refuses once the writer is gone for good: what would wait then would wait for nobody.
+    fn alive(&self) -> Result<(), StoreError> {
+        if self.dead {
+            return Err(StoreError::Poisoned {
+                reason: "a thread died while it wrote the journal".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
     /// Takes those who wait, first come first served.
     fn take_group(&mut self) -> (Vec<u64>, Vec<Rows>) {
         let (mut tickets, mut group, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
@@ -154,7 +161,10 @@ impl<'a> Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if !self.ended {
-            self.turns.state().dead = true;
+            let mut state = self.turns.state();
+            state.dead = true;
+            state.waiting.clear();
+            drop(state);
             self.turns.ended.notify_all();
         }
     }

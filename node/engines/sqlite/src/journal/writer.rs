@@ -191,6 +191,9 @@ fn again(error: &StoreError) -> StoreError {
         StoreError::Poisoned { reason } => StoreError::Poisoned {
             reason: reason.clone(),
         },
+        StoreError::Full { doing } => StoreError::Full {
+            doing: doing.clone(),
+        },
         other => {
             let source = std::error::Error::source(other).map(ToString::to_string);
             StoreError::engine(other.to_string(), source.unwrap_or_default())

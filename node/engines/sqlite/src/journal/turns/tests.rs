@@ -56,6 +56,7 @@ fn a_panic_poisons() {
             Err(StoreError::Poisoned { .. })
         ));
     }
+    assert!(turns.state().waiting.is_empty());
     let alone = turns.alone(|_| Ok(()));
     assert!(matches!(alone, Err(StoreError::Poisoned { .. })));
 }
