@@ -182,6 +182,12 @@ impl CoreHealth {
     }
 
     fn previews(&self, figures: &mut Figures) {
+        figures.add(
+            "counter",
+            "homecore_disk_refused_total",
+            "Writes that were refused because the disk is full.",
+            self.cluster.disk.room().refused(),
+        );
         let previews = self.kernel.preview_figures();
         figures.add(
             "counter",

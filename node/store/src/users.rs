@@ -318,6 +318,12 @@ impl Users {
         self.inner.shared.stamps.of(user)
     }
 
+    /// Whether writes are taken, as far as room on the disk goes.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.inner.shared.options.room.is_lacking()
+    }
+
     /// What the store is doing.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -456,3 +456,51 @@ async fn a_commit_that_was_cut_off_is_no_damage() {
     append(&mut log, [entry(2, 20)]).await;
     drop(log);
 }
+
+/// A log in memory, whose disk may be full.
+#[derive(Debug)]
+struct InMemory(memory::MemoryDisk);
+
+impl Ground for InMemory {
+    fn log_exists(&self, _path: &Path) -> Result<bool, LogError> {
+        Ok(self.0.is_used())
+    }
+
+    fn open_log(
+        &self,
+        _path: &Path,
+        owner: &str,
+    ) -> Result<(Box<dyn medium::Medium>, bool), LogError> {
+        self.0.open(owner)
+    }
+
+    fn has_threads(&self) -> bool {
+        true
+    }
+
+    fn access(&self) -> futures_util::future::BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_delays_and_refuses_nothing() {
+    let disk = memory::MemoryDisk::default();
+    let ground: Arc<dyn Ground> = Arc::new(InMemory(disk.clone()));
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = LogStore::open(&ground, dir.path(), &identity(1)).unwrap();
+    append(&mut log, [entry(1, 0)]).await;
+    disk.set_full(true);
+    let (done, wait) = signal();
+    log.append([entry(1, 1)], done).await.unwrap();
+    // Not acknowledged, however often it is tried.
+    let mut wait = std::pin::pin!(wait);
+    let early = tokio::time::timeout(crate::room::PAUSE * 2, &mut wait).await;
+    assert!(early.is_err());
+    disk.set_full(false);
+    wait.await.unwrap();
+    append(&mut log, [entry(1, 2)]).await;
+    let entries = log.try_get_log_entries(..).await.unwrap();
+    assert_eq!(indexes_of(&entries), [0, 1, 2]);
+    log.close().await.unwrap();
+}

@@ -250,6 +250,9 @@ impl Kernel {
 
     /// Writes down how accesses were used: to be called again and again, and before the core stops.
     pub async fn write_uses(&self) {
+        if !self.users().has_room() {
+            return;
+        }
         let (users, lost) = self.tracker().users();
         if lost > 0 {
             tracing::warn!(lost, "uses of accesses were not counted");

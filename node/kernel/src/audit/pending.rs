@@ -33,6 +33,8 @@ struct Waiting {
     count: usize,
     /// Users whose entries are being written, with how many writes.
     writing: BTreeMap<UserId, usize>,
+    /// Entries for which there was no memory while nothing could be written.
+    lost: u64,
 }
 
 impl Pending {
@@ -50,6 +52,23 @@ impl Pending {
         let full = list.len() >= USER_ENTRIES_MAX;
         waiting.count += 1;
         full || waiting.count > ENTRIES_MAX
+    }
+
+    /// Adds an entry while nothing can be written, as far as there is memory for it.
+    fn push_within(&self, user: &UserId, entry: Entry) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.count < ENTRIES_MAX {
+            drop(waiting);
+            self.push(user, entry);
+            return;
+        }
+        waiting.lost = waiting.lost.saturating_add(1);
+        if waiting.lost.is_power_of_two() {
+            tracing::error!(
+                lost = waiting.lost,
+                "audit entries not written: the disk is full"
+            );
+        }
     }
 
     /// Takes what waits for a user, in the order of time, to write it.
@@ -142,7 +161,7 @@ impl Kernel {
     pub(crate) async fn note_all(&self, user: &UserId, entries: Vec<Entry>) {
         let mut full = false;
         for entry in entries {
-            full |= self.pending().push(user, entry);
+            full |= self.gather(user, entry);
         }
         if full {
             self.flush_audit_of(user).await;
@@ -152,11 +171,23 @@ impl Kernel {
     /// As [`Self::note`], from where nobody can wait. True if the user's entries should be written.
     pub(crate) fn note_now(&self, user: &UserId, draft: Draft) -> bool {
         self.tell(user, draft.action(), || draft.clone());
-        self.settings().audit.covers(draft.action()) && self.pending().push(user, draft.finish())
+        self.settings().audit.covers(draft.action()) && self.gather(user, draft.finish())
+    }
+
+    /// Adds an entry. True if the user's entries are to be written now.
+    fn gather(&self, user: &UserId, entry: Entry) -> bool {
+        if self.users().has_room() {
+            return self.pending().push(user, entry);
+        }
+        self.pending().push_within(user, entry);
+        false
     }
 
     /// Writes every entry that waits: to be called again and again, and before the core stops.
     pub async fn flush_audit(&self) {
+        if !self.users().has_room() {
+            return;
+        }
         for user in self.pending().users() {
             self.flush_audit_of(&user).await;
         }

@@ -189,3 +189,27 @@ async fn an_upload_of_the_same_bytes_waits_for_the_decision() {
     assert_eq!(engine.list(&user(1), None, 9).unwrap().len(), 1);
     blob.settle();
 }
+
+#[tokio::test]
+async fn without_room_nothing_more_comes_in() {
+    let options = BlobOptions::default();
+    let (store, _) = store(&options);
+    let blob = put(&store, b"before").await;
+    let mut begun = store.upload(&user(1)).unwrap();
+    options.room.set_lacking(true);
+    let refused = store.upload(&user(1));
+    assert!(matches!(refused, Err(StoreError::Full { .. })));
+    let piece = vec![1; 1024 * 1024];
+    let refused = begun.write(&piece).await;
+    assert!(matches!(refused, Err(StoreError::Full { .. })));
+    drop(begun);
+    assert!(
+        store
+            .download(&user(1), blob.hash())
+            .await
+            .unwrap()
+            .is_some()
+    );
+    options.room.set_lacking(false);
+    put(&store, &piece).await;
+}

@@ -17,6 +17,7 @@ use crate::transaction::{Base, PutError, Transaction, Write};
 mod crashes;
 mod failures;
 mod faults;
+mod room;
 mod short;
 
 /// A store whose parts a test can reach.

@@ -33,6 +33,8 @@ pub(super) enum Step {
 pub(super) enum Fault {
     /// Before it did anything.
     Before,
+    /// Before it did anything: the disk is full.
+    Full,
     /// After it did everything.
     After,
     /// In an append: nobody knows; it was not done.
@@ -143,6 +145,9 @@ impl Faults {
         match fault {
             None => run(),
             Some(Fault::Before) => Err(failed()),
+            Some(Fault::Full) => Err(StoreError::Full {
+                doing: format!("{step:?}"),
+            }),
             Some(Fault::After) => run().and_then(|_| Err(failed())),
             Some(Fault::DoubtBefore) => Err(doubt()),
             Some(Fault::DoubtAfter) => run().and_then(|_| Err(doubt())),
