@@ -79,7 +79,6 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         founding::founded(&data)?;
     }
     founding::check(&data, &cluster)?;
-    tasks.spawn("disk", Arc::clone(&disk).keep(tasks.stop_signal()));
     let (users, blobs) = open_users(&data, disk.room(), &clock).await?;
     let kernel = Kernel::new(
         users.clone(),

@@ -102,22 +102,6 @@ impl Health for CoreHealth {
             "Cores of the platform.",
             count(directory.cores().count()),
         );
-        let disk = &self.cluster.disk;
-        gauge(
-            "homecore_disk_free_bytes",
-            "Bytes that are free on the disk of the data directory.",
-            disk.free_bytes(),
-        );
-        gauge(
-            "homecore_disk_free_min_bytes",
-            "Bytes that must be free for users' writes.",
-            disk.min_bytes(),
-        );
-        gauge(
-            "homecore_disk_full",
-            "1 while users' writes are refused because the disk is full.",
-            u64::from(disk.room().is_lacking()),
-        );
         gauge(
             "homecore_store_open_users",
             "Users whose databases are open.",
@@ -181,13 +165,36 @@ impl CoreHealth {
         );
     }
 
-    fn previews(&self, figures: &mut Figures) {
+    fn disk(&self, figures: &mut Figures) {
+        let disk = &self.cluster.disk;
+        figures.add(
+            "gauge",
+            "homecore_disk_free_bytes",
+            "Bytes that are free on the disk of the data directory.",
+            disk.free_bytes(),
+        );
+        figures.add(
+            "gauge",
+            "homecore_disk_free_min_bytes",
+            "Bytes that must be free for users' writes.",
+            disk.min_bytes(),
+        );
+        figures.add(
+            "gauge",
+            "homecore_disk_full",
+            "1 while users' writes are refused because the disk is full.",
+            u64::from(disk.room().is_lacking()),
+        );
         figures.add(
             "counter",
             "homecore_disk_refused_total",
             "Writes that were refused because the disk is full.",
-            self.cluster.disk.room().refused(),
+            disk.room().refused(),
         );
+    }
+
+    fn previews(&self, figures: &mut Figures) {
+        self.disk(figures);
         let previews = self.kernel.preview_figures();
         figures.add(
             "counter",

@@ -49,6 +49,7 @@ pub(super) fn spawn(
     data: &DataDir,
 ) {
     let stop = tasks.stop_signal();
+    tasks.spawn("disk", Arc::clone(&cluster.disk).keep(stop.clone()));
     tasks.spawn("announce", announce(Arc::clone(cluster), stop.clone()));
     tasks.spawn("removal", notice_removal(Arc::clone(cluster), stop.clone()));
     tasks.spawn("settle", settle(Arc::clone(accounts), stop.clone()));

@@ -155,7 +155,8 @@ impl Writer {
                     Served::Closes(done) => return answer(done, self.medium.close()),
                     Served::Waits(ops) if queue.is_closed() => return give_up(ops),
                     Served::Waits(ops) => {
-                        thread::sleep(room::PAUSE);
+                        // Nothing tells when there is room; this thread does nothing else.
+                        thread::park_timeout(room::PAUSE);
                         next = Some(ops);
                     }
                     Served::Failed(reason) => {
