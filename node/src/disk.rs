@@ -3,7 +3,7 @@
 //! A disk that is full stops a core in the middle of things: so users' writes are refused while there
 //! still is some room, and begin again by themselves when there is more. What is left then is for what
 //! cannot be refused: the platform's log, and what was begun. A reserve, a file of nothing, is given up
-//! when others have taken even that (see the decision record 0018).
+//! when others have taken even that (see the decision record 0019).
 
 use std::fs::{self, OpenOptions};
 use std::io;

@@ -380,13 +380,10 @@ async fn fatal(cluster: &Cluster) -> String {
 
 impl Running {
     /// Returns when the core is told to stop, or cannot go on.
-    pub(crate) async fn wait_for_end(
-        &self,
-        told: impl Future<Output = anyhow::Result<()>>,
-    ) -> anyhow::Result<()> {
+    pub(crate) async fn wait_for_end(&self, told: impl Future<Output = ()>) -> anyhow::Result<()> {
         let stop = self.tasks.stop_signal();
         tokio::select! {
-            told = told => told,
+            () = told => Ok(()),
             () = stop.cancelled() => bail!("a part of this core failed; the log says which"),
             reason = fatal(&self.cluster) => bail!("the platform store failed: {reason}"),
         }

@@ -108,16 +108,16 @@ pub(super) fn run(args: DemoArgs) -> anyhow::Result<()> {
     let home = Home::open(args.dir.clone())?;
     let plans = plan(&args, &home.path)?;
     block_on(async {
-        let stop = stop_signal();
+        let stop = stop_signal()?;
         tokio::pin!(stop);
         let mut cores = Vec::new();
         let outcome = tokio::select! {
             result = bring_up(&args, &home.path, &plans, &mut cores) => result.map(Some),
-            told = &mut stop => told.map(|()| None),
+            () = &mut stop => Ok(None),
         };
         let outcome = match outcome {
             Ok(Some(())) => tokio::select! {
-                told = &mut stop => told,
+                () = &mut stop => Ok(()),
                 ended = cores::any_end(&mut cores) => report_end(&ended, &mut cores, &mut stop).await,
             },
             Ok(None) => Ok(()),
@@ -132,14 +132,14 @@ pub(super) fn run(args: DemoArgs) -> anyhow::Result<()> {
 async fn report_end(
     first: &str,
     cores: &mut [Core],
-    stop: &mut (impl Future<Output = anyhow::Result<()>> + Unpin),
+    stop: &mut (impl Future<Output = ()> + Unpin),
 ) -> anyhow::Result<()> {
     let mut ended = first.to_owned();
     loop {
         say(&format!("{ended} has ended; the others go on"));
         ensure!(cores.iter_mut().any(Core::runs), "every core has ended");
         tokio::select! {
-            told = &mut *stop => return told,
+            () = &mut *stop => return Ok(()),
             next = cores::any_end(cores) => ended = next,
         }
     }

@@ -1,5 +1,6 @@
 //! `homecore serve`: runs this machine's core until it is told to stop.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -58,11 +59,20 @@ pub(super) fn serve(config: Config, json: bool) -> anyhow::Result<()> {
             "ready": true, "core": config.core.id.as_str(), "url": config.core.url,
             "pid": std::process::id(),
         });
-        let running = Box::pin(wiring::start(config)).await?;
+        // Before anything answers: whoever sees this core answer may stop it, and cleanly.
+        let mut stop = pin!(stop_signal()?);
+        let running = tokio::select! {
+            started = Box::pin(wiring::start(config)) => started?,
+            // Nothing is served yet, and what was begun is begun again, as after a crash.
+            () = &mut stop => {
+                tracing::info!("told to stop before it served");
+                return Ok(());
+            }
+        };
         if json {
             answer(&ready.to_string())?;
         }
-        let why = running.wait_for_end(stop_signal()).await;
+        let why = running.wait_for_end(stop).await;
         running.stop(STOP_TIMEOUT).await;
         why
     });
@@ -70,14 +80,15 @@ pub(super) fn serve(config: Config, json: bool) -> anyhow::Result<()> {
     result
 }
 
-/// Completes at SIGINT or SIGTERM.
-pub(super) async fn stop_signal() -> anyhow::Result<()> {
+/// Listens for SIGINT and SIGTERM from now on; what is returned completes at the first.
+pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
