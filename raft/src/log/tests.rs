@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::command::Command;
+use crate::ground::Origin;
 
 fn identity(node: u64) -> Identity {
     Identity {
@@ -480,6 +481,10 @@ impl Ground for InMemory {
 
     fn access(&self) -> futures_util::future::BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    fn room(&self, _of: Origin) -> futures_util::future::BoxFuture<'static, io::Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 }
 

@@ -51,11 +51,13 @@ enum BuildError {
 
 impl BuildError {
     fn is_full(&self) -> bool {
-        let Self::File(SnapshotError::File(file)) = self else {
-            return false;
+        let source = match self {
+            Self::File(SnapshotError::File(file)) => &file.source,
+            Self::Room(source) => source,
+            Self::Machine(_) | Self::File(_) | Self::Stopped(_) | Self::Task(_) => return false,
         };
         matches!(
-            file.source.kind(),
+            source.kind(),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
         )
     }

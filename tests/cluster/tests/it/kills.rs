@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use homecore_harness::{Cluster, ClusterOptions, Http, wait_until};
+use homecore_harness::{Cluster, ClusterOptions, Core, CoreOptions, Http, wait_until};
 
 use crate::people::{Person, register};
 use crate::{PATIENCE, rounds};
@@ -221,4 +221,25 @@ async fn notes(person: Person, from: u64, stop: Arc<AtomicBool>) -> (Vec<u64>, u
         }
     }
     (acknowledged, failures)
+}
+
+/// Its ports are the first that it takes, long before it serves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_core_is_told_to_stop_while_it_starts() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut core = Core::prepare(
+        dir.path(),
+        CoreOptions::founder("core-a", "the-key-of-administrators"),
+    )?;
+    for _ in 0..rounds(3) {
+        core.start()?;
+        let rpc = core.rpc()?;
+        wait_until(PATIENCE, "it takes its ports", async || {
+            tokio::net::TcpStream::connect(rpc).await?;
+            Ok(Some(()))
+        })
+        .await?;
+        core.stop(PATIENCE).await?;
+    }
+    core.restart(PATIENCE).await
 }
