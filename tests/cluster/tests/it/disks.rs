@@ -128,13 +128,13 @@ impl Stage {
             self.third.log_tail()
         );
         self.reads_all().await?;
-        let ready = self
-            .http
-            .get(&format!("{}readyz", self.third.url()), None)
-            .await?;
-        let ready = ready.expect(200)?;
-        ensure!(ready.to_string().contains("is full"), "{ready}");
-        Ok(())
+        // The disk itself may refuse before the core has looked at it again.
+        let readyz = format!("{}readyz", self.third.url());
+        wait_until(PATIENCE, "/readyz says that it is full", async || {
+            let ready = self.http.get(&readyz, None).await?.expect(200)?;
+            Ok(ready.to_string().contains("is full").then_some(()))
+        })
+        .await
     }
 
     /// What was acknowledged is read, and nothing that was never sent.
