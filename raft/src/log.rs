@@ -24,6 +24,7 @@ use std::fmt::{self, Debug};
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::Stream;
@@ -191,6 +192,8 @@ struct Shared {
     writes: mpsc::Sender<Op>,
     reads: mpsc::Sender<reader::Request>,
     bytes: Arc<Semaphore>,
+    /// Whether room is waited for no more.
+    closing: Arc<AtomicBool>,
 }
 
 impl Debug for LogStore {
@@ -231,11 +234,13 @@ impl LogStore {
         let reads = reader::spawn(&**ground, medium.reader()?, &path)?;
         let tail = Arc::new(Mutex::new(Tail::new(recovered)));
         let watermark = watermark::Keeper::new(dir, expected);
+        let closing = Arc::default();
         let writes = writer::spawn(
             ground,
             medium,
             watermark,
             Arc::clone(&tail),
+            Arc::clone(&closing),
             WRITES_QUEUED_MAX,
         )
         .map_err(|source| LogError::Io {
@@ -250,12 +255,17 @@ impl LogStore {
                 writes,
                 reads,
                 bytes,
+                closing,
             }),
         })
     }
 
     /// Waits for everything queued, notes how far the log reaches, and closes the file.
+    ///
+    /// # Errors
+    /// When there is no room for that: then what was not acknowledged is given up, as in a crash.
     pub(crate) async fn close(&self) -> Result<(), LogError> {
+        self.shared.closing.store(true, Ordering::Release);
         let (done, wait) = oneshot::channel();
         self.submit(Op::Close { done }).await?;
         wait.await.map_err(|_| closed("the writer stopped"))?

@@ -3,7 +3,7 @@
 mod hostile;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use futures_util::FutureExt as _;
 use homecore_types::{ClusterId, CoreId, Millis, NodeId};
@@ -488,13 +488,30 @@ impl Ground for InMemory {
     }
 }
 
-#[tokio::test]
-async fn a_full_disk_delays_and_refuses_nothing() {
+async fn opened_in_memory() -> (TempDir, memory::MemoryDisk, LogStore) {
     let disk = memory::MemoryDisk::default();
     let ground: Arc<dyn Ground> = Arc::new(InMemory(disk.clone()));
     let dir = tempfile::tempdir().unwrap();
     let mut log = LogStore::open(&ground, dir.path(), &identity(1)).unwrap();
     append(&mut log, [entry(1, 0)]).await;
+    (dir, disk, log)
+}
+
+#[tokio::test]
+async fn a_log_that_waits_for_room_can_be_closed() {
+    let (_dir, disk, mut log) = opened_in_memory().await;
+    disk.set_full(true);
+    let (done, wait) = signal();
+    log.append([entry(1, 1)], done).await.unwrap();
+    let closed = tokio::time::timeout(crate::room::PAUSE * 20, log.close()).await;
+    assert!(matches!(closed, Ok(Err(LogError::Closed { .. }))));
+    // Never said to be on the disk.
+    assert!(wait.await.is_err());
+}
+
+#[tokio::test]
+async fn a_full_disk_delays_and_refuses_nothing() {
+    let (_dir, disk, mut log) = opened_in_memory().await;
     disk.set_full(true);
     let (done, wait) = signal();
     log.append([entry(1, 1)], done).await.unwrap();

@@ -7,6 +7,7 @@
 //! told that it is done, and it is tried again until there is room.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -115,6 +116,7 @@ pub(super) fn spawn(
     medium: Box<dyn Medium>,
     watermark: Keeper,
     tail: Arc<Mutex<Tail>>,
+    closing: Arc<AtomicBool>,
     queued_max: usize,
 ) -> io::Result<mpsc::Sender<Op>> {
     let (send, receive) = mpsc::channel(queued_max);
@@ -122,6 +124,7 @@ pub(super) fn spawn(
         medium,
         watermark,
         tail,
+        closing,
         committed: false,
         waits: false,
     };
@@ -139,6 +142,8 @@ struct Writer {
     medium: Box<dyn Medium>,
     watermark: Keeper,
     tail: Arc<Mutex<Tail>>,
+    /// Whether it is to be closed: room is not waited for then.
+    closing: Arc<AtomicBool>,
     /// Whether the present group is in the log, and only the mark beside it is missing.
     committed: bool,
     /// Whether there was no room the last time.
@@ -153,7 +158,7 @@ impl Writer {
                 match self.serve(ops) {
                     Served::Goes => {}
                     Served::Closes(done) => return answer(done, self.medium.close()),
-                    Served::Waits(ops) if queue.is_closed() => return give_up(ops),
+                    Served::Waits(ops) if self.ends(&queue) => return give_up(ops, queue),
                     Served::Waits(ops) => {
                         // Nothing tells when there is room; this thread does nothing else.
                         thread::park_timeout(room::PAUSE);
@@ -179,7 +184,7 @@ impl Writer {
                 match self.serve(ops) {
                     Served::Goes => {}
                     Served::Closes(done) => return answer(done, self.medium.close()),
-                    Served::Waits(ops) if queue.is_closed() => return give_up(ops),
+                    Served::Waits(ops) if self.ends(&queue) => return give_up(ops, queue),
                     Served::Waits(ops) => {
                         tokio::time::sleep(room::PAUSE).await;
                         next = Some(ops);
@@ -193,6 +198,11 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Whether nobody waits for what is queued but to end.
+    fn ends(&self, queue: &mpsc::Receiver<Op>) -> bool {
+        queue.is_closed() || self.closing.load(Ordering::Acquire)
     }
 
     /// Writes a group and reports.
@@ -304,9 +314,11 @@ fn group(first: Op, queue: &mut mpsc::Receiver<Op>) -> Vec<Op> {
     group
 }
 
-/// Nobody can ask for anything any more, and there is no room: as if the power had gone.
-fn give_up(ops: Vec<Op>) {
-    for op in ops {
+/// This core ends, and there is no room: as if the power had gone.
+fn give_up(ops: Vec<Op>, mut queue: mpsc::Receiver<Op>) {
+    queue.close();
+    let queued = std::iter::from_fn(|| queue.try_recv().ok());
+    for op in ops.into_iter().chain(queued) {
         fail(op, "there is no room on the disk");
     }
 }

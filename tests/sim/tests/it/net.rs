@@ -233,6 +233,24 @@ impl Net {
         }
     }
 
+    /// Whether a machine that can be reached says that nobody listens there.
+    pub(crate) async fn refuses(&self, (from, life): (Host, u64), to: Host) -> bool {
+        while self.is_cut(from, to) || self.is_cut(to, from) {
+            sleep(RESEND).await;
+        }
+        sleep(self.travel() + self.travel()).await;
+        let gone = self.is_alive(from, life)
+            && self
+                .lock()
+                .machines
+                .get(&to)
+                .is_some_and(|machine| !machine.off && machine.listener.is_none());
+        if gone {
+            self.trace.fault(Fault::Refused);
+        }
+        gone
+    }
+
     /// Connects to a node at a machine.
     pub(crate) async fn connect(
         &self,

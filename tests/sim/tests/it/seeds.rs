@@ -11,7 +11,7 @@ use crate::tally::Tally;
 /// Seeds that CI runs.
 const SEEDS: u64 = 20;
 /// Seeds that found something once, and are the same run still.
-const FOUND: [u64; 1] = [1_000_490];
+const FOUND: [u64; 1] = [2_000_059];
 /// In so many seeds each kind of fault takes effect; in the twenty of CI, too.
 const SEEDS_FOR_ALL: u64 = 200;
 
@@ -94,7 +94,7 @@ const KNOWN: [(Bug, u64, &str); 9] = [
     (Bug::SnapshotForgetsVoters, 2, "odd voters"),
     (Bug::StaleCheck, 4, "acknowledged"),
     (Bug::StaleSettle, 14, "one home"),
-    (Bug::UnknownIsNo, 3, "one home"),
+    (Bug::UnknownIsNo, 5, "one home"),
     (Bug::StoppedClock, 7, "not clear"),
     (Bug::StrangerLeads, 19, "not whole"),
 ];

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use homecore_proto::platform::users_server::{Users, UsersServer};
 use homecore_proto::platform::{CreateUserReply, CreateUserRequest, Refusal, create_user_reply};
 use homecore_raft::{Handle, PeerError, Peers, PlatformService, RaftService};
@@ -77,6 +78,16 @@ impl Peers for SimPeers {
         });
         Ok(endpoint.connect_with_connector_lazy(connector))
     }
+
+    fn is_gone<'a>(&'a self, rpc: &'a str) -> BoxFuture<'a, bool> {
+        let asked = host_at(rpc).map(|to| self.net.refuses((self.host, self.life), to));
+        Box::pin(async move {
+            match asked {
+                Some(asked) => asked.await,
+                None => false,
+            }
+        })
+    }
 }
 
 /// Serves until the core's life ends.
@@ -114,7 +125,9 @@ pub(crate) fn serve(
             UsersServer::new(Creation(accounts)),
             members,
         ));
-    let incoming = ReceiverStream::new(incoming).map(Ok::<_, std::io::Error>);
+    let connected = platform.clone();
+    let incoming = ReceiverStream::new(incoming)
+        .map(move |wire| Ok::<_, std::io::Error>(wire.held(connected.presence())));
     tokio::spawn(router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()));
 }
 

@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     CommitsLost,
     /// A core was stopped cleanly.
     Stopped,
+    /// A machine said that the leader it ran is gone.
+    Refused,
     /// An access to a disk took long.
     SlowDisk,
     /// There was no room for a commit of the log.
@@ -51,7 +53,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Partition,
         Self::OneWay,
         Self::Loss,
@@ -62,6 +64,7 @@ impl Fault {
         Self::PowerCut,
         Self::CommitsLost,
         Self::Stopped,
+        Self::Refused,
         Self::SlowDisk,
         Self::FullForLog,
         Self::FullForBuilding,

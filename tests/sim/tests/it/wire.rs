@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes};
+use homecore_raft::Presence;
 use homecore_types::NodeId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -105,6 +106,8 @@ pub(crate) struct Wire {
     output: Arc<Mutex<Pipe>>,
     was_reset: bool,
     pause: Pin<Box<Sleep>>,
+    /// Where it was accepted: its end is noticed.
+    presence: Option<Presence>,
 }
 
 /// Who connected.
@@ -136,7 +139,14 @@ impl Wire {
             output,
             was_reset: false,
             pause: Box::pin(sleep_until(Instant::now())),
+            presence: None,
         }
+    }
+
+    /// Holds what notices its end.
+    pub(crate) fn held(mut self, presence: Presence) -> Self {
+        self.presence = Some(presence);
+        self
     }
 
     fn check(&self) -> io::Result<()> {
