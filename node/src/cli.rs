@@ -162,6 +162,17 @@ impl ConfigArgs {
     }
 }
 
+/// A crash must not write keys, tokens and users' data to a file that outlives it, and no other process of
+/// this account may look into this one. Root may, still.
+#[expect(clippy::print_stderr, reason = "the command line talks to people here")]
+fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    // No log is written yet, and a core serves as well without.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        eprintln!("homecore: core dumps cannot be switched off: {error}");
+    }
+}
+
 /// Runs the command line.
 pub(crate) fn main() -> ExitCode {
     // Two providers of cryptography, or none, make TLS panic at run time: there is this one. An
@@ -174,6 +185,7 @@ pub(crate) fn main() -> ExitCode {
     }
     // Whatever this program writes is for its own account only.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    keep_memory_private();
     let command = Cli::parse().command;
     let in_json = command.answers_in_json();
     let result = match command {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group,
+    prlimit, waitid,
 };
 
 use crate::wait::wait_until;
@@ -157,6 +158,22 @@ impl Process {
         let what = format!("the end of {} after SIGTERM", self.name);
         let ended = wait_until(within, &what, async || self.exited()).await;
         ended.with_context(|| self.log_tail())
+    }
+
+    /// Lets it crash (SIGABRT), with no limit on what the system may write of its memory, and waits.
+    ///
+    /// # Errors
+    /// When the limit cannot be raised, or it has not ended in time.
+    pub async fn crash(&mut self, within: Duration) -> anyhow::Result<ExitStatus> {
+        let unlimited = Rlimit {
+            current: None,
+            maximum: None,
+        };
+        prlimit(Some(self.pid), Resource::Core, unlimited)
+            .with_context(|| format!("cannot raise the limit of {}", self.name))?;
+        self.signal(Signal::ABORT)?;
+        let what = format!("the end of {} after SIGABRT", self.name);
+        wait_until(within, &what, async || self.exited()).await
     }
 
     /// How it ended, if it has. What it had started is killed then.

@@ -9,6 +9,7 @@ mod audit;
 mod clocks;
 mod damage;
 mod disks;
+mod dumps;
 mod files;
 mod integrity;
 mod joining;
