@@ -4,6 +4,7 @@ use homecore_store::View;
 use homecore_types::ErrorId;
 use serde_json::{Map, Value, json};
 
+use super::create::expire_after;
 use super::error::AccessError;
 use super::permissions::{self, Asked};
 use super::{AccessType, StoredAccess, lookup, tracking};
@@ -39,10 +40,15 @@ impl Request {
             "requestedPermissions",
             "deviceName",
             "clientData",
+            "expireAfter",
+            "token",
         ];
         let mut fields = Fields::strict(params, REQUIRED, KNOWN)?;
         let app = fields.text_not_empty("requestingAppId", Null::Refused);
         let device = fields.text_not_empty("deviceName", Null::Refused);
+        // A consent page sends the whole request, and with it what the access is to be made with.
+        fields.text_not_empty("token", Null::Refused);
+        expire_after(&mut fields);
         let entries = permissions::read(&mut fields, "requestedPermissions").unwrap_or_default();
         if !fields.has_violations() {
             let nameless = |asked: &Asked| {

@@ -153,6 +153,8 @@ pub(super) const CHECK_APP: Description = Description {
         Field::new("requestedPermissions", PERMISSIONS).required(),
         Field::new("deviceName", Type::SOME_TEXT),
         Field::new("clientData", Type::Object).nullable(),
+        Field::new("expireAfter", Type::Span).nullable(),
+        Field::new("token", Type::SOME_TEXT),
     ]),
     answers: Answer::Members(&[
         Member::one("matchingAccess", "Access").sometimes(),

@@ -118,6 +118,26 @@ fn an_access_matches_if_it_is_what_is_asked_for() {
 }
 
 #[test]
+fn what_a_consent_page_knows_of_the_request_is_taken() {
+    let home = home();
+    let asked = json!({ "requestingAppId": "app", "deviceName": "pc", "expireAfter": 3600,
+        "token": "as-the-app-wants", "requestedPermissions": [entry("weight", "read", "W")] });
+    let checked = check(&home, &asked).unwrap();
+    assert_eq!(checked["checkedPermissions"][0]["name"], "weight");
+    for (name, value) in [
+        ("expireAfter", json!(-1)),
+        ("expireAfter", json!("1")),
+        ("token", json!("")),
+        ("token", json!(1)),
+    ] {
+        let mut wrong = asked.clone();
+        wrong[name] = value;
+        let error = check(&home, &wrong).unwrap_err();
+        assert_eq!(error.data().unwrap()[0]["path"], format!("#/{name}"));
+    }
+}
+
+#[test]
 fn what_is_refused() {
     let home = home();
     let fine = json!({ "requestingAppId": "app", "requestedPermissions": [] });
