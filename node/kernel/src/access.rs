@@ -9,7 +9,7 @@ use crate::access::id::author_base;
 use crate::indexes::{access_deleted_entries, creator_entry, name_entry, token_entry};
 use crate::integrity;
 use crate::number::seconds;
-use crate::permission::{Permission, Rights, with_injected};
+use crate::permission::{Permission, Rights, held};
 
 pub mod alias;
 pub(crate) mod cache;
@@ -23,6 +23,7 @@ pub mod info;
 pub(crate) mod lookup;
 mod permissions;
 mod provide;
+mod report;
 pub mod token;
 pub mod tracking;
 pub mod update;
@@ -225,7 +226,7 @@ impl Access {
             AccessType::Personal => Rights::Personal,
             AccessType::App | AccessType::Shared => {
                 let entries = stored.permissions.as_deref().unwrap_or_default();
-                Rights::limited(&with_injected(&id, entries))
+                Rights::limited(&held(&id, entries))
             }
         };
         Self { id, stored, rights }

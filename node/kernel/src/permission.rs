@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::stream::store::{ACCOUNT_ROOT, AUDIT_ACCESS_PREFIX, AUDIT_ROOT, Store};
+use crate::stream::store::{ACCOUNT_ROOT, AUDIT_ACCESS_PREFIX, AUDIT_ROOT, SHARED_SECRETS, Store};
 
 pub mod grant;
 
@@ -215,6 +215,16 @@ pub fn with_injected(access_id: &str, stored: &[Permission]) -> Vec<Permission> 
         let own = format!("{AUDIT_ACCESS_PREFIX}{access_id}");
         all.push(Permission::stream(own, Level::Read));
     }
+    all
+}
+
+/// All that an access holds: what it is told of ([`with_injected`]), and reading what is left of the
+/// shared secrets that it made.
+#[must_use]
+pub fn held(access_id: &str, stored: &[Permission]) -> Vec<Permission> {
+    let mut all = with_injected(access_id, stored);
+    let own = format!("{SHARED_SECRETS}{access_id}");
+    all.insert(0, Permission::stream(own, Level::Read));
     all
 }
 

@@ -1,8 +1,8 @@
 //! Shared secrets (spec/pryv-api §9.7): a secret that is left with an account and handed over once,
 //! to whoever presents its key.
 //!
-//! What may be seen of one is an event of type `shared-secret/item` below `:_shared-secrets:`, the
-//! person's to read. The secret itself never is in an event: it is a document of its own
+//! What may be seen of one is an event of type `shared-secret/item` below `:_shared-secrets:`, its
+//! maker's and the person's to read. The secret itself never is in an event: it is a document of its own
 //! ([`Kind::SharedSecret`](homecore_store::Kind)), gone with the commit that hands it over. It is
 //! sealed ([`seal`]): under its key where the core makes that, else under one of the platform.
 //! Answers leave after their commit is on disk, so no crash gives a secret twice.

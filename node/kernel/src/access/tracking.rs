@@ -33,7 +33,7 @@ pub struct Uses {
 }
 
 impl Uses {
-    fn add(&mut self, more: &Self) {
+    pub(super) fn add(&mut self, more: &Self) {
         self.last_used = self.last_used.max(more.last_used);
         for (method, count) in &more.calls {
             let calls = self.calls.entry(method.clone()).or_default();

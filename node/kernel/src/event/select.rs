@@ -149,6 +149,10 @@ fn check(tree: &Tree, rights: &Rights, clauses: &[Clause]) -> Result<(), SelectE
     {
         let id = selector.id.as_str();
         if !tree.contains(id) {
+            // An access's first shared secret makes the stream of it; until then it is an empty one.
+            if Store::of(id) == Store::SharedSecrets && may_read(tree, rights, id) {
+                continue;
+            }
             unknown.push(id.to_owned());
         } else if !may_read(tree, rights, id) {
             return Err(SelectError::Forbidden { id: id.to_owned() });
@@ -212,7 +216,7 @@ impl Expander<'_> {
     }
 
     /// What `*` means for an access: the local roots if it holds `*`, and every stream that it was
-    /// given to read, the audit log apart.
+    /// given to read, the audit log and shared secrets apart.
     fn readable(&self, rights: &Rights) -> Vec<Selector> {
         let mut ids: Vec<&str> = Vec::new();
         if rights.star().is_some_and(Level::reads) {
@@ -226,7 +230,7 @@ impl Expander<'_> {
                 .named()
                 .filter(|(id, level)| *id != "*" && level.reads() && self.tree.contains(id))
                 .map(|(id, _)| id)
-                .filter(|id| Store::of(id) != Store::Audit),
+                .filter(|id| !matches!(Store::of(id), Store::Audit | Store::SharedSecrets)),
         );
         ids.into_iter()
             .map(|id| Selector {

@@ -66,6 +66,9 @@ pub enum UpdateError {
     /// No right to change any of its streams' events, or those of a stream added or removed.
     #[error("The given token's access permissions do not allow this operation.")]
     Forbidden,
+    /// What shows a shared secret: its secret ends with the item, and only by it.
+    #[error("What is left of a shared secret cannot be changed")]
+    SharedSecret,
     /// A series made of an event, or an event of a series.
     #[error("An event of type \"{from}\" cannot become one of type \"{to}\"")]
     SeriesAndNot {
@@ -98,7 +101,7 @@ impl Refusal for UpdateError {
     fn id(&self) -> ErrorId {
         match self {
             Self::Parameters(invalid) => invalid.id(),
-            Self::Protected { .. } | Self::Forbidden => ErrorId::Forbidden,
+            Self::Protected { .. } | Self::Forbidden | Self::SharedSecret => ErrorId::Forbidden,
             Self::Unknown { .. } => ErrorId::UnknownResource,
             Self::SeriesAndNot { .. } | Self::AccountStreamChanged { .. } => {
                 ErrorId::InvalidOperation
@@ -116,6 +119,7 @@ impl Refusal for UpdateError {
             Self::AccountStreamChanged { id } => Some(json!({ "streamId": id })),
             Self::Event(error) => error.data(),
             Self::Type(error) => error.data(),
+            Self::SharedSecret => Some(json!({ "id": "shared-secret-immutable" })),
             Self::Protected { .. }
             | Self::Unknown { .. }
             | Self::Forbidden
@@ -274,11 +278,11 @@ pub fn update(
     }
     let mut event: Map<String, Value> = decode(&document)?;
     let former = Head::decode(&document)?;
-    check_place(&tree, actor, &former.streams, asked)?;
+    check_rights(&tree, actor, &former.streams)?;
     if shared_secret::is_item_type(&former.kind) {
-        // Whatever it would become: its secret ends with the item, and only by it.
-        return Err(TypeError::Reserved { kind: former.kind }.into());
+        return Err(UpdateError::SharedSecret);
     }
+    check_place(&tree, actor, &former.streams, asked)?;
     let content = event.get("content").cloned();
     asked.apply(&mut event);
     let kind = event
@@ -300,8 +304,19 @@ pub fn update(
     Ok(store(tx, context, &document, event)?)
 }
 
-/// The checks that concern streams: the right to change the event where it is, then that it may be
-/// where it shall be, then the right on each stream that is added or removed.
+/// The right to change an event where it is.
+fn check_rights(tree: &Tree, actor: &Actor, streams: &[String]) -> Result<(), UpdateError> {
+    let rights = actor.access.rights();
+    let may_update = |id: &String| rights.allows(tree, id, Level::updates);
+    if streams.iter().any(may_update) {
+        Ok(())
+    } else {
+        Err(UpdateError::Forbidden)
+    }
+}
+
+/// The other checks that concern streams: that the event may be where it shall be, then the right on
+/// each stream that is added or removed.
 fn check_place(
     tree: &Tree,
     actor: &Actor,
@@ -310,9 +325,6 @@ fn check_place(
 ) -> Result<(), UpdateError> {
     let rights = actor.access.rights();
     let may_update = |id: &String| rights.allows(tree, id, Level::updates);
-    if !former.iter().any(may_update) {
-        return Err(UpdateError::Forbidden);
-    }
     let streams = asked.streams().unwrap_or_else(|| former.to_vec());
     let without = |list: &[String], others: &[String]| -> Vec<String> {
         let rest = list.iter().filter(|id| !others.contains(id));

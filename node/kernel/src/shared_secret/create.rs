@@ -4,7 +4,7 @@ use homecore_store::{Base, Kind, PutError, StoreError, Transaction, Write};
 use homecore_types::{Millis, entropy, limits};
 use serde_json::{Map, Number, Value, json};
 
-use super::item::{self, Item, SYSTEM, Status, TYPE};
+use super::item::{self, EXPIRED, Item, SYSTEM, Status, TYPE};
 use super::seal::{self, Held, Kept, Key, Under};
 use super::{Problem, SharedSecretError, SharedSecretSettings};
 use crate::actor::Actor;
@@ -79,7 +79,7 @@ impl NewSecret {
             ttl: ttl(given("ttl"), settings)?,
             title: text(given("title"), TITLE_CHARS_MAX, Problem::Title)?,
             on_consumed: on_consumed(given("onConsumed"))?,
-            secret: secret(fields.raw("secret"), settings)?,
+            secret: secret(given("secret"), settings)?,
             proof: given("signature").map(proof).transpose()?,
             key_hash: given("keyHash").map(key_hash).transpose()?,
         };
@@ -280,7 +280,7 @@ fn make_room(
                 pending += 1;
                 of_access += usize::from(kept.access == access);
             }
-            Ok(_) => over.push((document.id, "expired")),
+            Ok(_) => over.push((document.id, EXPIRED)),
             // One that nobody can be handed is in the way of no other.
             Err(error) => {
                 tracing::warn!(%error, "a shared secret is lost");

@@ -4,7 +4,7 @@ use homecore_store::Transaction;
 use serde_json::Value;
 
 use super::SharedSecretError;
-use super::item::{Item, SYSTEM, Status};
+use super::item::{EXPIRED, Item, SYSTEM, Status};
 use super::seal::Key;
 use crate::actor::Actor;
 use crate::fields::{Fields, Null};
@@ -31,7 +31,7 @@ pub(crate) fn get_one(
         return Err(SharedSecretError::Forbidden);
     }
     if item.is_pending() && item.has_expired(tx.at()) {
-        let item = item.end(tx, context, Status::Discarded, Some("expired"), SYSTEM)?;
+        let item = item.end(tx, context, Status::Discarded, Some(EXPIRED), SYSTEM)?;
         return Ok(item.reply());
     }
     Ok(item.reply())

@@ -20,6 +20,8 @@ use crate::stream::store::SHARED_SECRETS;
 pub(super) const TYPE: &str = "shared-secret/item";
 /// The class of types that only homecore writes.
 const CLASS: &str = "shared-secret/";
+/// Why one ended whose time was over.
+pub(super) const EXPIRED: &str = "expired";
 /// Who changes an item when its secret is asked for.
 pub(super) const SYSTEM: &str = "system";
 
@@ -270,5 +272,17 @@ pub(super) fn shown(event: &Map<String, Value>) -> Map<String, Value> {
     let number = |name: &str| event.get(name).and_then(Value::as_f64);
     let expires = number("time").zip(number("duration"));
     put("expires", expires.map(|(time, ttl)| float(time + ttl)));
+    if has_ended_by_time(event) {
+        put(EXPIRED, Some(Value::Bool(true)));
+    }
     map
+}
+
+/// Whether nobody took it before its time was over.
+fn has_ended_by_time(event: &Map<String, Value>) -> bool {
+    let steps = event.get("content").and_then(|c| c.get("statusHistory"));
+    let last = steps.and_then(Value::as_array).and_then(|s| s.last());
+    last.and_then(|step| step.get("info"))
+        .and_then(Value::as_str)
+        == Some(EXPIRED)
 }

@@ -8,7 +8,7 @@ use homecore_store::{Kind, Transaction, View};
 use serde_json::Value;
 
 use super::create::ProofKind;
-use super::item::{Item, SYSTEM, Status};
+use super::item::{EXPIRED, Item, SYSTEM, Status};
 use super::seal::{self, Held, Kept, Key};
 use super::{Problem, SharedSecretError};
 use crate::actor::Owner;
@@ -98,7 +98,7 @@ fn judge(
     asked: &Asked,
 ) -> Result<Result<Held, &'static str>, SharedSecretError> {
     if item.has_expired(context.now()) {
-        return Ok(Err("expired"));
+        return Ok(Err(EXPIRED));
     }
     let kept = view.get(Kind::SharedSecret, item.id())?;
     let Some(kept) = kept.filter(|kept| !kept.deleted) else {
@@ -109,15 +109,15 @@ fn judge(
     let Some(expected) = &held.proof else {
         return Ok(Ok(held));
     };
-    // Nothing was tried yet: whoever has the key is told what is missing.
+    // Nothing was tried yet: whoever has the key may come again.
     let Some(given) = &asked.proof else {
-        return Err(SharedSecretError::Invalid(Problem::Signature));
+        return Err(item.unavailable());
     };
     let is_right = seal::is_same(expected, &given.hash);
     if is_right && item.proof_kind() == Some(given.kind) {
         Ok(Ok(held))
     } else {
-        Ok(Err("signature-mismatch"))
+        Ok(Err("The signature does not match"))
     }
 }
 

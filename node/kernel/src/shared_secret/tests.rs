@@ -159,8 +159,9 @@ fn a_wrong_proof_ends_it_and_a_missing_one_does_not() {
             assert!(made.get("key").is_none(), "the client has it");
             let key = format!("{}.{random}", made["id"].as_str().unwrap());
             let none = take(&mut home, &json!({ "key": key })).unwrap_err();
-            let needed = (400, "shared-secret-invalid-signature".to_owned());
-            assert_eq!(data_id(&none), needed);
+            assert_eq!(data_id(&none), unavailable());
+            let still = status(&mut home, &me, &json!(key)).unwrap();
+            assert_eq!(still["status"], "pending");
             let signature = json!({ "type": given, "payload": payload });
             let params = json!({ "key": key, "signature": signature });
             let first = take(&mut home, &params);
@@ -169,7 +170,7 @@ fn a_wrong_proof_ends_it_and_a_missing_one_does_not() {
             let second = take(&mut home, &right).unwrap_err();
             assert_eq!(data_id(&second), unavailable());
             let after = status(&mut home, &me, &json!(key)).unwrap();
-            let info = (!taken).then_some("signature-mismatch");
+            let info = (!taken).then_some("The signature does not match");
             assert_eq!(after["statusHistory"][1]["info"].as_str(), info);
         }
     }
@@ -220,7 +221,8 @@ fn time_runs_out() {
     home.clock.advance(Duration::from_millis(60_001));
     let late = take(&mut home, &json!({ "key": made[0]["key"] })).unwrap_err();
     assert_eq!(data_id(&late), unavailable());
-    status(&mut home, &me, &made[1]["key"]).unwrap();
+    let over = status(&mut home, &me, &made[1]["key"]).unwrap();
+    assert_eq!(over["expired"], true);
     make(&mut home, &me, &asked()).unwrap();
     for made in &made {
         let text = stored(&home, &made["id"], Kind::SharedSecret);
@@ -228,6 +230,7 @@ fn time_runs_out() {
         let after = status(&mut home, &me, &made["key"]).unwrap();
         assert_eq!(after["status"], "discarded");
         assert_eq!(after["statusHistory"][1]["info"], "expired");
+        assert_eq!(after["expired"], true, "of each that nobody took in time");
     }
 }
 
@@ -288,8 +291,10 @@ fn every_parameter_is_checked() {
     without.as_object_mut().unwrap().shift_remove("secret");
     let refused = make(&mut home, &me, &without).unwrap_err();
     assert_eq!(data_id(&refused).1, "shared-secret-missing-secret");
+    let refused = make(&mut home, &me, &with(&json!({ "secret": null }))).unwrap_err();
+    assert_eq!(data_id(&refused).1, "shared-secret-missing-secret");
     make(&mut home, &me, &with(&json!({ "x": 1 }))).unwrap_err();
-    for secret in [json!(null), json!(long(4_094)), json!([1])] {
+    for secret in [json!(false), json!(long(4_094)), json!([1])] {
         let made = make(&mut home, &me, &with(&json!({ "secret": secret }))).unwrap();
         let taken = take(&mut home, &json!({ "key": made["key"] })).unwrap();
         assert_eq!(taken, secret);
@@ -323,7 +328,7 @@ fn who_may_make_and_see_them() {
     let refused = status(&mut home, &other, &made["key"]).unwrap_err();
     assert_eq!(data_id(&refused), no);
 
-    // As an event it is the person's to see, when asked for, and to discard.
+    // As an event it is its maker's and the person's to see, when asked for, and the person's to discard.
     let stream = format!(":_shared-secrets:{}", app.access.id);
     let get = |home: &Home, actor: &Actor, params: Value| {
         let found = home.read(actor, Method::EventsGet, &params)?;
@@ -335,11 +340,19 @@ fn who_may_make_and_see_them() {
     assert_eq!(get(&home, &me, json!({})).unwrap(), 0);
     assert_eq!(get(&home, &me, asking(&stream)).unwrap(), 1);
     assert_eq!(get(&home, &me, asking(":_shared-secrets:")).unwrap(), 1);
+    let others = format!(":_shared-secrets:{}", other.access.id);
+    assert_eq!(get(&home, &app, asking(&stream)).unwrap(), 1);
+    assert_eq!(get(&home, &other, asking(&others)).unwrap(), 0);
+    assert!(get(&home, &app, asking(&others)).is_err());
+    assert!(get(&home, &other, asking(&stream)).is_err());
+    let params = json!({ "id": made["id"] });
+    home.read(&app, Method::EventsGetOne, &params).unwrap();
+    assert!(home.read(&other, Method::EventsGetOne, &params).is_err());
     for actor in [&app, &other] {
         assert_eq!(get(&home, actor, json!({ "state": "all" })).unwrap(), 0);
-        assert!(get(&home, actor, asking(&stream)).is_err());
-        let params = json!({ "id": made["id"] });
-        assert!(home.read(actor, Method::EventsGetOne, &params).is_err());
+        let star = json!({ "streams": ["*"], "state": "all" });
+        assert_eq!(get(&home, actor, star).unwrap(), 0);
+        assert!(get(&home, actor, asking(":_shared-secrets:")).is_err());
         assert!(
             home.delete_event(actor, made["id"].as_str().unwrap())
                 .is_err()
@@ -385,7 +398,9 @@ fn nobody_writes_items_by_hand() {
         json!({ "type": "note/txt", "content": "x" }),
         json!({ "streamIds": ["a"], "type": "note/txt", "content": "x" }),
     ] {
-        home.update_event(&me, &id, &changes).unwrap_err();
+        let refused = home.update_event(&me, &id, &changes).unwrap_err();
+        let immutable = (403, "shared-secret-immutable".to_owned());
+        assert_eq!(data_id(&refused), immutable, "{changes}");
     }
     let plain = json!({ "streamIds": ["a"], "type": "a/b" });
     let plain = home.create_event(&me, &plain).unwrap();
