@@ -59,6 +59,20 @@ impl Verb {
     }
 }
 
+impl TryFrom<&http::Method> for Verb {
+    type Error = ();
+
+    fn try_from(method: &http::Method) -> Result<Self, ()> {
+        match *method {
+            http::Method::GET | http::Method::HEAD => Ok(Self::Get),
+            http::Method::POST => Ok(Self::Post),
+            http::Method::PUT => Ok(Self::Put),
+            http::Method::DELETE => Ok(Self::Delete),
+            _ => Err(()),
+        }
+    }
+}
+
 /// Who may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Auth {
@@ -131,6 +145,8 @@ pub struct Operation {
     pub(crate) verb: Verb,
     pub(crate) path: &'static str,
     pub(crate) id: &'static str,
+    /// The id of the method behind it, or its own.
+    pub(crate) method: &'static str,
     pub(crate) summary: &'static str,
     pub(crate) auth: Auth,
     pub(crate) in_path: Vec<Field>,
@@ -155,6 +171,7 @@ impl Operation {
             verb,
             path,
             id,
+            method: id,
             summary,
             auth: Auth::Nobody,
             in_path: parameters_of(path)
@@ -193,6 +210,19 @@ impl Operation {
             operation.in_query = in_query.copied().collect();
         }
         operation
+    }
+
+    /// Of this method, whatever its id.
+    #[must_use]
+    pub fn acts_as(mut self, method: Method) -> Self {
+        self.method = method.id();
+        self
+    }
+
+    /// By which verb and path it is reached, and the id of the method that is behind it.
+    #[must_use]
+    pub const fn reached(&self) -> (Verb, &'static str, &'static str) {
+        (self.verb, self.path, self.method)
     }
 
     /// Under another id: where one method has several routes.

@@ -46,6 +46,8 @@ pub enum Rate {
     AccountChange,
     /// Keys of shared secrets that are presented from one address.
     SharedSecret,
+    /// Calls on one user with no token that opens anything, as far as they are noted.
+    Stranger,
 }
 
 /// How often something may happen.
@@ -140,6 +142,8 @@ impl RateLimits {
             (Rate::AccessPoll, rule(2_000, 200.0)),
             (Rate::AccountChange, rule(10, 1.0)),
             (Rate::SharedSecret, rule(100, 1.0)),
+            // So many entries of a log nobody could write who has no token.
+            (Rate::Stranger, rule(60, 0.1)),
         ])
     }
 

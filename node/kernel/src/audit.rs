@@ -13,12 +13,14 @@ pub mod listener;
 pub mod page;
 pub(crate) mod pending;
 pub mod scan;
+mod streams;
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
 pub use entry::{Entry, Source};
 pub use listener::AuditListener;
+pub(crate) use streams::streams_below;
 
 /// The pseudo access of a login that succeeded.
 pub const VALID_PASSWORD: &str = "valid-password";

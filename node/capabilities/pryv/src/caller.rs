@@ -1,13 +1,16 @@
 //! Who calls: the token of a request becomes an [`Actor`] before any route of a user that needs one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State as Extract};
+use axum::extract::{FromRequestParts, MatchedPath, Request, State as Extract};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use homecore_http::body::KnownCaller;
 use homecore_http::context::ClientAddress;
 use homecore_http::credentials::FormToken;
+use homecore_http::openapi::{Operation, Verb};
+use homecore_http::rate::{Rate, RateKey};
 use homecore_http::{ApiError, Credentials, Query, UserContext};
 use homecore_kernel::audit::Source;
 use homecore_kernel::{Actor, Credential, Owner};
@@ -17,21 +20,61 @@ use http::{HeaderName, HeaderValue};
 
 use crate::state::State;
 
+/// The methods behind routes: the log names them also where a call ends before its route.
+#[derive(Clone, Debug)]
+pub(crate) struct Methods(Arc<BTreeMap<(Verb, &'static str), &'static str>>);
+
+impl Methods {
+    pub(crate) fn of(operations: &[Operation]) -> Self {
+        let reached = operations.iter().map(Operation::reached);
+        Self(Arc::new(
+            reached.map(|(verb, path, id)| ((verb, path), id)).collect(),
+        ))
+    }
+
+    fn behind(&self, parts: &Parts) -> Option<&'static str> {
+        let verb = Verb::try_from(&parts.method).ok()?;
+        let path = parts.extensions.get::<MatchedPath>()?;
+        // The paths of routes are known for as long as the program runs, the matched one is not.
+        let mut routes = self.0.iter();
+        routes.find_map(|((v, p), id)| (*v == verb && *p == path.as_str()).then_some(*id))
+    }
+}
+
 /// Authenticates, lets the body be large, goes on, and names the access in the answer, be it an error.
 pub(crate) async fn authenticate(
-    Extract(state): Extract<State>,
+    Extract((state, methods)): Extract<(State, Methods)>,
     request: Request,
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
     let actor = match identify(&state, &parts).await {
         Ok(actor) => actor,
-        Err(error) => return error.into_response(),
+        Err(error) => {
+            note_stranger(&state, &methods, &parts, &error).await;
+            return error.into_response();
+        }
     };
     parts.extensions.insert(actor.clone());
     parts.extensions.insert(KnownCaller);
     let response = next.run(Request::from_parts(parts, body)).await;
     name_access(response, &actor)
+}
+
+/// Notes a call that was refused for its token, as far as one user's log has room for such.
+async fn note_stranger(state: &State, methods: &Methods, parts: &Parts, error: &ApiError) {
+    let user = parts.extensions.get::<Arc<UserContext>>();
+    let (Some(user), Some(method)) = (user, methods.behind(parts)) else {
+        return;
+    };
+    let key = RateKey::User(user.user.as_str().into());
+    if error.id.status() < 500 && state.context.rates.take(Rate::Stranger, key).is_ok() {
+        let (source, refused) = (source(parts), (error.id, error.message.as_str()));
+        let kernel = &state.kernel;
+        kernel
+            .note_stranger(&user.user, source, method, refused)
+            .await;
+    }
 }
 
 /// Names the access in an answer.

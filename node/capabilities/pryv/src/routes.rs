@@ -22,7 +22,9 @@ pub(crate) use root::{ROOTS, root};
 
 /// Routes below a user.
 pub(crate) fn user(state: State) -> Routes {
-    let authenticated = from_fn_with_state(state.clone(), caller::authenticate);
+    let methods = caller::Methods::of(&guarded_routes().into_operations());
+    let known = (state.clone(), methods);
+    let authenticated = from_fn_with_state(known, caller::authenticate);
     let guarded = guarded_routes().route_layer(authenticated);
     open_routes().merge(guarded).with_state(state)
 }
@@ -334,6 +336,7 @@ fn event_routes() -> Routes<State> {
         "events.addAttachments",
         "Adds files to an event",
     )
+    .acts_as(Method::EventsUpdate)
     .auth(Auth::Token)
     .takes(Body::Files)
     .says([Member::one("event", "Event")])

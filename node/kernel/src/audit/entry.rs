@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use homecore_types::Millis;
+use homecore_types::{ErrorId, Millis};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -168,11 +168,16 @@ impl Draft {
 
     /// With the error.
     #[must_use]
-    pub fn refused(mut self, error: &Error) -> Self {
+    pub fn refused(self, error: &Error) -> Self {
+        self.refused_with(error.id(), error.message())
+    }
+
+    /// With what the error says.
+    #[must_use]
+    pub fn refused_with(mut self, id: ErrorId, message: &str) -> Self {
         self.refused = true;
-        self.content
-            .insert("id".to_owned(), Value::from(error.id().wire()));
-        let message: String = error.message().chars().take(MESSAGE_CHARS_MAX).collect();
+        self.content.insert("id".to_owned(), Value::from(id.wire()));
+        let message: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
         self.content
             .insert("message".to_owned(), Value::from(message));
         self

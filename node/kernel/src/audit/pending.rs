@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use homecore_store::StoreError;
-use homecore_types::UserId;
+use homecore_types::{ErrorId, UserId};
 use tokio::sync::Notify;
 
-use super::entry::{Draft, Entry};
+use super::entry::{Draft, Entry, Source};
 use super::page;
 use crate::kernel::Kernel;
 
@@ -155,6 +155,20 @@ impl Kernel {
         if self.note_now(user, draft) {
             self.flush_audit_of(user).await;
         }
+    }
+
+    /// Notes a call that was refused because its caller has no token that opens anything: `refused`
+    /// is the error's id and message. Whoever calls this bounds how often.
+    pub async fn note_stranger(
+        &self,
+        user: &UserId,
+        source: Source,
+        action: &str,
+        refused: (ErrorId, &str),
+    ) {
+        let draft = Draft::anonymous(&source, super::INVALID, action, self.now());
+        let (id, message) = refused;
+        self.note(user, draft.refused_with(id, message)).await;
     }
 
     /// Notes several calls that wrote nothing.

@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::cache::Trees;
-use super::store::{ACCOUNT_ROOT, AUDIT_ROOT};
+use super::store::{ACCOUNT_ROOT, AUDIT_ROOT, Store};
 use super::tree::Tree;
 use super::{STREAM_DEPTH_MAX, system};
 use crate::actor::Actor;
+use crate::audit;
 use crate::error::{InvalidParameters, Refusal};
 use crate::fields::{Fields, Null};
 use crate::indexes::{self, STREAM_DELETED};
@@ -122,7 +123,7 @@ pub fn get(
 ) -> Result<Reply, StreamsGetError> {
     let params = StreamsGet::parse(params)?;
     let tree = trees.current(view)?;
-    let streams = list(&tree, actor, &params)?;
+    let streams = list(view, &tree, actor, &params)?;
     let mut reply = ObjectWriter::new();
     reply.member("streams", &streams);
     if let Some(since) = params.include_deletions_since {
@@ -133,7 +134,12 @@ pub fn get(
 }
 
 /// The listed streams as a JSON array.
-fn list(tree: &Tree, actor: &Actor, params: &StreamsGet) -> Result<Vec<u8>, StreamsGetError> {
+fn list(
+    view: &dyn View,
+    tree: &Tree,
+    actor: &Actor,
+    params: &StreamsGet,
+) -> Result<Vec<u8>, StreamsGetError> {
     let rights = actor.access.rights();
     let mut out = Listing {
         tree,
@@ -144,7 +150,7 @@ fn list(tree: &Tree, actor: &Actor, params: &StreamsGet) -> Result<Vec<u8>, Stre
     match (&params.parent_id, &params.id) {
         (Some(parent), _) => {
             out.check("parentId", parent)?;
-            for id in out.children(parent) {
+            for id in audit::streams_below(view, parent)?.unwrap_or_else(|| out.children(parent)) {
                 out.write(&id, Some(parent), 0);
             }
         }
@@ -185,7 +191,7 @@ fn roots(tree: &Tree, rights: &Rights) -> Vec<String> {
         let hidden_above = tree
             .parent_of(id)
             .is_none_or(|parent| !rights.allows(tree, parent, Level::lists));
-        let known = id != "*" && tree.contains(id);
+        let known = id != "*" && tree.contains(id) && Store::of(id) != Store::SharedSecrets;
         if known && level.lists() && hidden_above && !roots.iter().any(|root| root == id) {
             roots.push(id.to_owned());
         }

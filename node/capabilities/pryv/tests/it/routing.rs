@@ -1,6 +1,10 @@
 //! What holds for every route: ownership, cross-origin headers, greetings, hosts.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
+use homecore_http::Rate;
+use homecore_http::rate::RateRule;
 use http::Request;
 use serde_json::json;
 
@@ -97,6 +101,55 @@ async fn every_answer_has_the_common_headers() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn calls_with_no_good_token_are_in_the_log() {
+    let rule = RateRule {
+        burst: 4,
+        per_second: 0.0,
+    };
+    let core = Core::of(Wanted {
+        rates: BTreeMap::from([(Rate::Stranger, rule)]),
+        ..Wanted::default()
+    });
+    let token = core.register("samplebeta1").await;
+    let update = Some(json!({}));
+    for (token, method, path, body) in [
+        ("nosuch", "GET", "/events", None),
+        ("", "GET", "/accesses/x", None),
+        ("nosuch", "PUT", "/profile/public", update.as_ref()),
+        ("nosuch", "POST", "/events/x", update.as_ref()),
+        ("nosuch", "GET", "/streams", None),
+        ("nosuch", "GET", "/no-route", None),
+    ] {
+        let path = format!("/samplebeta1{path}");
+        core.send_as(token, method, &path, body).await;
+    }
+    let path = "/samplebeta1/events?streams=:_audit:access-invalid&sortAscending=true";
+    let log = core.get_as(&token, path).await.json();
+    let log = log["events"].as_array().unwrap();
+    let seen: Vec<[&str; 3]> = log
+        .iter()
+        .map(|entry| {
+            assert_eq!(entry["type"], "audit-log/pryv-api-error");
+            let content = &entry["content"];
+            assert_eq!(content["source"]["name"], "http");
+            [&content["action"], &content["id"], &content["message"]]
+                .map(|text| text.as_str().unwrap())
+        })
+        .collect();
+    let unknown = "Cannot find access from token.";
+    assert_eq!(seen[0], ["events.get", "invalid-access-token", unknown]);
+    let actions: Vec<&str> = seen.iter().map(|[action, ..]| *action).collect();
+    // The fifth is one too many: who has no token cannot fill the log.
+    let expected = [
+        "events.get",
+        "accesses.getOne",
+        "profile.update",
+        "events.update",
+    ];
+    assert_eq!(actions, expected);
 }
 
 #[tokio::test]

@@ -54,6 +54,31 @@ fn planted() -> Home {
     home
 }
 
+#[test]
+fn the_log_is_listed_by_access_and_by_method() {
+    let mut home = Home::new();
+    let me = home.me();
+    let app = json!({ "type": "app", "name": "app", "permissions": [] });
+    let made = home.create_access(&me, &app).unwrap();
+    let app = home.through(&made);
+    let children = |actor: &Actor, id: &str| list(&home, actor, &json!({ "parentId": id }));
+    let accesses = children(&me, ":_audit:accesses").unwrap();
+    let accesses: Vec<&str> = accesses.split(',').collect();
+    for id in [me.access.id.as_str(), app.access.id.as_str(), "invalid"] {
+        let own = format!(":_audit:access-{id}");
+        assert!(accesses.contains(&own.as_str()), "{own} in {accesses:?}");
+    }
+    let actions = children(&me, ":_audit:actions").unwrap();
+    let actions: Vec<&str> = actions.split(',').collect();
+    for id in ["events.get", "auth.login"] {
+        let own = format!(":_audit:action-{id}");
+        assert!(actions.contains(&own.as_str()), "{own} in {actions:?}");
+    }
+    for id in [":_audit:accesses", ":_audit:actions"] {
+        assert_eq!(children(&app, id), Err(ErrorId::Forbidden));
+    }
+}
+
 const ACCOUNT: &str = ":_system:account(:_system:language,:_system:storageUsed(\
                        :_system:dbDocuments,:_system:attachedFiles),:system:email)";
 
@@ -92,6 +117,7 @@ fn the_person_sees_everything() {
             json!({ "parentId": ":_audit:" }),
             Ok(":_audit:accesses,:_audit:actions"),
         ),
+        (json!({ "id": ":_audit:accesses" }), Ok(":_audit:accesses")),
         (
             json!({ "parentId": "nope" }),
             Err(ErrorId::UnknownReferencedResource),
