@@ -19,7 +19,7 @@ use crate::kernel::Context;
 use crate::number::{seconds, seconds_number};
 use crate::permission::{Level, Parents};
 use crate::stream::cache::Trees;
-use crate::stream::store::{Store, is_reserved_local};
+use crate::stream::store::{Store, is_reserved_local, refusal_of};
 use crate::stream::system::AccountStream;
 use crate::stream::tree::Tree;
 use crate::violation::Violation;
@@ -156,8 +156,11 @@ impl Refusal for CreateError {
             Self::Type(error) => error.data(),
             Self::AccountStreamWithOthers { id }
             | Self::AccountStreamReadOnly { id }
-            | Self::AccountContent { id }
-            | Self::ReservedStream { id } => Some(json!({ "streamId": id })),
+            | Self::AccountContent { id } => Some(json!({ "streamId": id })),
+            Self::ReservedStream { id } => Some(match refusal_of(id) {
+                Some(refusal) => json!({ "streamId": id, "id": refusal }),
+                None => json!({ "streamId": id }),
+            }),
             Self::AccountFieldOfPlatform { stream, .. } => Some(json!({ "streamId": stream.id })),
             Self::IdTaken { id } => Some(json!({ "id": id })),
             Self::Forbidden | Self::SeveralStores | Self::Account(_) | Self::Store(_) => None,

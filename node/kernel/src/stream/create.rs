@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::cache::Trees;
-use super::store::{Store, is_reserved_local};
+use super::store::{Store, is_reserved_local, refusal_data};
 use super::tree::Tree;
 use super::{STREAM_DEPTH_MAX, Stream};
 use crate::actor::Actor;
@@ -111,8 +111,8 @@ impl Refusal for StreamsCreateError {
             Self::TrashedParent { .. } => Some(json!({ "trashedReference": "parentId" })),
             Self::IdTaken { id } => Some(json!({ "id": id })),
             Self::NameTaken { name } => Some(json!({ "name": name })),
+            Self::ReservedPlace { id } => refusal_data(id),
             Self::ReservedId { .. }
-            | Self::ReservedPlace { .. }
             | Self::Forbidden
             | Self::TooDeep
             | Self::TooMany

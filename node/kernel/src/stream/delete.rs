@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::cache::Trees;
-use super::store::is_clients_own;
+use super::store::{is_clients_own, refusal_data};
 use super::tree::Tree;
 use crate::actor::Actor;
 use crate::error::{InvalidParameters, Refusal};
@@ -120,9 +120,9 @@ impl Refusal for StreamsDeleteError {
             Self::Parameters(invalid) => invalid.data(),
             Self::NoParent { id } => Some(json!({ "streamId": id })),
             Self::TooMany => Some(json!({ "limit": limits::COLLECTED_ITEMS_MAX })),
+            Self::Reserved { id } => refusal_data(id),
             Self::Unknown { .. }
             | Self::Forbidden
-            | Self::Reserved { .. }
             | Self::MergeNotSaid
             | Self::Restored { .. }
             | Self::Store(_) => None,

@@ -1,5 +1,7 @@
 //! Which store an id belongs to: ids carry it as a prefix (spec/pryv-api App. B.7).
 
+use serde_json::{Value, json};
+
 /// The root of the account streams.
 pub const ACCOUNT_ROOT: &str = ":_system:account";
 /// The root of the audit streams.
@@ -62,6 +64,18 @@ impl<'a> Store<'a> {
 #[must_use]
 pub fn is_reserved_local(id: &str) -> bool {
     prefix(id).is_some_and(|name| RESERVED_LOCAL.contains(&name))
+}
+
+/// `data.id` of the refusal of what clients may not change, where clients know one.
+#[must_use]
+pub fn refusal_of(id: &str) -> Option<&'static str> {
+    (prefix(id) == Some("_emails")).then_some("emails-reserved-stream")
+}
+
+/// `data` of such a refusal.
+#[must_use]
+pub fn refusal_data(id: &str) -> Option<Value> {
+    refusal_of(id).map(|refusal| json!({ "id": refusal }))
 }
 
 /// Whether clients may change a stream of this id.

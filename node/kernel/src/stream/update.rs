@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::cache::Trees;
-use super::store::is_clients_own;
+use super::store::{is_clients_own, refusal_data};
 use super::tree::Tree;
 use super::{STREAM_DEPTH_MAX, Stream};
 use crate::actor::Actor;
@@ -124,10 +124,10 @@ impl Refusal for StreamsUpdateError {
             Self::UnknownParent { id } => Some(json!({ "parentId": id })),
             Self::TrashedParent { .. } => Some(json!({ "trashedReference": "parentId" })),
             Self::NameTaken { name } => Some(json!({ "name": name })),
+            Self::Reserved { id } => refusal_data(id),
             Self::Protected { .. }
             | Self::Unknown { .. }
             | Self::Forbidden
-            | Self::Reserved { .. }
             | Self::BelowItself { .. }
             | Self::TooDeep
             | Self::Store(_) => None,

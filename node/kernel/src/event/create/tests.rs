@@ -225,7 +225,7 @@ fn each_check_refuses() {
         (
             json!({ "streamIds": [":_emails:"], "type": "a/b" }),
             InvalidOperation,
-            json!({ "streamId": ":_emails:" }),
+            json!({ "streamId": ":_emails:", "id": "emails-reserved-stream" }),
         ),
         (
             json!({ "streamIds": ["weight", ":_audit:accesses"], "type": "a/b" }),

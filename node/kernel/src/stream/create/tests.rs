@@ -122,7 +122,7 @@ fn each_rule_refuses() {
         (
             json!({ "name": "x", "parentId": ":_emails:" }),
             InvalidOperation,
-            Value::Null,
+            json!({ "id": "emails-reserved-stream" }),
         ),
     ] {
         let (found, found_data) = refused(home.create_stream(&me, &params));

@@ -357,6 +357,9 @@ fn system_streams_stay() {
         let found = refused(home.delete_stream(actor, id, None));
         assert_eq!(found.0, error, "{id}");
     }
+    let emails = home.delete_stream(&me, ":_emails:", None).unwrap_err();
+    let data = json!({ "id": "emails-reserved-stream" });
+    assert_eq!(emails.data(), Some(&data));
 }
 
 #[test]

@@ -109,7 +109,7 @@ fn each_rule_refuses() {
             ":_emails:",
             json!({ "name": "x" }),
             InvalidOperation,
-            json!(null),
+            json!({ "id": "emails-reserved-stream" }),
         ),
         (
             "a",
@@ -189,7 +189,7 @@ fn a_stream_does_not_move_everywhere() {
             "a",
             json!({ "parentId": ":_emails:" }),
             InvalidOperation,
-            json!(null),
+            json!({ "id": "emails-reserved-stream" }),
         ),
     ] {
         let found = refused(home.update_stream(&me, id, &changes));
