@@ -29,6 +29,7 @@ pub mod settings;
 mod shared_secrets;
 mod state;
 mod streams;
+mod user_info;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use homecore_types::ErrorId;
 use crate::state::State;
 use crate::{
     access_request, account, admin, apps, assets, greeting, lookup, mfa, previews, records,
-    registration,
+    registration, user_info,
 };
 
 /// First path segments at the root.
@@ -494,6 +494,17 @@ fn admin_routes() -> Routes<State> {
             )
             .says([Member::one("status", "PlatformStatus")]),
             admin::status,
+        )
+        .route(
+            operation(
+                Verb::Get,
+                "/system/user-info/{name}",
+                "system.getUserInfo",
+                "How much a user stores and calls",
+            )
+            .says([Member::one("userInfo", "UserInfo")])
+            .refuses(&[ErrorId::WrongCore]),
+            user_info::get,
         )
         .route(
             operation(

@@ -18,6 +18,7 @@ async fn without_the_key_nothing_is_there() {
         ("GET", "/system/admin/users", false),
         ("GET", "/system/admin/cores", false),
         ("GET", "/system/status", false),
+        ("GET", "/system/user-info/samplebeta1", false),
         ("POST", "/system/admin/invitations", false),
         ("GET", "/reg/admin/users/samplebeta1", true),
         ("GET", "/reg/admin/servers", true),
@@ -307,4 +308,47 @@ async fn records_are_checked_and_kept() {
         delete("x%20y").await.error(),
         error(400, "invalid-parameters")
     );
+}
+
+#[tokio::test]
+async fn an_administrator_sees_how_much_a_user_stores_and_calls() {
+    let core = Core::new();
+    let token = core.register("samplebeta1").await;
+    let path = "/system/user-info/samplebeta1";
+    let before = core.get_as(ADMIN, path).await.json();
+    assert_eq!(before["userInfo"]["callsTotal"], 0);
+    assert_eq!(before["userInfo"]["lastAccess"].as_f64(), Some(0.0));
+    let accesses = "/samplebeta1/accesses";
+    let mut tokens = vec![token.clone()];
+    for (kind, name) in [
+        ("app", "my-app"),
+        ("shared", "my doctor"),
+        ("shared", "my son"),
+    ] {
+        let access = json!({ "type": kind, "name": name,
+            "permissions": [{ "streamId": "*", "level": "read" }] });
+        let made = core.send_as(&token, "POST", accesses, Some(&access)).await;
+        let made = made.json()["access"]["token"].clone();
+        tokens.push(made.as_str().unwrap().to_owned());
+    }
+    for token in &tokens {
+        core.get_as(token, "/samplebeta1/events").await;
+    }
+    let info = core.get_as(ADMIN, path).await.json()["userInfo"].clone();
+    assert_eq!(info["username"], "samplebeta1");
+    assert!(info["storageUsed"]["dbDocuments"].as_u64().unwrap() > 0);
+    assert_eq!(info["storageUsed"]["attachedFiles"], 0);
+    assert!(info["lastAccess"].as_f64().unwrap() > 0.0);
+    assert_eq!(info["callsTotal"], 7);
+    let detail = json!({ "accesses:create": 3, "events:get": 4 });
+    assert_eq!(info["callsDetail"], detail);
+    let calls = info["callsPerAccess"].as_object().unwrap();
+    assert_eq!((&calls["my-app"], &calls["shared"]), (&json!(1), &json!(2)));
+    assert_eq!(calls.len(), 3, "what a person calls an access is not told");
+
+    core.fake.add_elsewhere("bobby");
+    let elsewhere = core.get_as(ADMIN, "/system/user-info/bobby").await;
+    assert_eq!(elsewhere.error(), error(421, "wrong-core"));
+    let nobody = core.get_as(ADMIN, "/system/user-info/nobody").await;
+    assert_eq!(nobody.error(), error(404, "unknown-resource"));
 }
