@@ -19,7 +19,7 @@ use axum::extract::{OriginalUri, Request};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use homecore_types::ErrorId;
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONTENT_LENGTH, HOST, X_CONTENT_TYPE_OPTIONS};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use serde_json::Map;
@@ -145,6 +145,8 @@ impl App {
             HeaderName::from_static("api-version"),
             HeaderValue::from_static(API_VERSION),
         );
+        // What is sent is what its type says, for old browsers too.
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         cors.apply(headers);
         response
     }

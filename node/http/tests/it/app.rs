@@ -52,6 +52,7 @@ async fn cross_origin_headers_are_on_every_answer() {
             ("access-control-max-age", "31536000"),
             ("access-control-allow-credentials", "true"),
             ("api-version", "2.0.0"),
+            ("x-content-type-options", "nosniff"),
         ] {
             assert_eq!(answer.header(name), Some(value), "{path} {name}");
         }

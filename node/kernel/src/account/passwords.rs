@@ -77,7 +77,7 @@ pub enum PasswordError {
     #[error("The given password does not match.")]
     WrongOld,
     /// The policy refuses it.
-    #[error("The new password does not follow complexity rules")]
+    #[error("The new password does not follow complexity rules: {rule}")]
     TooSimple {
         /// How.
         rule: String,
@@ -89,7 +89,7 @@ pub enum PasswordError {
         can_be_changed: Millis,
     },
     /// It was used before.
-    #[error("The new password was used before: it must differ from the last {last}")]
+    #[error("The new password must differ from the {last} last used ones")]
     Used {
         /// How many are remembered.
         last: usize,

@@ -294,7 +294,11 @@ async fn registrations_follow_the_password_policy() {
     });
     let refused = core.post("/users", &registration("samplebeta1")).await;
     assert_eq!(refused.error(), error(400, "invalid-parameters-format"));
-    assert!(refused.json()["error"]["data"][0].is_string());
+    let told = refused.json()["error"].clone();
+    let rule = told["data"][0].as_str().unwrap();
+    assert!(rule.contains("20 are required"), "{rule}");
+    // Consent pages show the message alone.
+    assert!(told["message"].as_str().unwrap().ends_with(rule), "{told}");
 }
 
 #[tokio::test]
