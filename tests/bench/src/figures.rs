@@ -1,6 +1,8 @@
 //! One file a figure: what is set up, what is measured, and beside what.
 
+pub(crate) mod accounts;
 pub(crate) mod data;
+pub(crate) mod directory;
 pub(crate) mod dns;
 pub(crate) mod failover;
 pub(crate) mod files;

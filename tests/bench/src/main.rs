@@ -8,12 +8,14 @@
 
 mod aim;
 mod bare;
+mod crowd;
 mod disk;
 mod etcd;
 mod figures;
 mod knot;
 mod load;
 mod machine;
+mod named;
 mod names;
 mod nsd;
 mod people;
@@ -50,19 +52,36 @@ struct Arguments {
 #[derive(Clone, Debug, Subcommand)]
 enum What {
     /// All of it, one after the other
-    All,
+    All {
+        #[command(flatten)]
+        many: Many,
+    },
     /// All of it, into RESULTS.md, its chart and the table of the README
     Results {
         /// The project's root
         #[arg(long, default_value = ".")]
         root: PathBuf,
+        #[command(flatten)]
+        many: Many,
     },
     /// Durable event writes of 1, 50 and 500 users, beside a loop of write and fdatasync
     Writes,
     /// Registrations on three cores beside argon2 alone; refused ones beside fdatasync
     Registrations,
-    /// DNS answers, beside nsd where it is installed
+    /// DNS answers, beside nsd, Knot and BIND where they are installed
     Dns,
+    /// The platform's directory with a thousand users and with many
+    Directory {
+        /// Users of the largest: five million take some ten minutes and 10 GB
+        #[arg(long, default_value_t = DIRECTORY_USERS)]
+        users: u64,
+    },
+    /// Many accounts on one core, 1 % of them active
+    Accounts {
+        /// How many: 100,000 take some minutes to make
+        #[arg(long, default_value_t = ACCOUNTS)]
+        accounts: u64,
+    },
     /// Time until ready, and the memory of an idle core, beside a bare HTTP server
     Idle,
     /// Lookups, 421 and events.get, beside a bare HTTP server with the same bytes
@@ -89,6 +108,22 @@ enum What {
         #[arg(long)]
         replies: PathBuf,
     },
+}
+
+/// Users of the largest directory, unless more are asked for.
+const DIRECTORY_USERS: u64 = 100_000;
+/// Accounts on one core, unless more are asked for.
+const ACCOUNTS: u64 = 20_000;
+
+/// Sizes of what takes long to make.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct Many {
+    /// As `directory --users`
+    #[arg(long, default_value_t = DIRECTORY_USERS)]
+    directory_users: u64,
+    /// As `accounts --accounts`
+    #[arg(long, default_value_t = ACCOUNTS)]
+    accounts: u64,
 }
 
 /// How much to do.
@@ -145,7 +180,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let load = machine::load();
     table::say(&load);
     anyhow::ensure!(failed == 0, "{failed} of the figures could not be taken");
-    if let What::Results { root } = &arguments.what {
+    if let What::Results { root, .. } = &arguments.what {
         for path in results::write(root, &format!("{machine}\n{load}"), &tables)? {
             table::say(&format!("written: {}", path.display()));
         }
@@ -156,12 +191,18 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 impl What {
     fn parts(&self) -> Vec<Self> {
         match self {
-            Self::All | Self::Results { .. } => vec![
+            Self::All { many } | Self::Results { many, .. } => vec![
                 Self::Idle,
                 Self::Writes,
                 Self::Requests,
                 Self::Data { events: 100_000 },
                 Self::Dns,
+                Self::Directory {
+                    users: many.directory_users,
+                },
+                Self::Accounts {
+                    accounts: many.accounts,
+                },
                 Self::Registrations,
                 Self::Failover,
                 Self::Files,
@@ -183,6 +224,8 @@ async fn measure(what: &What, effort: Effort) -> anyhow::Result<Vec<table::Table
         What::Failover => figures::failover::run(effort).await,
         What::Files => figures::files::run(effort).await,
         What::Hostile => figures::hostile::run(effort).await,
-        What::All | What::Results { .. } | What::Bare { .. } => Ok(Vec::new()),
+        What::Directory { users } => figures::directory::run(effort, *users).await,
+        What::Accounts { accounts } => figures::accounts::run(effort, *accounts).await,
+        What::All { .. } | What::Results { .. } | What::Bare { .. } => Ok(Vec::new()),
     }
 }

@@ -107,27 +107,39 @@ fn add_aims(table: &mut Table, started: &Started) {
 
 /// Starts a core and lets it rest.
 async fn start(core: &mut Core, idle: Duration) -> anyhow::Result<Started> {
-    let address = people::address(core)?;
-    let ask = request("GET", "/readyz", address, None, None);
     let started = Instant::now();
     core.start()?;
-    let ready = loop {
+    let ready = until_ready(core, started, START_TIMEOUT).await?;
+    rest(core.process()?.id(), ready, idle).await
+}
+
+/// Waits for the first 200 of a core's `/readyz`; the time since `started`.
+///
+/// # Errors
+/// When it takes longer than `within`, with the end of the core's log.
+pub(crate) async fn until_ready(
+    core: &mut Core,
+    started: Instant,
+    within: Duration,
+) -> anyhow::Result<Duration> {
+    let address = people::address(core)?;
+    let ask = request("GET", "/readyz", address, None, None);
+    loop {
         let took = started.elapsed();
         ensure!(
-            took < START_TIMEOUT,
+            took < within && core.is_running(),
             "not ready after {took:?}\n{}",
-            core.process()?.log_tail()
+            core.log_tail()
         );
         // Refused connections are what is waited out here.
         if let Ok(mut connection) = Connection::open(address).await
             && let Ok(answer) = connection.ask(&ask).await
             && answer.status == 200
         {
-            break started.elapsed();
+            return Ok(started.elapsed());
         }
         sleep(ASKED_EVERY).await;
-    };
-    rest(core.process()?.id(), ready, idle).await
+    }
 }
 
 async fn bare(directory: &std::path::Path, idle: Duration) -> anyhow::Result<Started> {
