@@ -18,7 +18,7 @@ use crate::faults::{self, Plan};
 use crate::invariants::{self, Seen};
 use crate::net::Weather;
 use crate::process;
-use crate::registration::Person;
+use crate::registration::{Failed, Person};
 use crate::workload;
 use crate::world::World;
 
@@ -29,6 +29,8 @@ const HEAL_BOUND: Duration = Duration::from_secs(90);
 const CLEAR_BOUND: Duration = RESERVATION_TTL
     .saturating_add(Duration::from_secs(120))
     .saturating_add(Duration::from_secs(40));
+/// A core that is told of a leader takes registrations within.
+const SERVES_AGAIN: Duration = Duration::from_secs(2);
 /// Nothing in the simulation takes longer.
 const RUN_BOUND: Duration = Duration::from_secs(1_200);
 
@@ -219,7 +221,17 @@ async fn serves(world: &Arc<World>) {
             username: Username::parse(format!("last{:02}", running.host)).unwrap(),
             email: format!("last{}@sim.test", running.host),
         };
-        let registered = running.registrar.register(&person).await;
+        // Found whole at this moment: a core that refused at once for want of a leader asks again, a few
+        // times a second, whether there is one.
+        let began = Instant::now();
+        let mut registered = running.registrar.register(&person).await;
+        while let Err(Failed::Unknown(why)) = &registered
+            && why.contains("takes no writes now")
+            && began.elapsed() < SERVES_AGAIN
+        {
+            sleep(Duration::from_millis(100)).await;
+            registered = running.registrar.register(&person).await;
+        }
         world.trace.event(format_args!(
             "{} registers {}: {registered:?}",
             running.core, person.username
