@@ -7,7 +7,7 @@ use homecore_types::{CoreId, Millis, UserId};
 use super::transaction::{Transaction, decode, inconsistent, load};
 use super::{Machine, MachineError, Stop, invitations};
 use crate::directory::{Counts, Directory};
-use crate::engine::Engine;
+use crate::engine::{Engine, Pair};
 use crate::keys::{
     AccessRequests, Applied, Config, Cores, Deadline, DeadlineKind, Dns, Founding, Holdings,
     InvitationRow, Invitations, JoinTokens, Names, Space, Table, Unique, Users,
@@ -23,12 +23,21 @@ fn visit(
     space: Space,
     mut seen: impl FnMut(&[u8], &[u8]) -> Result<(), MachineError>,
 ) -> Result<(), MachineError> {
+    visit_pages(engine, space, |page| {
+        page.iter().try_for_each(|(key, value)| seen(key, value))
+    })
+}
+
+/// Visits every item of a space, some at a time.
+fn visit_pages(
+    engine: &dyn Engine,
+    space: Space,
+    mut seen: impl FnMut(&[Pair]) -> Result<(), MachineError>,
+) -> Result<(), MachineError> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = engine.scan(space, after.as_deref(), PAGE)?;
-        for (key, value) in &page {
-            seen(key, value)?;
-        }
+        seen(&page)?;
         let Some((last, _)) = page.into_iter().next_back() else {
             return Ok(());
         };
@@ -65,8 +74,13 @@ pub(super) fn scan_directory(
         );
         Ok(())
     })?;
-    visit(engine, Space::Names, |key, value| {
-        directory.set_name(text(Space::Names, key)?, &decode::<Names>(key, value)?);
+    visit_pages(engine, Space::Names, |page| {
+        // The map's nodes split in the middle when they are full: names in order would leave each of
+        // them half empty. Every second name makes those halves, and the others fill them.
+        let (some, others) = (page.iter().step_by(2), page.iter().skip(1).step_by(2));
+        for (key, value) in some.chain(others) {
+            directory.set_name(text(Space::Names, key)?, &decode::<Names>(key, value)?);
+        }
         Ok(())
     })?;
     let mut counts = Counts {

@@ -91,6 +91,21 @@ fn an_unclean_stop_falls_back_to_the_newest_snapshot() {
 }
 
 #[test]
+fn more_names_than_are_read_at_once_come_back_in_order() {
+    let mut bench = Bench::founded();
+    for number in 0..2_500 {
+        bench.add_user(&format!("user-{number:04}"));
+    }
+    let before = bench.view.load().users(None, None, usize::MAX);
+    bench.snapshot();
+    let bench = bench.reopen(EngineKind::Memory, false);
+    let directory = bench.view.load();
+    assert_eq!(directory.counts().users, 2_500);
+    assert_eq!(before.len(), 2_500);
+    assert_eq!(directory.users(None, None, usize::MAX), before);
+}
+
+#[test]
 fn an_unclean_stop_without_a_snapshot_starts_from_nothing() {
     let mut bench = Bench::founded_on(EngineKind::Sled);
     furnish(&mut bench);
