@@ -72,13 +72,13 @@ enum What {
     Dns,
     /// The platform's directory with a thousand users and with many
     Directory {
-        /// Users of the largest: five million take some ten minutes and 10 GB
+        /// Users of the largest: five million take some ten minutes and 7 GB
         #[arg(long, default_value_t = DIRECTORY_USERS)]
         users: u64,
     },
     /// Many accounts on one core, 1 % of them active
     Accounts {
-        /// How many: 100,000 take some minutes to make
+        /// How many: 100,000 take some minutes to make, and 5 GB
         #[arg(long, default_value_t = ACCOUNTS)]
         accounts: u64,
     },
