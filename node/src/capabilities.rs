@@ -14,6 +14,7 @@ use homecore_kernel::audit::{AuditSettings, MethodSet};
 use homecore_kernel::trust::TrustedApps;
 use homecore_kernel::{Kernel, ports};
 use homecore_raft::directory::Directory;
+use homecore_types::limits;
 use url::Url;
 
 use crate::cluster::Cluster;
@@ -103,10 +104,14 @@ pub(crate) fn context(
         static_labels: config.dns.statics.keys().cloned().collect(),
         built: ArcSwapOption::empty(),
     });
-    let limits = Limits {
+    let bounds = Limits {
         forwarded_hops: usize::from(config.http.trust_forwarded),
         drain_timeout: DRAIN_TIMEOUT,
         upload_bytes_max: config.http.upload_bytes_max,
+        // A body is no larger than files may be; where these may be large, it still is in memory.
+        body_bytes_max: usize::try_from(config.http.upload_bytes_max)
+            .unwrap_or(usize::MAX)
+            .min(limits::BODY_BYTES_MAX),
         ..Limits::default()
     };
     let rates = if config.http.rate_limits {
@@ -114,7 +119,7 @@ pub(crate) fn context(
     } else {
         RateLimits::disabled(Arc::clone(&cluster.clock))
     };
-    Context::new(site, directory, Arc::clone(&cluster.clock), limits, rates)
+    Context::new(site, directory, Arc::clone(&cluster.clock), bounds, rates)
 }
 
 /// The platform's names, rebuilt when cores or records changed.

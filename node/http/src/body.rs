@@ -232,10 +232,14 @@ impl Collecting {
         }
     }
 
+    /// Whether it would be larger than a body may be.
+    pub(crate) fn would_exceed(&self, bytes: &[u8]) -> bool {
+        self.bytes.len().saturating_add(bytes.len()) > self.context.limits.body_bytes_max
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), ApiError> {
-        let max = self.context.limits.body_bytes_max;
-        if self.bytes.len().saturating_add(bytes.len()) > max {
-            return Err(too_large(max));
+        if self.would_exceed(bytes) {
+            return Err(too_large(self.context.limits.body_bytes_max));
         }
         self.share.take(&self.context, bytes.len())?;
         self.structure = self.structure.saturating_add(value_bytes(bytes));

@@ -269,7 +269,10 @@ impl Operation {
     #[must_use]
     pub fn takes(mut self, body: Body) -> Self {
         self.body = body;
-        self
+        match body {
+            Body::Files | Body::RecordOrFiles(_) => self.refuses(&[ErrorId::PayloadTooLarge]),
+            Body::Nothing | Body::Record(_) | Body::Schema(_) => self,
+        }
     }
 
     /// With one more answer; of two with one status the later counts.

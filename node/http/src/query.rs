@@ -2,8 +2,9 @@
 //!
 //! A query string only has texts. A route names the parameters that are numbers, booleans or
 //! lists; what cannot be coerced stays a text and is then refused by the route's own schema, which
-//! knows how to name it. Brackets mean lists: `streams[]=a`. Deeper brackets are kept in the name,
-//! so that a schema refuses them.
+//! knows how to name it. Brackets mean lists: `streams[]=a`, or with places `streams[0]=a`, which are
+//! in the order in which they come. Deeper brackets are kept in the name, so that a schema refuses
+//! them.
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -38,7 +39,7 @@ impl Query {
         Self(form::parse(raw.unwrap_or_default().as_bytes()))
     }
 
-    /// The first value of a parameter, written `name` or `name[]`.
+    /// The first value of a parameter, written `name`, `name[]` or `name[0]`.
     #[must_use]
     pub fn first(&self, name: &str) -> Option<&str> {
         self.0
@@ -47,9 +48,17 @@ impl Query {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The names of all parameters, without `[]`.
+    /// The names of all parameters, without the brackets of a list.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(key, _)| base(key))
+    }
+
+    /// Every parameter as it was sent, as JSON: texts, and lists of texts of repeated ones. `auth` is
+    /// left out.
+    #[must_use]
+    pub fn sent(&self) -> Map<String, Value> {
+        let names: Vec<(&str, Kind)> = self.names().map(|name| (name, Kind::TextOrTexts)).collect();
+        self.coerce(&names)
     }
 
     /// Every parameter as JSON: known ones coerced, unknown ones as texts. `auth` is left out, it
@@ -101,7 +110,14 @@ impl<S: Sync> FromRequestParts<S> for Query {
 }
 
 fn base(key: &str) -> &str {
-    key.strip_suffix("[]").unwrap_or(key)
+    if let Some(name) = key.strip_suffix("[]") {
+        return name;
+    }
+    let listed = key.strip_suffix(']').and_then(|key| key.split_once('['));
+    match listed {
+        Some((name, place)) if place.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => key,
+    }
 }
 
 /// The texts of a JSON list of nothing else.
@@ -214,6 +230,13 @@ mod tests {
             ),
             ("streams[]=a", json!({ "streams": ["a"] })),
             ("streams[]=a&streams[]=b", json!({ "streams": ["a", "b"] })),
+            ("streams[0]=a", json!({ "streams": ["a"] })),
+            (
+                "streams[0]=a&streams%5B1%5D=b&types[0]=c/d",
+                json!({ "streams": ["a", "b"], "types": ["c/d"] }),
+            ),
+            ("streams[any]=a", json!({ "streams[any]": "a" })),
+            ("streams[0][]=a", json!({ "streams[0]": "a" })),
             ("streams=%5B%22a%22%5D", json!({ "streams": "[\"a\"]" })),
             ("streams[0][any][]=a", json!({ "streams[0][any]": "a" })),
             ("state=all&auth=secret", json!({ "state": "all" })),
@@ -227,6 +250,16 @@ mod tests {
                 "{query}"
             );
         }
+    }
+
+    #[test]
+    fn what_was_sent_stays_text() {
+        let query = "limit=1e3&running=TRUE&streams[]=a&types=a/b&types=c/d&state=all&auth=secret";
+        assert_eq!(
+            Value::Object(Query::parse(Some(query)).sent()),
+            json!({ "limit": "1e3", "running": "TRUE", "streams": ["a"],
+                "types": ["a/b", "c/d"], "state": "all" })
+        );
     }
 
     proptest::proptest! {

@@ -10,10 +10,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
+use homecore_types::ErrorId;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use crate::body::{self, Collecting};
@@ -65,6 +66,8 @@ pub struct Form {
     body: Body,
     parser: Parser,
     most: u64,
+    /// Most bytes of one file.
+    file_most: u64,
     received: u64,
     started: Instant,
     grace: Duration,
@@ -77,8 +80,8 @@ impl Form {
     /// Begins to read a request whose caller is known.
     ///
     /// # Errors
-    /// 400 `invalid-request-structure` if it is no form or too large.
-    pub async fn of(context: &Arc<Context>, request: Request) -> Result<Self, ApiError> {
+    /// 400 `invalid-request-structure` if it is no form; 413 `payload-too-large`.
+    pub fn of(context: &Arc<Context>, request: Request) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let kind = parts.headers.get(CONTENT_TYPE);
         let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -87,6 +90,7 @@ impl Form {
             body,
             parser: Parser::new(kind)?,
             most: most(limits),
+            file_most: limits.upload_bytes_max,
             received: 0,
             started: Instant::now(),
             grace: limits.request_timeout,
@@ -94,13 +98,11 @@ impl Form {
             expects: parts.headers.contains_key(EXPECT),
             text: Collecting::new(context, &parts.extensions),
         };
+        // One that is a little too large would be let go by anyway: it is read until something in it
+        // is wrong, which may be something else.
         let announced = content_length(&parts.headers).unwrap_or(0);
-        if announced > form.most {
-            let refused = form.too_large();
-            if announced <= form.most.saturating_mul(2) {
-                form.let_go().await;
-            }
-            return Err(refused);
+        if announced > form.most.saturating_mul(2) {
+            return Err(form.too_large());
         }
         Ok(form)
     }
@@ -108,7 +110,8 @@ impl Form {
     /// What comes next; none at the end.
     ///
     /// # Errors
-    /// 400 `invalid-request-structure` if it is no form, too large, stalls, is slow or is cut off.
+    /// 400 `invalid-request-structure` if it is no form, stalls, is slow or is cut off; 413
+    /// `payload-too-large`.
     pub async fn next(&mut self) -> Result<Option<Event>, ApiError> {
         loop {
             if let Some(event) = self.parser.advance()? {
@@ -131,7 +134,7 @@ impl Form {
         if self.expects && self.received == 0 {
             return;
         }
-        let left = self.most.saturating_sub(self.received.min(self.most));
+        let left = self.most.saturating_mul(2).saturating_sub(self.received);
         let left = usize::try_from(left).unwrap_or(usize::MAX);
         body::discard(&mut self.body, left, self.patience).await;
     }
@@ -139,9 +142,23 @@ impl Form {
     /// Keeps a piece of the part that is text.
     ///
     /// # Errors
-    /// 400 when it grows too large; 503 when too many large bodies are in memory.
+    /// 413 `payload-too-large`; 503 when too many large bodies are in memory.
     pub fn keep_text(&mut self, bytes: &[u8]) -> Result<(), ApiError> {
+        if self.text.would_exceed(bytes) {
+            return Err(self.too_large());
+        }
         self.text.push(bytes)
+    }
+
+    /// Whether a file of so many bytes may be in a form.
+    ///
+    /// # Errors
+    /// 413 `payload-too-large`.
+    pub fn check_file(&self, bytes: u64) -> Result<(), ApiError> {
+        if bytes > self.file_most {
+            return Err(self.too_large());
+        }
+        Ok(())
     }
 
     /// Reads what was kept as JSON; null if there was nothing.
@@ -153,6 +170,10 @@ impl Form {
     }
 
     async fn frame(&mut self) -> Result<Option<Bytes>, ApiError> {
+        // What came with the piece that was too much is looked at first.
+        if self.received > self.most {
+            return Err(self.too_large());
+        }
         let deadline = Instant::now() + self.patience;
         loop {
             let Ok(frame) = timeout_at(deadline, self.body.frame()).await else {
@@ -172,9 +193,6 @@ impl Form {
             }
             let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
             self.received = self.received.saturating_add(length);
-            if self.received > self.most {
-                return Err(self.too_large());
-            }
             let allowed = Duration::from_secs(self.received / UPLOAD_RATE_MIN);
             if self.started.elapsed() > self.grace.saturating_add(allowed) {
                 return Err(ApiError::unreadable(
@@ -186,7 +204,11 @@ impl Form {
     }
 
     fn too_large(&self) -> ApiError {
-        let most = self.most.saturating_sub(FRAMING_BYTES_MAX);
-        ApiError::unreadable(format!("The files are larger than {most} bytes"))
+        let most = self.file_most;
+        ApiError::new(
+            ErrorId::PayloadTooLarge,
+            format!("The files are larger than {most} bytes"),
+        )
+        .with_data(json!({ "limitMb": most / (1024 * 1024) }))
     }
 }

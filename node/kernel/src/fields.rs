@@ -192,6 +192,18 @@ impl<'a> Fields<'a> {
         Some(crate::number::saturating_count(number))
     }
 
+    /// A whole number from 0 to `max`.
+    pub(crate) fn count_to(&mut self, name: &str, max: u32) -> Option<usize> {
+        let count = self.count(name, 0)?;
+        if u32::try_from(count).is_ok_and(|count| count <= max) {
+            return Some(count);
+        }
+        let path = self.path_of(name);
+        self.violations
+            .push(Violation::too_large(&path, i64::from(max)));
+        None
+    }
+
     /// True or false.
     pub(crate) fn flag(&mut self, name: &str, null: Null) -> Option<bool> {
         self.typed(name, null, "boolean", Value::as_bool)

@@ -26,7 +26,7 @@ use crate::event::pages::{EventPages, EventsPart};
 use crate::event::query::StreamsQuery;
 use crate::event::read::{self, Reading};
 use crate::event::types::{Catalogue, EventTypes};
-use crate::method::{self, Method};
+use crate::method::{self, Method, Params};
 use crate::mfa::sessions::MfaSessions;
 use crate::password::Hasher;
 use crate::ports::{CallLimits, CodeSender, Mails, Registry, ReservedNames};
@@ -279,31 +279,20 @@ impl Kernel {
         Ok(actor(access))
     }
 
-    /// `streams.get`.
-    ///
-    /// # Errors
-    /// As spec/pryv-api §5.2.
-    pub async fn streams_get(&self, actor: &Actor, params: Value) -> Result<Reply, Error> {
-        self.call(actor, Method::StreamsGet, params).await
-    }
-
-    /// `streams.create`: `{"stream": …}`.
-    ///
-    /// # Errors
-    /// As spec/pryv-api §5.3.
-    pub async fn streams_create(&self, actor: &Actor, params: Value) -> Result<Reply, Error> {
-        self.call(actor, Method::StreamsCreate, params).await
-    }
-
     /// `events.get`: checks everything that can be refused, then returns the answer as pages. The
     /// first page has been read already when this returns.
     ///
     /// # Errors
     /// As spec/pryv-api §4.3, §4.4.
-    pub async fn events_get(&self, actor: &Actor, params: Value) -> Result<EventPages, Error> {
+    pub async fn events_get(
+        &self,
+        actor: &Actor,
+        params: impl Into<Params> + Send,
+    ) -> Result<EventPages, Error> {
+        let params = params.into();
         let method = Method::EventsGet.id();
-        let draft = Draft::of(actor, method, self.now()).asking(&params);
-        match self.events_open(actor, &params).await {
+        let draft = Draft::of(actor, method, self.now()).asking(params.shown());
+        match self.events_open(actor, &params.value).await {
             Ok((first, reading)) => {
                 self.used(actor, method);
                 let user = actor.owner.id.clone();
@@ -349,31 +338,23 @@ impl Kernel {
         })
     }
 
-    /// `events.getOne`: `{"event": …}`, the event or its deletion.
-    ///
-    /// # Errors
-    /// As spec/pryv-api §4.5.
-    pub async fn event_get_one(&self, actor: &Actor, params: Value) -> Result<Reply, Error> {
-        self.call(actor, Method::EventsGetOne, params).await
-    }
-
-    /// `events.create`: `{"event": …}`.
-    ///
-    /// # Errors
-    /// As spec/pryv-api §4.7.
-    pub async fn event_create(&self, actor: &Actor, params: Value) -> Result<Reply, Error> {
-        self.call(actor, Method::EventsCreate, params).await
-    }
-
     /// Any one method of the registry, its result as it is on the wire, without `meta`. Events are
     /// collected (spec/pryv-api §1.9).
     ///
     /// # Errors
     /// As the method's own.
-    pub async fn call(&self, actor: &Actor, method: Method, params: Value) -> Result<Reply, Error> {
+    pub async fn call(
+        &self,
+        actor: &Actor,
+        method: Method,
+        params: impl Into<Params> + Send,
+    ) -> Result<Reply, Error> {
+        let params = params.into();
         if method == Method::EventsGet {
             return self.events_get(actor, params).await?.collect().await;
         }
+        let shown = params.sent;
+        let params = params.value;
         if method == Method::StreamsDelete {
             return self.stream_delete(actor, &params).await?.collect().await;
         }
@@ -388,7 +369,7 @@ impl Kernel {
             self.used(actor, method.id());
             return Ok(reply);
         }
-        let draft = draft.asking(&params);
+        let draft = draft.asking(shown.as_ref().unwrap_or(&params));
         let actor_there = actor.clone();
         let short = method.is_short(&params) && self.has_few_streams(&actor.owner.id);
         let read = move |view: &dyn View, context: &Context| {

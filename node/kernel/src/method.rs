@@ -13,7 +13,7 @@ use crate::attachment::edit;
 use crate::attachment::token::ReadTokens;
 use crate::error::{Error, Refusal};
 use crate::event;
-use crate::kernel::Context;
+use crate::kernel::{Context, Kernel};
 use crate::profile::{self, Which};
 use crate::reply::Reply;
 use crate::shared_secret;
@@ -131,6 +131,30 @@ methods! {
     SharedSecretsGetOne = "sharedSecrets.getOne", true, [];
 }
 
+/// The parameters of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Params {
+    /// As the method reads them.
+    pub value: Value,
+    /// As they stood in the query of a request, all texts, where they did: the audit log shows what
+    /// was sent.
+    pub sent: Option<Value>,
+}
+
+impl Params {
+    /// What the audit log shows of them.
+    #[must_use]
+    pub fn shown(&self) -> &Value {
+        self.sent.as_ref().unwrap_or(&self.value)
+    }
+}
+
+impl From<Value> for Params {
+    fn from(value: Value) -> Self {
+        Self { value, sent: None }
+    }
+}
+
 /// A method id that nobody knows.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("Invalid method id \"{id}\"")]
@@ -160,6 +184,48 @@ impl Method {
             Self::StreamsGet => params.get("includeDeletionsSince").is_none(),
             _ => false,
         }
+    }
+}
+
+impl Kernel {
+    /// `streams.get`.
+    ///
+    /// # Errors
+    /// As spec/pryv-api §5.2.
+    pub async fn streams_get(
+        &self,
+        actor: &Actor,
+        params: impl Into<Params> + Send,
+    ) -> Result<Reply, Error> {
+        self.call(actor, Method::StreamsGet, params).await
+    }
+
+    /// `streams.create`: `{"stream": …}`.
+    ///
+    /// # Errors
+    /// As spec/pryv-api §5.3.
+    pub async fn streams_create(&self, actor: &Actor, params: Value) -> Result<Reply, Error> {
+        self.call(actor, Method::StreamsCreate, params).await
+    }
+
+    /// `events.getOne`: `{"event": …}`, the event or its deletion.
+    ///
+    /// # Errors
+    /// As spec/pryv-api §4.5.
+    pub async fn event_get_one(
+        &self,
+        actor: &Actor,
+        params: impl Into<Params> + Send,
+    ) -> Result<Reply, Error> {
+        self.call(actor, Method::EventsGetOne, params).await
+    }
+
+    /// `events.create`: `{"event": …}`.
+    ///
+    /// # Errors
+    /// As spec/pryv-api §4.7.
+    pub async fn event_create(&self, actor: &Actor, params: Value) -> Result<Reply, Error> {
+        self.call(actor, Method::EventsCreate, params).await
     }
 }
 

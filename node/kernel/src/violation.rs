@@ -129,6 +129,12 @@ impl Violation {
         Self::item("MINIMUM", json!(min), format!("must be >= {min}"), path)
     }
 
+    /// A number that is too large.
+    #[must_use]
+    pub fn too_large(path: &str, max: i64) -> Self {
+        Self::item("MAXIMUM", json!(max), format!("must be <= {max}"), path)
+    }
+
     /// An item of registration: a code of its own, and the field's name.
     #[must_use]
     pub fn of_field(code: &'static str, message: &str, path: &str, param: &str) -> Self {

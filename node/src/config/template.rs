@@ -99,7 +99,10 @@ fn listeners(out: &mut String, answers: &Answers) {
     );
     line(out, "# rate_limits = true");
     line(out, "\n[uploads]");
-    line(out, "# Most megabytes of the files in one request.");
+    line(
+        out,
+        "# Most megabytes of the files in one request, and of any other body (at most 50).",
+    );
     line(out, "# max_size_mb = 50");
     line(out, "\n[cluster]");
     line(

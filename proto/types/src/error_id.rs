@@ -60,6 +60,8 @@ error_ids! {
     MissingHeader = "missing-header", 400;
     /// The method existed in older versions.
     RemovedMethod = "removed-method", 410;
+    /// A form with files is larger than it may be, or one of its files is.
+    PayloadTooLarge = "payload-too-large", 413;
     /// More items than may be collected.
     TooManyResults = "too-many-results", 413;
     /// Too many requests of this kind from one place or for one user.

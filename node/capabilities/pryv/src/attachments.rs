@@ -15,8 +15,8 @@ use homecore_kernel::attachment::{FILE_NAME_BYTES_MAX, MEDIA_TYPE_BYTES_MAX, New
 use homecore_kernel::{Actor, Error};
 use homecore_types::{ErrorId, Secret, limits};
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -28,20 +28,20 @@ use crate::state::State;
 
 /// Bytes of a file that are read at once.
 const PIECE_BYTES: usize = 128 * 1024;
-/// What stands for itself in the file name of a header (RFC 8187).
+/// What stands for itself in the file name of a header: as JavaScript's `encodeURIComponent`, for
+/// clients compare.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
-    .remove(b'#')
-    .remove(b'$')
-    .remove(b'&')
-    .remove(b'+')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
     .remove(b'-')
     .remove(b'.')
-    .remove(b'^')
     .remove(b'_')
-    .remove(b'`')
-    .remove(b'|')
     .remove(b'~');
+/// Takes from a document all that it could do where it came from.
+const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
 /// The media type of files that were sent without one.
 const UNTYPED: &str = "application/octet-stream";
 
@@ -57,7 +57,7 @@ pub(crate) async fn create(
     actor: &Actor,
     body: Unread,
 ) -> Result<Response, ApiError> {
-    let form = Form::of(&state.context, body.into_request()).await?;
+    let form = Form::of(&state.context, body.into_request())?;
     let received = receive(state, actor, form).await?;
     let params = match received.params {
         Value::Null => Value::Object(Map::new()),
@@ -82,7 +82,7 @@ pub(crate) async fn add(
     if !body.is_multipart() {
         return Err(ApiError::unknown_route());
     }
-    let form = Form::of(&state.context, body.into_request()).await?;
+    let form = Form::of(&state.context, body.into_request())?;
     if let Err(refused) = state.kernel.may_attach(&actor, &id).await {
         form.let_go().await;
         return Err(refused.into());
@@ -160,6 +160,7 @@ async fn receive_file(
     let mut upload = state.kernel.receive_file(actor)?;
     while let Some(Event::Data(data)) = form.next().await? {
         upload.write(&data).await.map_err(Error::from)?;
+        form.check_file(upload.size())?;
     }
     if name.is_empty() && upload.size() == 0 {
         return Ok(None);
@@ -260,7 +261,6 @@ fn respond(asked: &HeaderMap, file: OpenFile) -> Result<Response, ApiError> {
     headers.insert(ETAG, value(&etag)?);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     match wanted {
         Wanted::Part { .. } => {
             let range = format!("bytes {from}-{}/{size}", to.saturating_sub(1));
@@ -282,6 +282,9 @@ fn respond(asked: &HeaderMap, file: OpenFile) -> Result<Response, ApiError> {
         let name = utf8_percent_encode(&file.attachment.file_name, PLAIN);
         let disposition = format!("attachment; filename*=UTF-8''{name}");
         headers.insert(CONTENT_DISPOSITION, value(&disposition)?);
+        if is_active(&file.attachment.kind) {
+            headers.insert(CONTENT_SECURITY_POLICY, SANDBOX);
+        }
         let digest = format!("SHA-256={}", file.attachment.digest());
         headers.insert(HeaderName::from_static("digest"), value(&digest)?);
         body = read(file, from, to);
@@ -290,6 +293,22 @@ fn respond(asked: &HeaderMap, file: OpenFile) -> Result<Response, ApiError> {
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// Whether a browser would run files of a media type, or show them as a document in which something
+/// may run.
+fn is_active(kind: &str) -> bool {
+    let essence = kind.split(';').next().unwrap_or_default();
+    let essence = essence.trim().to_ascii_lowercase();
+    let Some((class, format)) = essence.split_once('/') else {
+        return false;
+    };
+    matches!(format, "html" | "xml" | "x-mixed-replace")
+        || format.ends_with("+xml")
+        || (matches!(class, "text" | "application")
+            && ["javascript", "ecmascript"]
+                .iter()
+                .any(|language| format.trim_start_matches("x-").starts_with(language)))
 }
 
 fn value(text: &str) -> Result<HeaderValue, ApiError> {
@@ -317,4 +336,44 @@ fn read(file: OpenFile, from: u64, to: u64) -> Body {
             Ok(Some((piece, (download, next))))
         },
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_that_browsers_run_or_render_are_active() {
+        for kind in [
+            "text/html",
+            "TEXT/HTML; charset=utf-8",
+            " text/html ",
+            "application/xhtml+xml",
+            "image/svg+xml",
+            "text/xml",
+            "application/xml",
+            "application/rss+xml",
+            "multipart/x-mixed-replace",
+            "text/javascript",
+            "text/javascript1.5",
+            "text/x-javascript",
+            "application/javascript",
+            "application/ecmascript",
+            "application/x-ecmascript",
+        ] {
+            assert!(is_active(kind), "{kind}");
+        }
+        for kind in [
+            "image/png",
+            "image/jpeg",
+            "application/pdf",
+            "application/json",
+            "text/plain",
+            "application/octet-stream",
+            "html",
+            "",
+        ] {
+            assert!(!is_active(kind), "{kind}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use homecore_http::stream::{Cut, ListWriter, streamed, whole};
 use homecore_http::{ApiError, Context, JsonBody, Kind, Query, Unread};
-use homecore_kernel::method::QueryType;
+use homecore_kernel::method::{Params, QueryType};
 use homecore_kernel::{Error as KernelError, EventPages, EventsPart, Method};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -31,11 +31,8 @@ pub(crate) async fn streams_get(
     Caller(actor): Caller,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let params = params(&query, Method::StreamsGet);
-    let reply = state
-        .kernel
-        .streams_get(&actor, Value::Object(params))
-        .await?;
+    let params = asked(&query, Method::StreamsGet, None);
+    let reply = state.kernel.streams_get(&actor, params).await?;
     state.context.reply_text(StatusCode::OK, reply.as_bytes())
 }
 
@@ -62,11 +59,8 @@ pub(crate) async fn events_get(
             "Parameter \"streams\" must be ids or JSON text; nested brackets are not read",
         ));
     }
-    let params = params(&query, Method::EventsGet);
-    let pages = state
-        .kernel
-        .events_get(&actor, Value::Object(params))
-        .await?;
+    let params = asked(&query, Method::EventsGet, None);
+    let pages = state.kernel.events_get(&actor, params).await?;
     write_events(state.context, pages).await
 }
 
@@ -77,12 +71,8 @@ pub(crate) async fn events_get_one(
     Path(id): Path<String>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let mut params = params(&query, Method::EventsGetOne);
-    params.insert("id".to_owned(), Value::from(id));
-    let reply = state
-        .kernel
-        .event_get_one(&actor, Value::Object(params))
-        .await?;
+    let params = asked(&query, Method::EventsGetOne, Some(id));
+    let reply = state.kernel.event_get_one(&actor, params).await?;
     state.context.reply_text(StatusCode::OK, reply.as_bytes())
 }
 
@@ -132,6 +122,19 @@ pub(crate) fn given(body: JsonBody) -> Value {
     match body.value {
         Value::Null => Value::Object(Map::new()),
         value => value,
+    }
+}
+
+/// The parameters of a query string and of the path, as a method takes them and as they were sent.
+pub(crate) fn asked(query: &Query, method: Method, id: Option<String>) -> Params {
+    let (mut value, mut sent) = (params(query, method), query.sent());
+    if let Some(id) = id {
+        sent.insert("id".to_owned(), Value::from(id.as_str()));
+        value.insert("id".to_owned(), Value::from(id));
+    }
+    Params {
+        value: Value::Object(value),
+        sent: Some(Value::Object(sent)),
     }
 }
 

@@ -19,7 +19,7 @@ use homecore_kernel::{Actor, Violation};
 use homecore_types::{ErrorId, Millis};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -207,7 +207,6 @@ fn respond(asked: &HeaderMap, preview: Preview, now: Millis) -> Result<Response,
     }
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let (status, body) = match wanted {
         Wanted::Whole => (StatusCode::OK, Some(jpeg)),
         Wanted::Part { from, to } => {

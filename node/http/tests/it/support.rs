@@ -158,7 +158,7 @@ async fn read_form(
     extract::State(context): extract::State<Arc<Context>>,
     body: Unread,
 ) -> Result<Json<Value>, ApiError> {
-    let mut form = Form::of(&context, body.into_request()).await?;
+    let mut form = Form::of(&context, body.into_request())?;
     let (mut bytes, mut is_file) = (0, false);
     while let Some(event) = form.next().await? {
         match event {

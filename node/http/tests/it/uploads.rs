@@ -42,6 +42,14 @@ async fn send(client: &Client, body: Body) -> Answer {
     client.ask(request, body).await
 }
 
+fn is_too_large(answer: &Answer) {
+    assert_eq!(answer.error(), (413, "payload-too-large".to_owned()));
+    let error = &answer.json()["error"];
+    assert_eq!(error["message"], "The files are larger than 1048576 bytes");
+    assert_eq!(error["data"], json!({ "limitMb": 1 }));
+    assert!(answer.json()["meta"].is_object());
+}
+
 fn message(answer: &Answer) -> Value {
     assert_eq!(
         answer.error(),
@@ -67,12 +75,28 @@ async fn an_endless_one_is_cut_off() {
     let endless = beginning.chain(stream::repeat(Bytes::from_static(&[b'x'; 4_096])));
     let body = Body::from_stream(endless.map(Ok::<_, std::io::Error>));
     let answer = send(&client, body).await;
-    assert_eq!(message(&answer), "The files are larger than 1048576 bytes");
+    is_too_large(&answer);
     let announced = Request::post("/reg/form")
         .header("content-type", "multipart/form-data; boundary=X")
         .header("content-length", "5000000");
     let answer = client.ask(announced, Body::empty()).await;
-    assert_eq!(message(&answer), "The files are larger than 1048576 bytes");
+    is_too_large(&answer);
+}
+
+#[tokio::test]
+async fn a_large_text_is_cut_off() {
+    let small = Limits {
+        body_bytes_max: 4_096,
+        ..limits()
+    };
+    let client = Client::new(None, small);
+    let text = |length: usize| {
+        let text = format!("\"{}\"", "x".repeat(length));
+        let beginning = BEGINNING.replace("{\"a\":1}", &text);
+        Body::from(format!("{beginning}{END}"))
+    };
+    assert_eq!(send(&client, text(4_094)).await.status, 200);
+    is_too_large(&send(&client, text(4_095)).await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -25,7 +25,8 @@ use crate::stream::tree::Tree;
 use crate::violation::Violation;
 
 /// What an id chosen by a client looks like.
-pub(crate) const ID_PATTERN: &str = "^(c[a-z0-9-]{24}|[a-z][a-z0-9]{23}|:[^:]+:.+)$";
+pub(crate) const ID_PATTERN: &str =
+    "^(c[a-z0-9-]{24}|[a-z][a-z0-9]{23}|:[a-zA-Z0-9_-]+:[a-zA-Z0-9-]+)$";
 /// Longest id.
 const ID_BYTES_MAX: usize = 255;
 
@@ -409,7 +410,13 @@ fn is_event_id(id: &str) -> bool {
         0..=ID_BYTES_MAX => id
             .strip_prefix(':')
             .and_then(|rest| rest.split_once(':'))
-            .is_some_and(|(store, item)| !store.is_empty() && !item.is_empty()),
+            .is_some_and(|(store, item)| {
+                let is_word = |word: &str, more: fn(u8) -> bool| {
+                    let mut bytes = word.bytes();
+                    !word.is_empty() && bytes.all(|b| b.is_ascii_alphanumeric() || more(b))
+                };
+                is_word(store, |b| matches!(b, b'-' | b'_')) && is_word(item, |b| b == b'-')
+            }),
         _ => false,
     }
 }

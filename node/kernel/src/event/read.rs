@@ -38,6 +38,8 @@ use taker::{PART_EVENTS, Part, Taker};
 mod beside;
 mod taker;
 
+/// Most of `skip` and of `limit`; a window in time without a limit has none.
+const PAGING_MAX: u32 = 100_000;
 /// Events of a query that names neither a time nor a limit.
 const DEFAULT_LIMIT: usize = 20;
 /// How far back a query reaches that names only its end.
@@ -196,8 +198,8 @@ impl EventsGet {
             from_time: fields.float("fromTime"),
             to_time: fields.float("toTime"),
             sort_ascending: fields.flag("sortAscending", Null::Absent).unwrap_or(false),
-            skip: fields.count("skip", 0).unwrap_or(0),
-            limit: fields.count("limit", 0),
+            skip: fields.count_to("skip", PAGING_MAX).unwrap_or(0),
+            limit: fields.count_to("limit", PAGING_MAX),
             wanted: match fields.choice("state", &["default", "trashed", "all"]) {
                 Some("trashed") => Wanted::Trashed,
                 Some("all") => Wanted::All,

@@ -75,6 +75,8 @@ pub enum StreamsUpdateError {
     BelowItself {
         /// Which.
         id: String,
+        /// The new parent.
+        parent: String,
     },
     /// There is no such parent.
     #[error("Unknown referenced stream \"{id}\"")]
@@ -121,14 +123,15 @@ impl Refusal for StreamsUpdateError {
     fn data(&self) -> Option<Value> {
         match self {
             Self::Parameters(invalid) => invalid.data(),
-            Self::UnknownParent { id } => Some(json!({ "parentId": id })),
+            Self::UnknownParent { id } | Self::BelowItself { parent: id, .. } => {
+                Some(json!({ "parentId": id }))
+            }
             Self::TrashedParent { .. } => Some(json!({ "trashedReference": "parentId" })),
             Self::NameTaken { name } => Some(json!({ "name": name })),
             Self::Reserved { id } => refusal_data(id),
             Self::Protected { .. }
             | Self::Unknown { .. }
             | Self::Forbidden
-            | Self::BelowItself { .. }
             | Self::TooDeep
             | Self::Store(_) => None,
         }
@@ -272,7 +275,10 @@ fn check_parent(
         return Err(StreamsUpdateError::UnknownParent { id: named() });
     }
     if tree.ancestry(parent).any(|above| above == id) {
-        return Err(StreamsUpdateError::BelowItself { id: id.to_owned() });
+        return Err(StreamsUpdateError::BelowItself {
+            id: id.to_owned(),
+            parent: named(),
+        });
     }
     if !is_clients_own(parent) {
         return Err(StreamsUpdateError::Reserved { id: named() });

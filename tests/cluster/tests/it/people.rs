@@ -100,7 +100,7 @@ impl Person {
 
     /// The numbers of all notes that have a file, and its address.
     pub(crate) async fn files(&self, http: &Http) -> anyhow::Result<BTreeMap<u64, String>> {
-        let url = self.url("events?limit=1000000&streams=[\"notes\"]");
+        let url = self.url("events?limit=100000&streams=[\"notes\"]");
         let body = http.get(&url, Some(&self.token)).await?.expect(200)?;
         let events = body["events"].as_array().context("no events")?;
         let files = events.iter().filter_map(|event| {
@@ -113,7 +113,7 @@ impl Person {
 
     /// The numbers of all notes, in order.
     pub(crate) async fn numbers(&self, http: &Http) -> anyhow::Result<Vec<u64>> {
-        let url = self.url("events?limit=1000000&streams=[\"notes\"]");
+        let url = self.url("events?limit=100000&streams=[\"notes\"]");
         let body = http.get(&url, Some(&self.token)).await?.expect(200)?;
         let events = body["events"].as_array().context("no events")?;
         let mut numbers: Vec<u64> = events

@@ -270,7 +270,11 @@ async fn forms_that_are_refused() {
     let bad_json = ("name=event", "", &b"{"[..]);
     let long_name = format!("filename=\"{}\"", "x".repeat(1_025));
     let many = vec![NOTE; 257];
-    let large = ("filename=a", "", &[0_u8; 1_500_000][..]);
+    let limit = 1024 * 1024;
+    let large = vec![0_u8; 1_500_000];
+    let large = ("filename=a", "", large.as_slice());
+    let larger = vec![0_u8; limit + 1];
+    let larger = ("filename=a", "", larger.as_slice());
     let structure = "invalid-request-structure";
     for (path, body, id) in [
         ("/samplebeta1/events", form(&[text, text]), structure),
@@ -283,7 +287,23 @@ async fn forms_that_are_refused() {
             structure,
         ),
         ("/samplebeta1/events", form(&many), structure),
-        ("/samplebeta1/events", form(&[EVENT, large]), structure),
+        (
+            "/samplebeta1/events",
+            form(&[EVENT, large]),
+            "payload-too-large",
+        ),
+        (
+            "/samplebeta1/events",
+            form(&[EVENT, larger]),
+            "payload-too-large",
+        ),
+        (&event_path, form(&[larger]), "payload-too-large"),
+        // The second text is refused before it is read.
+        (
+            "/samplebeta1/events",
+            form(&[EVENT, ("name=a", "", large.2)]),
+            structure,
+        ),
         ("/samplebeta1/events", Vec::new(), structure),
         ("/samplebeta1/events", b"hello".to_vec(), structure),
         (
@@ -306,7 +326,11 @@ async fn forms_that_are_refused() {
         ),
     ] {
         let answer = send(&core, &token, path, body).await;
-        let status = if id == "unknown-resource" { 404 } else { 400 };
+        let status = match id {
+            "unknown-resource" => 404,
+            "payload-too-large" => 413,
+            _ => 400,
+        };
         assert_eq!(answer.error(), error(status, id), "{path} {}", answer.text);
     }
     let request = Request::post("/samplebeta1/events")
@@ -323,6 +347,66 @@ async fn forms_that_are_refused() {
     }
     let read = core.get_as(&token, &event_path).await;
     assert_eq!(read.json()["event"], event);
+}
+
+#[tokio::test]
+async fn a_file_as_large_as_allowed_is_taken() {
+    let (core, token) = person().await;
+    let largest = vec![0_u8; 1024 * 1024];
+    let largest = ("filename=a", "", largest.as_slice());
+    let made = send(
+        &core,
+        &token,
+        "/samplebeta1/events",
+        form(&[EVENT, largest]),
+    )
+    .await;
+    assert_eq!(made.status, 201, "{}", made.text);
+}
+
+#[tokio::test]
+async fn a_file_that_a_browser_would_run_is_sent_into_a_sandbox() {
+    let (core, token) = person().await;
+    let sandbox = Some("sandbox; default-src 'none'");
+    for (kind, policy) in [
+        ("text/html", sandbox),
+        ("image/svg+xml", sandbox),
+        ("image/png", None),
+    ] {
+        let kept = format!("Content-Type: {kind}\r\n");
+        let file = ("filename=\"a\"", kept.as_str(), &b"<p>"[..]);
+        let made = send(&core, &token, "/samplebeta1/events", form(&[EVENT, file])).await;
+        let event = &made.json()["event"];
+        let path = format!(
+            "/samplebeta1/events/{}/{}",
+            event["id"].as_str().unwrap(),
+            event["attachments"][0]["id"].as_str().unwrap()
+        );
+        let by_token = format!("{path}?readToken={}", token_of(event));
+        for answer in [core.get_as(&token, &path).await, core.get(&by_token).await] {
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.header("content-type"), Some(kind));
+            assert_eq!(answer.header("content-security-policy"), policy, "{kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_written_as_clients_write_it() {
+    let (core, token) = person().await;
+    let file = ("filename=\"a (b) 'c'!*é.png\"", "", &b"x"[..]);
+    let made = send(&core, &token, "/samplebeta1/events", form(&[EVENT, file])).await;
+    let event = &made.json()["event"];
+    let path = format!(
+        "/samplebeta1/events/{}/{}",
+        event["id"].as_str().unwrap(),
+        event["attachments"][0]["id"].as_str().unwrap()
+    );
+    let answer = core.get_as(&token, &path).await;
+    assert_eq!(
+        answer.header("content-disposition"),
+        Some("attachment; filename*=UTF-8''a%20(b)%20'c'!*%C3%A9.png")
+    );
 }
 
 #[tokio::test]

@@ -155,3 +155,37 @@ async fn a_batch_changes_and_deletes() {
     assert_eq!(results[3], json!({ "eventDeletion": { "id": ID } }));
     assert_eq!(results[4]["event"]["id"], ID);
 }
+
+#[tokio::test]
+async fn lists_in_a_query_may_have_places() {
+    let events = Events::planted().await;
+    let other = json!({ "id": "heart", "name": "Heart" });
+    let made = events
+        .core
+        .post_as(&events.token, "/samplebeta1/streams", &other);
+    assert_eq!(made.await.status, 201);
+    let found = events
+        .get("?streams[0]=weight&streams[1]=heart&types[0]=mass/kg")
+        .await;
+    assert_eq!(found["events"][0]["id"], ID);
+    for query in ["streams[any]=weight", "streams[0][any][0]=weight"] {
+        let refused = events.get(&format!("?{query}")).await;
+        assert_eq!(
+            refused["error"]["id"], "invalid-request-structure",
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_audit_log_shows_what_was_sent() {
+    let events = Events::planted().await;
+    events
+        .get("?limit=1&sortAscending=TRUE&streams[]=weight")
+        .await;
+    let log = events.get("?streams=:_audit:action-events.get").await;
+    assert_eq!(
+        log["events"][0]["content"]["query"],
+        json!({ "limit": "1", "sortAscending": "TRUE", "streams": ["weight"] })
+    );
+}

@@ -83,6 +83,31 @@ fn a_fresh_account_shows_its_fields() {
 }
 
 #[test]
+fn pages_are_bounded() {
+    let mut home = planted();
+    event(
+        &mut home,
+        json!({ "streamIds": ["a"], "description": "one", "time": 1 }),
+    );
+    let me = home.person();
+    let most = json!({ "limit": 100_000, "skip": 0 });
+    let all = get(&home, &me, &json!({ "fromTime": 0 })).unwrap();
+    let found = get(&home, &me, &most).unwrap();
+    assert_eq!(descriptions(&found), descriptions(&all));
+    assert_eq!(descriptions(&all), ["one"]);
+    let none = get(&home, &me, &json!({ "limit": 0 })).unwrap();
+    assert_eq!(none, json!({ "events": [] }));
+    let error = home
+        .read(&me, Method::EventsGet, &json!({ "limit": 100_001 }))
+        .unwrap_err();
+    assert_eq!(
+        error.data().unwrap()[0],
+        json!({ "code": "MAXIMUM", "params": [100_000], "message": "must be <= 100000",
+            "path": "#/limit" })
+    );
+}
+
+#[test]
 fn parameters_are_checked() {
     let home = planted();
     let me = home.person();
@@ -91,6 +116,13 @@ fn parameters_are_checked() {
         (json!({ "limit": "abc" }), ErrorId::InvalidParametersFormat),
         (json!({ "limit": 1.5 }), ErrorId::InvalidParametersFormat),
         (json!({ "skip": -1 }), ErrorId::InvalidParametersFormat),
+        (json!({ "skip": 100_001 }), ErrorId::InvalidParametersFormat),
+        (json!({ "limit": -1 }), ErrorId::InvalidParametersFormat),
+        (
+            json!({ "limit": 100_001 }),
+            ErrorId::InvalidParametersFormat,
+        ),
+        (json!({ "limit": 1e300 }), ErrorId::InvalidParametersFormat),
         (json!({ "state": "gone" }), ErrorId::InvalidParametersFormat),
         (
             json!({ "types": ["mass"] }),

@@ -321,7 +321,7 @@ fn account_fields_are_changed_as_events() {
         (
             ":_system:referer",
             json!({ "content": "x" }),
-            ErrorId::Forbidden,
+            ErrorId::InvalidOperation,
         ),
         (
             ":system:email",

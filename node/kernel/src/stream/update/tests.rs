@@ -153,19 +153,19 @@ fn a_stream_does_not_move_everywhere() {
             "a",
             json!({ "parentId": "a" }),
             InvalidOperation,
-            json!(null),
+            json!({ "parentId": "a" }),
         ),
         (
             "a",
             json!({ "parentId": "a1" }),
             InvalidOperation,
-            json!(null),
+            json!({ "parentId": "a1" }),
         ),
         (
             "a",
             json!({ "parentId": "a11" }),
             InvalidOperation,
-            json!(null),
+            json!({ "parentId": "a11" }),
         ),
         (
             "a",
