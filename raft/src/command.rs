@@ -208,10 +208,11 @@ pub enum Command {
         /// Which.
         aliases: Vec<Username>,
     },
-    /// Takes further names for a user whom an operator brings along, while it is only reserved: all of
-    /// those that it does not have yet, or none. Again: `Done`. Names that somebody holds:
-    /// [`Rejection::Conflict`] or [`Rejection::LabelTaken`]; not reserved any more:
-    /// [`Rejection::ReservationGone`] or [`Rejection::AlreadyCommitted`].
+    /// Takes further names and addresses for a user whom an operator brings along, while it is only
+    /// reserved: all of those that it does not have yet, or none. Again: `Done`. Names that somebody holds:
+    /// [`Rejection::Conflict`] or [`Rejection::LabelTaken`]; too many: [`Rejection::TooManyAliases`] or
+    /// [`Rejection::TooMany`]; not reserved any more: [`Rejection::ReservationGone`] or
+    /// [`Rejection::AlreadyCommitted`].
     HoldNames(HoldNames),
 }
 
@@ -280,7 +281,7 @@ pub struct SetEmails {
     pub indexed: BTreeMap<String, String>,
 }
 
-/// Names that a user has beside its present one.
+/// Names and addresses that a user has beside its present ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldNames {
     /// The reservation that the user is held by.
@@ -291,6 +292,12 @@ pub struct HoldNames {
     pub changes: u32,
     /// Random aliases.
     pub aliases: Vec<Username>,
+    /// Addresses, as compared, in their order.
+    #[serde(default)]
+    pub emails: Vec<String>,
+    /// How often the addresses changed, where it says so.
+    #[serde(default)]
+    pub email_changes: u32,
 }
 
 /// What applying a command answers. New variants go at the end.

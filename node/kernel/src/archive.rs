@@ -46,7 +46,7 @@ pub struct Unusable {
     pub why: &'static str,
 }
 
-const fn unusable(field: &'static str, why: &'static str) -> Unusable {
+pub(crate) const fn unusable(field: &'static str, why: &'static str) -> Unusable {
     Unusable { field, why }
 }
 

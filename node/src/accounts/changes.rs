@@ -12,7 +12,7 @@ use homecore_kernel::ports::{
 };
 use homecore_raft::WriteError;
 use homecore_raft::command::{Command, Rejection, Response, SetEmails};
-use homecore_raft::records::User;
+use homecore_raft::records::{User, UserHoldings};
 use homecore_types::{Email, ErrorId, UserId, Username};
 use tokio::sync::{Notify, OwnedMutexGuard};
 
@@ -90,12 +90,10 @@ impl Accounts {
         Err(refusal(error))
     }
 
-    /// The random aliases of a user, as this core knows them.
-    pub(crate) async fn aliases_of(&self, user: &UserId) -> Result<Vec<Username>, Unavailable> {
+    /// The random aliases and further addresses of a user, as this core knows them.
+    pub(crate) async fn holdings_of(&self, user: &UserId) -> Result<UserHoldings, Unavailable> {
         let held = self.cluster.platform.holdings_of(user).await;
-        Ok(held
-            .map_err(|error| unavailable(error.to_string()))?
-            .aliases)
+        held.map_err(|error| unavailable(error.to_string()))
     }
 
     fn taken(&self, user: &UserId, marked: bool, turn: OwnedMutexGuard<()>) -> Taken {

@@ -169,6 +169,8 @@ impl Accounts {
             former: account.former_usernames.clone(),
             changes: account.username_changes,
             aliases: Vec::new(),
+            emails: account.other_emails().map(ToString::to_string).collect(),
+            email_changes: account.email_changes,
         };
         let held = self.hold_names(former).await;
         if held.is_err() {
@@ -177,9 +179,11 @@ impl Accounts {
         held
     }
 
-    /// Takes further names for a user that is on the way in.
+    /// Takes further names and addresses for a user that is on the way in.
     async fn hold_names(&self, names: HoldNames) -> Result<(), ImportFailure> {
-        if names.former.is_empty() && names.aliases.is_empty() {
+        let is_empty =
+            names.former.is_empty() && names.aliases.is_empty() && names.emails.is_empty();
+        if is_empty && names.email_changes == 0 {
             return Ok(());
         }
         let hold = Command::HoldNames(names);
@@ -278,6 +282,8 @@ impl Import<'_> {
             former: Vec::new(),
             changes: 0,
             aliases: used.into_iter().collect(),
+            emails: Vec::new(),
+            email_changes: 0,
         };
         self.accounts.hold_names(names).await
     }

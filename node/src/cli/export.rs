@@ -122,6 +122,8 @@ fn platform_rows(user: &ExportStart) -> Vec<Value> {
         row(true, "email", &user.email),
         row(false, "language", &user.language),
     ];
+    let others = user.other_emails.iter();
+    rows.extend(others.map(|email| row(true, "email", email)));
     rows.extend(user.aliases.iter().map(|name| row(true, "alias", name)));
     rows
 }

@@ -243,7 +243,7 @@ impl Sender<'_> {
             version: VERSION,
             user_id: manifest.user_id.clone(),
             username: manifest.username.clone(),
-            email: names.email,
+            emails: names.emails,
             former_usernames: names.former,
             account: Bytes::from(Value::Object(account.object).to_string()),
         };

@@ -166,7 +166,7 @@ fn read_start(
     }
     let record: Map<String, Value> = object(&start.account)?;
     let names = account::Names {
-        email: start.email,
+        emails: start.emails,
         former: start.former_usernames,
     };
     let account = account::read(&start.username, &record, &names)

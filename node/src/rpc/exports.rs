@@ -65,8 +65,8 @@ async fn send_all(accounts: &Accounts, user: &User, parts: &Parts) -> Result<(),
     let text = |map: &std::collections::BTreeMap<String, String>, name: &str| {
         map.get(name).cloned().unwrap_or_default()
     };
-    let drawn = accounts.aliases_of(&user.id).await;
-    let drawn = drawn.map_err(|why| Stop::Failed(Status::unavailable(why.reason)))?;
+    let held = accounts.holdings_of(&user.id).await;
+    let held = held.map_err(|why| Stop::Failed(Status::unavailable(why.reason)))?;
     let start = ExportStart {
         user_id: user.id.to_string(),
         username: user.username.to_string(),
@@ -75,9 +75,10 @@ async fn send_all(accounts: &Accounts, user: &User, parts: &Parts) -> Result<(),
         aliases: user
             .aliases
             .iter()
-            .chain(&drawn)
+            .chain(&held.aliases)
             .map(ToString::to_string)
             .collect(),
+        other_emails: held.emails,
     };
     send(parts, export_part::Part::Start(start)).await?;
     let (mut next, mut first) = (Some(Cursor::default()), None);

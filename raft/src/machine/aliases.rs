@@ -1,10 +1,11 @@
 //! Random aliases of users, each of an access, and names that a user brings along: all of them are in
-//! the one table of names ([`super::names`]), beside the present name and former ones.
+//! the one table of names ([`super::names`]), beside the present name and former ones. Addresses that
+//! it brings along are taken with them.
 
 use homecore_types::{UserId, Username, limits};
 
 use super::transaction::Transaction;
-use super::{MachineError, Outcome, names, users};
+use super::{MachineError, Outcome, emails, names, users};
 use crate::command::{HoldNames, Rejection, Response};
 use crate::keys::{Holdings, ReservationState, Reservations, Users};
 use crate::records::{User, UserHoldings};
@@ -54,7 +55,7 @@ pub(super) fn free(transaction: &mut Transaction<'_>, id: UserId, aliases: &[Use
     Ok(Response::Done)
 }
 
-/// Takes the names of a user who is only reserved: former ones and aliases.
+/// Takes the names of a user who is only reserved: former ones, aliases and addresses.
 pub(super) fn hold(transaction: &mut Transaction<'_>, asked: HoldNames) -> Outcome {
     let row = transaction
         .get::<Reservations>(&asked.reservation)?
@@ -81,6 +82,8 @@ pub(super) fn hold(transaction: &mut Transaction<'_>, asked: HoldNames) -> Outco
         }
     }
     check_count(held.aliases.len().max(user.aliases.len()))?;
+    emails::hold(transaction, &user, &mut held, asked.emails)?;
+    held.email_changes = held.email_changes.max(asked.email_changes);
     // Whoever never had another name never changed it.
     if !user.aliases.is_empty() {
         let former = u32::try_from(user.aliases.len()).unwrap_or(u32::MAX);

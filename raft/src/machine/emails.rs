@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use homecore_types::{UserId, limits};
 
 use super::transaction::Transaction;
-use super::{MachineError, Outcome};
+use super::{MachineError, Outcome, Stop};
 use crate::command::{Rejection, Response, SetEmails};
 use crate::keys::{Holdings, Unique, Users};
+use crate::records::{User, UserHoldings};
 
 /// The unique field of addresses.
 pub(super) const EMAIL: &str = "email";
@@ -42,20 +43,8 @@ pub(super) fn set(transaction: &mut Transaction<'_>, mut change: SetEmails) -> O
     let held = present.into_iter().chain(&holdings.emails);
     let held: BTreeSet<String> = held.cloned().collect();
     let wanted = once;
-    if wanted.len() > limits::EMAILS_MAX {
-        return Err(Rejection::TooMany {
-            what: "addresses of one user".to_owned(),
-            most: u64::try_from(limits::EMAILS_MAX).unwrap_or(u64::MAX),
-        }
-        .into());
-    }
-    for email in &wanted {
-        let holder = transaction.get::<Unique>(&row(email))?;
-        if holder.is_some_and(|holder| holder != id) {
-            let fields = BTreeMap::from([row(email)]);
-            return Err(Rejection::Conflict { fields }.into());
-        }
-    }
+    check_count(wanted.len())?;
+    check_free(transaction, &id, &wanted)?;
     for email in held.difference(&wanted) {
         transaction.delete::<Unique>(&row(email));
     }
@@ -69,6 +58,58 @@ pub(super) fn set(transaction: &mut Transaction<'_>, mut change: SetEmails) -> O
     transaction.put::<Users>(&id, &user)?;
     transaction.put::<Holdings>(&id, &holdings)?;
     Ok(Response::Done)
+}
+
+/// Takes addresses for a user who is only reserved, beside those that it holds: all of them, or none.
+pub(super) fn hold(
+    transaction: &mut Transaction<'_>,
+    user: &User,
+    holdings: &mut UserHoldings,
+    asked: Vec<String>,
+) -> Result<(), Stop> {
+    let mut wanted = BTreeSet::new();
+    let present = user.unique.get(EMAIL);
+    for email in asked {
+        if present != Some(&email) && !holdings.emails.contains(&email) {
+            holdings.emails.push(email.clone());
+            wanted.insert(email);
+        }
+    }
+    check_count(holdings.emails.len().saturating_add(1))?;
+    check_free(transaction, &user.id, &wanted)?;
+    for email in &wanted {
+        transaction.put::<Unique>(&row(email), &user.id)?;
+    }
+    Ok(())
+}
+
+fn check_count(emails: usize) -> Result<(), Rejection> {
+    if emails <= limits::EMAILS_MAX {
+        return Ok(());
+    }
+    Err(Rejection::TooMany {
+        what: "addresses of one user".to_owned(),
+        most: u64::try_from(limits::EMAILS_MAX).unwrap_or(u64::MAX),
+    })
+}
+
+/// That nobody else has any of them.
+fn check_free(
+    transaction: &Transaction<'_>,
+    id: &UserId,
+    wanted: &BTreeSet<String>,
+) -> Result<(), Stop> {
+    let mut fields = BTreeMap::new();
+    for email in wanted {
+        let holder = transaction.get::<Unique>(&row(email))?;
+        if holder.is_some_and(|holder| holder != *id) {
+            fields.extend([row(email)]);
+        }
+    }
+    if fields.is_empty() {
+        return Ok(());
+    }
+    Err(Rejection::Conflict { fields }.into())
 }
 
 /// An address of a user's became the present one: it is not held beside it any more.

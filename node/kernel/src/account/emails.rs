@@ -27,6 +27,8 @@ const RESEND_PAUSE: Duration = Duration::from_secs(300);
 /// Addresses in each list of a call.
 const LISTED_MAX: usize = 20;
 
+pub(crate) mod archived;
+
 /// How an address came to an account, or was proved (`verificationMethod`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -38,6 +40,8 @@ pub enum Origin {
     Legacy,
     /// The person followed a link that was sent there.
     EmailLink,
+    /// An operator said so, on another server.
+    Operator,
 }
 
 impl Origin {
@@ -46,6 +50,7 @@ impl Origin {
             Self::Registration => "registration",
             Self::Legacy => "legacy",
             Self::EmailLink => "email-link",
+            Self::Operator => "operator",
         }
     }
 }
@@ -279,6 +284,11 @@ impl Account {
             })
             .collect();
         self.email_changes = set.changes;
+    }
+
+    /// The addresses beside the present one, in the order in which they are shown.
+    pub fn other_emails(&self) -> impl Iterator<Item = &Email> {
+        self.emails.iter().map(|address| &address.value)
     }
 
     /// Whether it has exactly these addresses.

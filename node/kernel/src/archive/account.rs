@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Note, Taken, Unusable, unusable};
 use crate::account::Account;
+use crate::account::emails::archived::{self, Addresses};
 use crate::password;
 
 /// Fields that an account has here, by their names in archives.
@@ -15,8 +16,8 @@ const MEASURED: &[&str] = &["dbDocuments", "attachedFiles", "storageUsed"];
 /// What the platform's part of an archive says of a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// The address, for where the account has none.
-    pub email: Option<String>,
+    /// Its addresses; the first is the present one where the account does not say which is.
+    pub emails: Vec<String>,
     /// Names that it had, oldest first.
     pub former: Vec<String>,
 }
@@ -44,10 +45,11 @@ pub fn read(
     let fields = fields(record, &mut notes)?;
     let field = |name: &str| fields.get(name).and_then(Value::as_str);
     let email = field("email")
-        .or(names.email.as_deref())
+        .or_else(|| names.emails.first().map(String::as_str))
         .ok_or(unusable("email", "is missing"))?;
     let email =
         Email::normalise(email).map_err(|_error| unusable("email", "is no e-mail address"))?;
+    let addresses = Addresses::read(record, &email, &names.emails, &mut notes)?;
     let first = fields.get("").and_then(Value::as_i64);
     let text = |name: &str, default: &str| field(name).unwrap_or(default).to_owned();
     let former = former(&username, names, &mut notes);
@@ -66,8 +68,9 @@ pub fn read(
         "invitationToken": text("invitationToken", "no-token"), "referer": field("referer"),
         "created": first.unwrap_or(set.0).min(set.0),
     });
-    let item = serde_json::from_value(account)
+    let mut item: Account = serde_json::from_value(account)
         .map_err(|_error| unusable("accountFields", "are no account"))?;
+    addresses.put_into(&mut item);
     Ok(Taken { item, notes })
 }
 
@@ -182,5 +185,6 @@ pub fn write(account: &Account) -> Map<String, Value> {
         let changes = Value::from(account.username_changes);
         record.insert(CHANGES.to_owned(), changes);
     }
+    archived::write(account, &mut record);
     record
 }

@@ -50,7 +50,8 @@ pub(crate) fn platform_names<S: Source>(
             continue;
         };
         if field == "email" {
-            all.entry(user.to_owned()).or_default().email = Some(value.to_owned());
+            let names = all.entry(user.to_owned()).or_default();
+            names.emails.push(value.to_owned());
         } else if field == "alias" {
             let names = all.entry(user.to_owned()).or_default();
             names.former.push(value.to_owned());

@@ -33,6 +33,8 @@ fn hold(reservation: &str, former: &[&str], changes: u32, aliases: &[&str]) -> C
         former: former.iter().copied().map(username).collect(),
         changes,
         aliases: aliases.iter().copied().map(username).collect(),
+        emails: Vec::new(),
+        email_changes: 0,
     })
 }
 

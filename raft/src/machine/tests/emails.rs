@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fixture::*;
 use super::users::conflict;
-use crate::command::{Command, Rejection, Response, SetEmails};
+use crate::command::{Command, HoldNames, Rejection, Response, SetEmails};
 
 fn set(user: &str, present: &str, others: &[&str], changes: u32) -> Command {
     Command::SetEmails(SetEmails {
@@ -90,4 +90,69 @@ fn an_address_that_becomes_the_present_one_is_held_once() {
     assert_eq!((held.emails.len(), held.email_changes), (0, 2));
     bench.done(set("alice", "c@new.example", &[], 2));
     assert_eq!(owner(&bench, "b@new.example"), None);
+}
+
+#[test]
+fn a_user_who_is_brought_along_has_all_addresses_or_comes_not() {
+    let hold = |emails: &[&str], changes| {
+        Command::HoldNames(HoldNames {
+            reservation: "r-bobby".to_owned(),
+            former: vec![username("bobbie")],
+            changes: 0,
+            aliases: Vec::new(),
+            emails: emails.iter().map(|email| (*email).to_owned()).collect(),
+            email_changes: changes,
+        })
+    };
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    bench.done(set("alice", "a@new.example", &["b@new.example"], 0));
+    let clean = bench.machine.state_hash().unwrap();
+    bench.run(Command::ReserveUser(reserve("bobby")));
+    let bobby = user_id("bobby");
+    let present = bench.machine.user_by_id(&bobby).unwrap().unwrap().unique["email"].clone();
+    let reserved = bench.machine.state_hash().unwrap();
+    // One that is the present one of somebody else, one that is held beside it, both, and too many.
+    for (emails, taken) in [
+        (
+            &["c@new.example", "a@new.example"][..],
+            &["a@new.example"][..],
+        ),
+        (&["b@new.example"], &["b@new.example"]),
+    ] {
+        let taken: Vec<(&str, &str)> = taken.iter().map(|email| ("email", *email)).collect();
+        assert_eq!(bench.rejected(hold(emails, 3)), conflict(&taken));
+    }
+    let many: Vec<String> = (0..20).map(|n| format!("{n}@new.example")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let refused = bench.rejected(hold(&many, 3));
+    assert!(matches!(refused, Rejection::TooMany { most: 20, .. }));
+    assert_eq!(bench.machine.state_hash().unwrap(), reserved, "all or none");
+
+    let whole = hold(&["c@new.example", &present, "d@new.example"], 3);
+    bench.done(whole.clone());
+    let hash = bench.machine.state_hash().unwrap();
+    bench.done(whole.clone());
+    assert_eq!(bench.machine.state_hash().unwrap(), hash, "again: the same");
+    let taken = bench.rejected(set("alice", "c@new.example", &[], 1));
+    assert_eq!(taken, conflict(&[("email", "c@new.example")]));
+    bench.done(commit("r-bobby"));
+    let held = bench.machine.holdings(&bobby).unwrap().unwrap();
+    assert_eq!(held.emails, ["c@new.example", "d@new.example"]);
+    assert_eq!(held.email_changes, 3);
+    assert_eq!(bench.rejected(whole), Rejection::AlreadyCommitted);
+    // And it goes on from there.
+    bench.done(set("bobby", "d@new.example", &[&present], 3));
+    assert_eq!(owner(&bench, "c@new.example"), None);
+
+    // What comes to nothing leaves nothing but that it came to nothing.
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    bench.done(set("alice", "a@new.example", &["b@new.example"], 0));
+    assert_eq!(bench.machine.state_hash().unwrap(), clean);
+    bench.run(Command::ReserveUser(reserve("bobby")));
+    bench.done(hold(&["c@new.example"], 3));
+    bench.done(release("r-bobby"));
+    assert_eq!(owner(&bench, "c@new.example"), None);
+    assert_eq!(bench.machine.holdings(&bobby).unwrap(), None);
 }

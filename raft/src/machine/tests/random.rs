@@ -88,12 +88,15 @@ fn a_command() -> impl Strategy<Value = Command> {
             let aliases = aliases.into_iter().chain(["alice"]).map(username).collect();
             Command::FreeAliases { user: user_id(&format!("x{id}")), aliases }
         }),
-        3 => (0..8_usize, prop::sample::subsequence(NAMES.to_vec(), 0..2), 0..ALIASES.len(), 0..3_u32)
-            .prop_map(|(id, former, alias, changes)| Command::HoldNames(HoldNames {
+        3 => (0..8_usize, prop::sample::subsequence(NAMES.to_vec(), 0..2), 0..ALIASES.len(), 0..3_u32, 0..8_u8)
+            .prop_map(|(id, former, alias, changes, email)| Command::HoldNames(HoldNames {
                 reservation: format!("r{id}"),
                 former: former.into_iter().map(username).collect(),
                 changes,
                 aliases: vec![username(ALIASES[alias])],
+                // Often none.
+                emails: (0..4).contains(&email).then(|| format!("{email}@test.org")).into_iter().collect(),
+                email_changes: changes,
             })),
         3 => (0..4_u8, core()).prop_map(|(id, core)| put_token(&format!("t{id}"), CORES[core])),
         1 => (0..4_u8).prop_map(|id| Command::RevokeJoinToken { id: format!("t{id}"), at: Millis(3) }),

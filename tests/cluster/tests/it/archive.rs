@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use crate::PATIENCE;
 use crate::people::{Person, register, registration};
 
+mod emails;
+
 const USER: &str = "samplebeta1";
 const ID: &str = "cku0sampleuser0000000001";
 const APP: &str = "ctokenapp000000000000001";

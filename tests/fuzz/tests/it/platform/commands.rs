@@ -85,6 +85,8 @@ fn about_people() -> Vec<Command> {
             former: Vec::new(),
             changes: 0,
             aliases: vec![name("r-abcdefgh")],
+            emails: vec![text("e@test.org")],
+            email_changes: 1,
         }),
         Command::CommitUser {
             reservation: text("r1"),
