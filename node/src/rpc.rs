@@ -12,6 +12,7 @@ mod mail_templates;
 pub(crate) mod membership;
 pub(crate) mod peers;
 pub(crate) mod pki;
+pub(crate) mod records;
 pub(crate) mod secrets;
 pub(crate) mod server;
 pub(crate) mod tls;

@@ -9,7 +9,6 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use homecore_kernel::account::Account;
-use homecore_kernel::archive::import::Item;
 use homecore_kernel::ports::Unavailable;
 use homecore_raft::command::{Command, HoldNames, Rejection, ReserveUser, Response};
 use homecore_raft::records::Reservation;
@@ -249,11 +248,6 @@ impl Import<'_> {
     async fn create(&self, account: Account) -> Result<(), ImportFailure> {
         let kernel = &self.accounts.kernel;
         Ok(kernel.import_account(&self.user, account).await?)
-    }
-
-    /// Writes records.
-    pub(crate) async fn put(&self, items: Vec<Item>) -> Result<(), ImportFailure> {
-        Ok(self.accounts.kernel.import_items(&self.user, items).await?)
     }
 
     /// Makes it a user.

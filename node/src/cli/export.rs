@@ -22,7 +22,7 @@ use super::archives::folder::Folder;
 use super::archives::{passphrase, read, users_were};
 use super::client::{channel, refused};
 use super::{ConfigArgs, answer, block_on, say};
-use crate::rpc::archives::RECORD_BYTES_MAX;
+use crate::rpc::records::{TOGETHER_BYTES_MAX, lines};
 
 /// `homecore export`.
 #[derive(Debug, Args)]
@@ -170,12 +170,14 @@ async fn export(
                 file.take().map_or(Ok(()), AttachmentWriter::finish)?;
                 let length = gathered.len().saturating_add(record.json.len());
                 ensure!(
-                    length <= RECORD_BYTES_MAX,
+                    length <= TOGETHER_BYTES_MAX,
                     "the core sent a record that is too large"
                 );
                 gathered.extend_from_slice(&record.json);
                 if !record.more {
-                    write(&mut user, record.section(), &gathered)?;
+                    for line in lines(&gathered) {
+                        write(&mut user, record.section(), line)?;
+                    }
                     gathered.clear();
                 }
             }

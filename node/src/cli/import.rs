@@ -1,40 +1,32 @@
 //! `homecore import`: takes the users of an archive in.
 //!
 //! Everything is read and checked before anything is sent; then each user goes to the running core
-//! over its socket, and is there whole or not at all. Events go first, then their former versions,
-//! in the order of their times as far as a bounded memory allows; the core puts them in order.
+//! over its socket, and is there whole or not at all.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow, bail, ensure};
-use bytes::Bytes;
+use anyhow::{anyhow, bail, ensure};
 use clap::Args;
-use homecore_archive::{Archive, Section, Source as _, Unlock, UserArchive};
+use homecore_archive::{Archive, Source as _, Unlock, UserArchive};
 use homecore_kernel::archive::account::Names;
-use homecore_kernel::archive::event::{EventRecord, FormerVersion};
-use homecore_kernel::archive::{access, audit, event, profile, stream};
 use homecore_proto::archive::archives_client::ArchivesClient;
-use homecore_proto::archive::{
-    FileStart, ImportEnd, ImportPart, ImportStart, Section as Wire, import_part,
-};
 use homecore_types::Secret;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::archives::check::{check, hash_of, is_account_event, platform_names};
+use super::archives::check::{check, platform_names};
 use super::archives::folder::Folder;
 use super::archives::{passphrase, read, users_were};
 use super::client::{channel, refused};
 use super::{ConfigArgs, answer, block_on, say};
-use crate::rpc::archives::{VERSION, pieces};
 
-/// Bytes of former versions that are sorted at once.
-const SORTED_BYTES: usize = 32 * 1024 * 1024;
+mod sender;
+
+use sender::{Gone, Sender};
+
 /// Parts on their way.
 const PARTS: usize = 8;
-const PIECE_BYTES: usize = 256 * 1024;
 
 /// `homecore import`.
 #[derive(Debug, Args)]
@@ -194,11 +186,7 @@ fn import(
     names: Names,
 ) -> anyhow::Result<String> {
     let (parts, sent) = mpsc::channel(PARTS);
-    let sender = Sender {
-        user,
-        parts,
-        leave_out_damaged: args.leave_out_damaged,
-    };
+    let sender = Sender::new(user, parts, args.leave_out_damaged);
     std::thread::scope(|scope| {
         let reading = scope.spawn(move || sender.send_all(names));
         let replied = block_on(async {
@@ -220,193 +208,4 @@ fn import(
             (Err(error), _) => Err(error),
         }
     })
-}
-
-/// The core does not listen any more; its answer says why.
-#[derive(Debug, thiserror::Error)]
-#[error("the core ended the import")]
-struct Gone;
-
-/// Reads a user and sends what it reads.
-struct Sender<'a> {
-    user: &'a UserArchive<'a, Folder>,
-    parts: mpsc::Sender<ImportPart>,
-    leave_out_damaged: bool,
-}
-
-impl Sender<'_> {
-    fn send_all(&self, names: Names) -> anyhow::Result<()> {
-        let manifest = self.user.manifest();
-        let account = self.user.records(Section::Account)?.next();
-        let account = account.context("there is no account")??;
-        let start = ImportStart {
-            version: VERSION,
-            user_id: manifest.user_id.clone(),
-            username: manifest.username.clone(),
-            emails: names.emails,
-            former_usernames: names.former,
-            account: Bytes::from(Value::Object(account.object).to_string()),
-        };
-        self.send(import_part::Part::Start(start))?;
-        for record in self.user.records(Section::Streams)? {
-            let Some(object) = self.sound(record)? else {
-                continue;
-            };
-            if !self.leave_out_damaged || stream::read(&object).is_ok() {
-                self.record(Wire::Streams, object)?;
-            }
-        }
-        // Former versions after what they are versions of.
-        for former in [false, true] {
-            for record in self.user.records(Section::Accesses)? {
-                let Some(object) = self.sound(record)? else {
-                    continue;
-                };
-                let is_former = object.get("headId").is_some_and(Value::is_string);
-                let usable = !self.leave_out_damaged || access::read(&object).is_ok();
-                if usable && is_former == former {
-                    self.record(Wire::Accesses, object)?;
-                }
-            }
-        }
-        for record in self.user.records(Section::Profile)? {
-            let Some(object) = self.sound(record)? else {
-                continue;
-            };
-            if !self.leave_out_damaged || profile::read(&object).is_ok() {
-                self.record(Wire::Profile, object)?;
-            }
-        }
-        self.events()?;
-        self.former()?;
-        for record in self.user.records(Section::Audit)? {
-            // What cannot be told from it was said by the check.
-            if let Some(object) = self.sound(record)?
-                && audit::read(&object).is_ok()
-            {
-                self.record(Wire::Audit, object)?;
-            }
-        }
-        self.send(import_part::Part::End(ImportEnd {}))
-    }
-
-    fn send(&self, part: import_part::Part) -> anyhow::Result<()> {
-        self.parts
-            .blocking_send(ImportPart { part: Some(part) })
-            .map_err(|_gone| Gone.into())
-    }
-
-    fn record(&self, section: Wire, object: Map<String, Value>) -> anyhow::Result<()> {
-        let json = Bytes::from(Value::Object(object).to_string());
-        for piece in pieces(section, json) {
-            self.send(import_part::Part::Record(piece))?;
-        }
-        Ok(())
-    }
-
-    fn sound(
-        &self,
-        record: Result<homecore_archive::Record, homecore_archive::ArchiveError>,
-    ) -> anyhow::Result<Option<Map<String, Value>>> {
-        match record {
-            Ok(record) => Ok(Some(record.object)),
-            Err(error)
-                if self.leave_out_damaged
-                    && matches!(*error.fault, homecore_archive::Fault::NotAnObject { .. }) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Events and deletions, each event after its files.
-    fn events(&self) -> anyhow::Result<()> {
-        for record in self.user.records(Section::Events)? {
-            let Some(object) = self.sound(record)? else {
-                continue;
-            };
-            match event::read(object.clone()) {
-                Ok(taken) => match taken.item {
-                    EventRecord::Former(_) => continue,
-                    EventRecord::Event(event) if is_account_event(&event) => continue,
-                    EventRecord::Event(event) => {
-                        for file in event.files() {
-                            self.file(&file)?;
-                        }
-                    }
-                    EventRecord::Deletion { .. } => {}
-                },
-                Err(_) if self.leave_out_damaged => continue,
-                Err(why) => return Err(why.into()),
-            }
-            self.record(Wire::Events, object)?;
-        }
-        Ok(())
-    }
-
-    fn file(&self, named: &event::NamedFile) -> anyhow::Result<()> {
-        let id = named.id.as_str();
-        if self.leave_out_damaged && named.hash.is_some() {
-            let found = hash_of(self.user, id)?.map(|(hash, _)| hash);
-            if found != named.hash {
-                return Ok(());
-            }
-        }
-        let Some(mut file) = self.user.attachment(id)? else {
-            return Ok(());
-        };
-        self.send(import_part::Part::File(FileStart { id: id.to_owned() }))?;
-        let mut piece = vec![0_u8; PIECE_BYTES];
-        loop {
-            let user = &self.user.manifest().user_id;
-            let count = file
-                .read(&mut piece)
-                .map_err(|error| homecore_archive::ArchiveError::attachment(user, id, error))?;
-            if count == 0 {
-                return Ok(());
-            }
-            let bytes = Bytes::copy_from_slice(piece.get(..count).unwrap_or_default());
-            self.send(import_part::Part::Bytes(bytes))?;
-        }
-    }
-
-    /// Former versions, sorted by event and time as far as memory allows.
-    fn former(&self) -> anyhow::Result<()> {
-        let (mut gathered, mut bytes) = (Vec::new(), 0_usize);
-        for record in self.user.records(Section::Events)? {
-            let Some(object) = self.sound(record)? else {
-                continue;
-            };
-            if !object.get("headId").is_some_and(Value::is_string) {
-                continue;
-            }
-            let Ok(taken) = event::read(object.clone()) else {
-                continue;
-            };
-            if let EventRecord::Former(FormerVersion {
-                id, order, body, ..
-            }) = taken.item
-            {
-                bytes = bytes.saturating_add(body.len());
-                gathered.push((id, order, object));
-            }
-            if bytes > SORTED_BYTES {
-                self.send_sorted(&mut gathered)?;
-                bytes = 0;
-            }
-        }
-        self.send_sorted(&mut gathered)
-    }
-
-    fn send_sorted(
-        &self,
-        gathered: &mut Vec<(String, f64, Map<String, Value>)>,
-    ) -> anyhow::Result<()> {
-        gathered.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-        for (_, _, object) in gathered.drain(..) {
-            self.record(Wire::Events, object)?;
-        }
-        Ok(())
-    }
 }

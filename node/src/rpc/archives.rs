@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use homecore_kernel::archive::event::{ArchivedEvent, EventRecord, FormerVersion};
 use homecore_kernel::archive::import::Item;
 use homecore_kernel::archive::{access, account, audit, event, profile, stream};
@@ -14,19 +13,19 @@ use homecore_store::blob::{PinnedBlob, Upload};
 use homecore_types::json::value_bytes;
 use homecore_types::{UserId, Username, limits};
 use serde_json::{Map, Value};
+use tokio::task::JoinHandle;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::exports;
+use super::records::{TOGETHER_BYTES_MAX, lines};
 use crate::accounts::Accounts;
 use crate::accounts::importing::{Import, ImportFailure};
 use crate::cluster::Cluster;
 
 /// Version of the calls.
-pub(crate) const VERSION: u32 = 1;
-/// Longest record: the longest line of an archive.
-pub(crate) const RECORD_BYTES_MAX: usize = homecore_archive::LINE_BYTES_MAX;
-/// Records written at once.
-const BATCH_ITEMS: usize = 200;
+pub(crate) const VERSION: u32 = 2;
+/// Records written at once: enough for one sync of the disk, few enough for others to write in between.
+const BATCH_ITEMS: usize = 1_000;
 /// Bytes after which records are written.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Files of one event.
@@ -131,9 +130,10 @@ async fn import(
     let import = accounts.begin_import(wanted, account).await?;
     let mut incoming = Incoming::new(accounts, &import);
     let taken = incoming.take_all(&mut parts).await;
+    let written = incoming.settle().await;
     // Files that no event took are let go before their folder is.
     drop(incoming);
-    match taken {
+    match taken.and(written) {
         Ok(()) => import.finish().await,
         Err(failure) => {
             import.give_up().await;
@@ -185,7 +185,7 @@ fn object(json: &[u8]) -> Result<Map<String, Value>, ImportFailure> {
 struct Incoming<'a> {
     accounts: &'a Accounts,
     import: &'a Import<'a>,
-    /// A record that comes in pieces.
+    /// Records that come in pieces.
     gathered: Vec<u8>,
     items: Vec<Item>,
     bytes: usize,
@@ -195,6 +195,8 @@ struct Incoming<'a> {
     files: Vec<(String, PinnedBlob)>,
     /// Files of events that are not written yet: nothing deletes them before that.
     pinned: Vec<PinnedBlob>,
+    /// Records that are being written while the next ones are read.
+    writing: Option<JoinHandle<Result<(), homecore_kernel::Error>>>,
 }
 
 impl<'a> Incoming<'a> {
@@ -208,6 +210,7 @@ impl<'a> Incoming<'a> {
             upload: None,
             files: Vec::new(),
             pinned: Vec::new(),
+            writing: None,
         }
     }
 
@@ -252,17 +255,24 @@ impl<'a> Incoming<'a> {
 
     async fn record(&mut self, record: Record) -> Result<(), ImportFailure> {
         self.end_file().await?;
-        if self.gathered.len().saturating_add(record.json.len()) > RECORD_BYTES_MAX {
+        if self.gathered.len().saturating_add(record.json.len()) > TOGETHER_BYTES_MAX {
             return Err(refused("a record is too large"));
         }
+        let section = record.section();
         self.gathered.extend_from_slice(&record.json);
         if record.more {
             return Ok(());
         }
-        let json = std::mem::take(&mut self.gathered);
-        let object = object(&json)?;
+        for line in lines(&std::mem::take(&mut self.gathered)) {
+            self.line(section, line).await?;
+        }
+        Ok(())
+    }
+
+    async fn line(&mut self, section: Section, json: &[u8]) -> Result<(), ImportFailure> {
+        let object = object(json)?;
         self.bytes = self.bytes.saturating_add(json.len());
-        let item = self.item(record.section(), object)?;
+        let item = self.item(section, object)?;
         match (self.items.last_mut(), item) {
             // Versions of one event are written together.
             (Some(Item::Former(present)), Item::Former(mut more))
@@ -323,34 +333,35 @@ impl<'a> Incoming<'a> {
         event.seal().map_err(|why| refused(why.to_string()))
     }
 
+    /// Begins to write what has arrived, after what was begun before.
     async fn flush(&mut self) -> Result<(), ImportFailure> {
+        self.settle().await?;
         self.bytes = 0;
         let items = std::mem::take(&mut self.items);
-        if !items.is_empty() {
-            self.import.put(items).await?;
+        let pinned = std::mem::take(&mut self.pinned);
+        if items.is_empty() {
+            return Ok(());
         }
-        self.pinned.clear();
+        let (kernel, user) = (self.accounts.kernel().clone(), self.import.user().clone());
+        self.writing = Some(tokio::spawn(async move {
+            let written = kernel.import_items(&user, items).await;
+            drop(pinned);
+            written
+        }));
         Ok(())
+    }
+
+    /// Returns when nothing is being written.
+    async fn settle(&mut self) -> Result<(), ImportFailure> {
+        let Some(writing) = self.writing.take() else {
+            return Ok(());
+        };
+        let written = writing.await;
+        let ended = |error| ImportFailure::Unavailable(format!("writing ended early: {error}"));
+        Ok(written.map_err(ended)??)
     }
 }
 
 fn id_of(version: &FormerVersion) -> &str {
     &version.id
-}
-
-/// Cuts a record into parts of a size that the channel takes.
-pub(crate) fn pieces(section: Section, json: Bytes) -> impl Iterator<Item = Record> {
-    let most = limits::RPC_MESSAGE_BYTES_MAX / 8;
-    let mut rest = Some(json);
-    std::iter::from_fn(move || {
-        let mut json = rest.take()?;
-        if json.len() > most {
-            rest = Some(json.split_off(most));
-        }
-        Some(Record {
-            section: section.into(),
-            json,
-            more: rest.is_some(),
-        })
-    })
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use homecore_kernel::archive::event::{self, EventRecord};
 use homecore_kernel::archive::export::Cursor;
 use homecore_proto::archive::{
@@ -17,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::archives::pieces;
+use super::records::Gathered;
 use crate::accounts::Accounts;
 use crate::telemetry::chain;
 
@@ -84,6 +83,7 @@ async fn send_all(accounts: &Accounts, user: &User, parts: &Parts) -> Result<(),
     let (mut next, mut first) = (Some(Cursor::default()), None);
     let mut sent = BTreeSet::new();
     let mut last = None;
+    let mut gathered = Outgoing::default();
     while let Some(cursor) = next {
         let page = accounts.kernel().export_page(&user.id, cursor).await;
         let page = page.map_err(|error| failed(&error))?;
@@ -98,29 +98,53 @@ async fn send_all(accounts: &Accounts, user: &User, parts: &Parts) -> Result<(),
             _ => Section::Events,
         };
         for record in page.records {
-            if section == Section::Events {
+            if section == Section::Events && names_files(&record) {
+                gathered.send(parts).await?;
                 send_files(accounts, &user.id, &record, &mut sent, parts).await?;
             }
-            let json = Bytes::from(Value::Object(record).to_string());
-            for piece in pieces(section, json) {
-                send(parts, export_part::Part::Record(piece)).await?;
-            }
+            let json = Value::Object(record).to_string();
+            gathered.add(section, json.as_bytes(), parts).await?;
         }
     }
     let mut log = accounts.kernel().audit_log(&user.id, None).await;
     while let Some((events, place)) = log.map_err(|error| failed(&error))? {
         for event in events {
-            for piece in pieces(Section::Audit, event) {
-                send(parts, export_part::Part::Record(piece)).await?;
-            }
+            gathered.add(Section::Audit, &event, parts).await?;
         }
         log = accounts.kernel().audit_log(&user.id, Some(place)).await;
     }
+    gathered.send(parts).await?;
     let changes = match (first, last) {
         (Some(first), Some(last)) => last.0.saturating_sub(first.0),
         _ => 0,
     };
     send(parts, export_part::Part::End(ExportEnd { changes })).await
+}
+
+/// Records that were not sent yet.
+#[derive(Default)]
+struct Outgoing(Gathered);
+
+impl Outgoing {
+    async fn add(&mut self, section: Section, json: &[u8], parts: &Parts) -> Result<(), Stop> {
+        if !self.0.takes(section) {
+            self.send(parts).await?;
+        }
+        self.0.add(section, json);
+        Ok(())
+    }
+
+    async fn send(&mut self, parts: &Parts) -> Result<(), Stop> {
+        for piece in self.0.take() {
+            send(parts, export_part::Part::Record(piece)).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether it is an event that has files; what it was before is sent without.
+fn names_files(record: &Map<String, Value>) -> bool {
+    record.contains_key("attachments") && !record.contains_key("headId")
 }
 
 /// Sends the files that an event names and that were not sent yet.
@@ -131,9 +155,6 @@ async fn send_files(
     sent: &mut BTreeSet<String>,
     parts: &Parts,
 ) -> Result<(), Stop> {
-    if !record.contains_key("attachments") || record.contains_key("headId") {
-        return Ok(());
-    }
     let Ok(taken) = event::read(record.clone()) else {
         return Ok(());
     };
