@@ -88,7 +88,7 @@ enum What {
     Requests,
     /// The data API with one user and fifty, beside recorded figures of the Node.js server; a large store
     Data {
-        /// Events of the large store: ten million take some ten minutes and 6 GB
+        /// Events of the large store; ten million take 10 GB of disk meanwhile
         #[arg(long, default_value_t = 100_000)]
         events: u64,
     },
@@ -147,7 +147,12 @@ impl Effort {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(arguments).await {
+    // Whatever was begun is dropped: cores end, and temporary folders go.
+    let outcome = tokio::select! {
+        outcome = run(arguments) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             table::complain(&format!("{error:#}"));

@@ -324,7 +324,9 @@ impl Core {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// A command of the binary with this core's configuration, for whoever looks at it while it runs.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = match self.options.place.as_ref().map(|place| &place.enter[..]) {
             Some([program, more @ ..]) => {
                 let mut command = Command::new(program);

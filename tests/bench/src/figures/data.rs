@@ -1,20 +1,21 @@
 //! The data API, one user and fifty: reads, writes, batches, log-ins and files; beside the figures
-//! that the Node.js server had on such a machine. Then what a large store costs: the latest events
-//! of many, the memory of a long answer, and how reads fare while others write all they can.
+//! that the Node.js server had on such a machine. Then what a large store costs.
+
+mod archive;
+mod store;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use homecore_harness::{Core, CoreOptions};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
+use crate::Effort;
 use crate::aim::{Aim, Target};
 use crate::load::{self, Lane, Measured};
 use crate::people::{self, Person};
-use crate::table::{Table, megabytes, or_dash, rate, say, span};
+use crate::table::{Table, or_dash, rate, say, span};
 use crate::wire::{Connection, request};
-use crate::{Effort, machine};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -24,12 +25,6 @@ const MANY: usize = 50;
 const BATCH: u64 = 100;
 /// Events of a batch that fills a store.
 const FILL_BATCH: u64 = 1_000;
-/// Events of one streamed answer.
-const STREAMED: u64 = 100_000;
-/// What the read of a large store is.
-const LATEST: &str = "events?limit=20";
-/// What a read may take while others write all they can.
-const READ_MAX: Duration = Duration::from_millis(20);
 const BOUNDARY: &str = "homecore-bench";
 /// A path of the bytes of a file.
 type Path = String;
@@ -62,10 +57,9 @@ pub(crate) async fn run(effort: Effort, events: u64) -> anyhow::Result<Vec<Table
     core.wait_ready(START_TIMEOUT).await?;
     let pid = core.process()?.id();
     say(&format!("\ndata: {MANY} users and their events ..."));
-    let people = people::register(people::address(&core)?, "somebody", MANY + 1).await?;
-    let (large, small) = people.split_last().context("nobody was registered")?;
+    let people = people::register(people::address(&core)?, "somebody", MANY).await?;
     let mut everybody = Vec::new();
-    for person in small {
+    for person in &people {
         fill(person, effort.pick(10_000, 500)).await?;
         let files = [
             upload(person, 1_024).await?,
@@ -75,11 +69,19 @@ pub(crate) async fn run(effort: Effort, events: u64) -> anyhow::Result<Vec<Table
         everybody.push(Who { person, files });
     }
     let calls = calls(effort, &everybody, pid).await?;
-    say(&format!("\ndata: a store of {events} events ..."));
-    let writers: Vec<Person> = small.to_vec();
-    let store = store(effort, large, events, &writers, pid).await?;
+    let stores = store::run(effort, directory.path(), &mut core, events, &people).await?;
     core.stop(STOP_TIMEOUT).await?;
-    Ok(vec![calls, store])
+    Ok(std::iter::once(calls).chain(stores).collect())
+}
+
+impl Who {
+    /// Somebody without files.
+    fn of(person: Person) -> Self {
+        Self {
+            person,
+            files: Default::default(),
+        }
+    }
 }
 
 async fn calls(effort: Effort, everybody: &[Who], pid: u32) -> anyhow::Result<Table> {
@@ -322,138 +324,4 @@ async fn fill(person: &Person, events: u64) -> anyhow::Result<()> {
         written += count;
     }
     Ok(())
-}
-
-/// What a large store costs, before and after it became large.
-async fn store(
-    effort: Effort,
-    person: &Person,
-    events: u64,
-    writers: &[Person],
-    pid: u32,
-) -> anyhow::Result<Table> {
-    let who = Who {
-        person: person.clone(),
-        files: Default::default(),
-    };
-    let mut table = Table::new(
-        "one user's store",
-        &["", "homecore", "p50", "p99", "CPU each", "more memory"],
-    );
-    let mut written = 0;
-    let mut latest = Vec::new();
-    for size in [10_000.min(events), events] {
-        fill(person, size - written).await?;
-        written = size;
-        for (label, path) in [
-            ("latest 20", LATEST),
-            ("of a stream", "events?streams%5B%5D=bench&limit=20"),
-            ("of a type", "events?types%5B%5D=count/generic&limit=20"),
-        ] {
-            let measured = load::run(vec![get(&who, path)], effort.window(), &[pid]).await?;
-            if path == LATEST {
-                latest.push(measured.quantile(0.5).as_secs_f64());
-            }
-            let label = format!("{label} of {size}");
-            row(&mut table, &label, &measured, None);
-        }
-    }
-    let (took, more) = streamed(person, written.min(STREAMED), pid).await?;
-    let dash = || "-".to_owned();
-    table.row([
-        format!("{} events in one answer", written.min(STREAMED)),
-        dash(),
-        span(took),
-        dash(),
-        dash(),
-        or_dash(more.map(megabytes)),
-    ]);
-    let load = tokio::spawn(write_all(writers.to_vec(), effort.window() * 2));
-    if let [small, large] = latest[..] {
-        table.aim(Aim {
-            what: format!("p50 of the latest 20 of {events} events"),
-            ours: span(Duration::from_secs_f64(large)),
-            beside: format!("of 10000 {}", span(Duration::from_secs_f64(small))),
-            ratio: large / small.max(f64::EPSILON),
-            target: Target::AtMost(1.5),
-        });
-    }
-    let measured = load::run(vec![get(&who, LATEST)], effort.window(), &[pid]).await?;
-    let writes = load.await.context("the writers ended")??;
-    row(&mut table, "latest 20 while others write", &measured, None);
-    let slowest = measured.quantile(0.99);
-    table.aim(Aim {
-        what: "p99 of a read under full write load".to_owned(),
-        ours: span(slowest),
-        beside: format!("{} allowed", span(READ_MAX)),
-        ratio: slowest.as_secs_f64() / READ_MAX.as_secs_f64(),
-        target: Target::AtMost(1.0),
-    });
-    let label = format!("the writes of {} users meanwhile", writers.len());
-    row(&mut table, &label, &writes, None);
-    table.note("processor time is the core's, of whatever it did meanwhile");
-    table.print();
-    Ok(table)
-}
-
-fn row(table: &mut Table, label: &str, measured: &Measured, more: Option<u64>) {
-    table.row([
-        label.to_owned(),
-        rate(measured.per_second()),
-        span(measured.quantile(0.5)),
-        span(measured.quantile(0.99)),
-        or_dash(measured.processor_per_answer().map(span)),
-        or_dash(more.map(megabytes)),
-    ]);
-    if let Some(complaint) = measured.complaint(label) {
-        table.note(complaint);
-    }
-}
-
-async fn write_all(people: Vec<Person>, time: Duration) -> anyhow::Result<Measured> {
-    let lane = |person: Person| {
-        let files = Default::default();
-        let who = Who { person, files };
-        let person = who.person.clone();
-        made(&who, 201, move |number| person.event(number))
-    };
-    load::run(people.into_iter().map(lane).collect(), time, &[]).await
-}
-
-/// Reads many events in one answer: how long it takes, and how much more memory the core has at most.
-async fn streamed(
-    person: &Person,
-    events: u64,
-    pid: u32,
-) -> anyhow::Result<(Duration, Option<u64>)> {
-    let path = format!("/{}/events?limit={events}", person.username);
-    let asked = request("GET", &path, person.home, Some(&person.token), None);
-    let before = machine::resident_bytes(pid);
-    let begun = std::time::Instant::now();
-    let mut connection = Connection::open(person.home).await?;
-    let mut reading = JoinSet::new();
-    reading.spawn(async move {
-        let answer = connection.ask(&asked).await?;
-        // Those of the account are among them.
-        let count = answer.text().matches("\"streamIds\":").count();
-        anyhow::Ok((answer.status, count))
-    });
-    let mut most = before;
-    let (status, count) = loop {
-        tokio::select! {
-            done = reading.join_next() => break done.context("the answer was lost")???,
-            () = tokio::time::sleep(Duration::from_millis(5)) => {
-                most = most.max(machine::resident_bytes(pid));
-            }
-        }
-    };
-    ensure!(status == 200, "answered {status}");
-    ensure!(
-        u64::try_from(count)? == events,
-        "{count} of {events} events came"
-    );
-    let more = most
-        .zip(before)
-        .map(|(most, before)| most.saturating_sub(before));
-    Ok((begun.elapsed(), more))
 }
