@@ -188,3 +188,6 @@ pub fn write(account: &Account) -> Map<String, Value> {
     archived::write(account, &mut record);
     record
 }
+
+#[cfg(test)]
+mod tests;
