@@ -144,10 +144,11 @@ impl SnapshotBuilder {
         let mut writer = self
             .writing(move || Writer::create(&dir, described))
             .await?;
-        while let Some(items) = moment.next().await? {
-            writer = self
-                .writing(move || writer.write(&items).map(|()| writer))
-                .await?;
+        let mut chunk = moment.next().await?;
+        while let Some(items) = chunk {
+            // The next chunk is read while this one is written.
+            let written = self.writing(move || writer.write(&items).map(|()| writer));
+            (writer, chunk) = futures_util::try_join!(written, moment.next())?;
         }
         let path = self.writing(move || writer.finish()).await?;
         Ok((header, path))
