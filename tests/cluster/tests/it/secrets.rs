@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -401,11 +402,32 @@ fn what_is_told_or_open_is_found() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Gathers what the system log is told. Who does not listen all the time misses most of it: the kernel
+/// keeps ten messages.
+fn listen(syslog: UnixDatagram) -> Arc<Mutex<String>> {
+    let told = Arc::<Mutex<String>>::default();
+    let heard = Arc::clone(&told);
+    tokio::spawn(async move {
+        let mut datagram = vec![0; 16_384];
+        while let Ok(length) = syslog.recv(&mut datagram).await {
+            let text = String::from_utf8_lossy(&datagram[..length]).into_owned();
+            let mut heard = lock(&heard);
+            heard.push_str(&text);
+            heard.push('\n');
+        }
+    });
+    told
+}
+
+fn lock(told: &Mutex<String>) -> MutexGuard<'_, String> {
+    told.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_is_told_and_no_file_is_open() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let socket = dir.path().join("syslog");
-    let syslog = UnixDatagram::bind(&socket)?;
+    let told = listen(UnixDatagram::bind(&socket)?);
     let mut secrets = Secrets::default();
     for (what, secret) in [
         ("the admin key", ADMIN_KEY),
@@ -453,16 +475,11 @@ async fn no_secret_is_told_and_no_file_is_open() -> anyhow::Result<()> {
         )?;
         ensure!(files > 10, "only {files} files");
     }
-    let mut told = String::new();
-    let mut datagram = vec![0; 16_384];
-    while let Ok(length) = syslog.try_recv(&mut datagram) {
-        told += &String::from_utf8_lossy(&datagram[..length]);
-        told.push('\n');
-    }
-    ensure!(
-        told.contains("events.create"),
-        "the system log was not told: {told}"
-    );
+    wait_until(PATIENCE, "the system log is told of a write", async || {
+        Ok(lock(&told).contains("events.create").then_some(()))
+    })
+    .await?;
+    let told = lock(&told).clone();
     found.extend(secrets.found_in("the system log", &told));
     ensure!(
         caller.errors.len() > 2_000,
