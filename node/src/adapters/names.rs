@@ -12,6 +12,7 @@ use homecore_dns::{
 use homecore_raft::Handle;
 use homecore_raft::directory::Directory;
 use homecore_raft::records::{CoreState, DnsRecord};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
@@ -77,29 +78,53 @@ impl ZoneKeeper {
 
     /// Follows the platform.
     pub(crate) async fn run(self, stop: CancellationToken) {
+        let (tell, live) = watch::channel(None);
+        // Side by side: who lives is asked of the leader, which may take long where there is none, and what
+        // the platform says meanwhile must not wait for that.
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow(live) => {}
+            () = self.ask(tell) => {}
+        }
+    }
+
+    /// Publishes what changes.
+    async fn follow(&self, mut live: watch::Receiver<Option<BTreeSet<u64>>>) {
         let mut applied = self.cluster.platform.watch_applied();
-        let mut live: Option<BTreeSet<u64>> = None;
-        let mut generation = None;
-        let mut ticks = tokio::time::interval(LIVENESS_INTERVAL);
+        let mut published = None;
         loop {
             let directory = self.cluster.directory();
-            if generation != Some(directory.dns_generation()) {
-                generation = Some(directory.dns_generation());
-                self.publish(&directory, live.as_ref());
+            let now = (directory.dns_generation(), live.borrow_and_update().clone());
+            if published.as_ref() != Some(&now) {
+                self.publish(&directory, now.1.as_ref());
+                published = Some(now);
             }
-            tokio::select! {
-                () = stop.cancelled() => return,
-                changed = applied.changed() => if changed.is_err() { return },
-                _ = ticks.tick() => {
-                    // Without a leader nobody knows: what was known last stays.
-                    if let Some(now) = self.live().await
-                        && live.as_ref() != Some(&now)
-                    {
-                        live = Some(now);
-                        self.publish(&self.cluster.directory(), live.as_ref());
-                    }
+            let changed = tokio::select! {
+                changed = applied.changed() => changed,
+                changed = live.changed() => changed,
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Asks again and again which cores are alive. Without a leader nobody knows: what was known last
+    /// stays.
+    async fn ask(&self, tell: watch::Sender<Option<BTreeSet<u64>>>) {
+        let mut ticks = tokio::time::interval(LIVENESS_INTERVAL);
+        loop {
+            ticks.tick().await;
+            let Some(now) = self.live().await else {
+                continue;
+            };
+            tell.send_if_modified(|live| {
+                let changed = live.as_ref() != Some(&now);
+                if changed {
+                    *live = Some(now);
                 }
-            }
+                changed
+            });
         }
     }
 

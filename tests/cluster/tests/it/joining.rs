@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use homecore_harness::{Cluster, ClusterOptions, Core, CoreOptions, Http, wait_until};
+use tokio::net::UdpSocket;
 
 use crate::PATIENCE;
 use crate::people::{Person, register};
@@ -109,6 +110,40 @@ async fn a_join_cut_off_can_be_repeated() -> anyhow::Result<()> {
     machine.run(&["join", &token, "--no-serve"]).await?;
     let status = founder.status().await?;
     ensure!(status.cores.len() == 2, "{status:?}");
+    Ok(())
+}
+
+/// Who is asked of a name that exists and answers that it has no address is believed for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_core_that_is_ready_answers_for_the_users_of_others() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let options = |options: CoreOptions| CoreOptions {
+        domain: Some("joining.test".to_owned()),
+        ..options
+    };
+    let founder = CoreOptions::founder("core-a", "the-key-of-the-joining-test");
+    let mut founder = Core::prepare(dir.path(), options(founder))?;
+    founder.start()?;
+    founder.wait_ready(PATIENCE).await?;
+    let http = Http::new()?;
+    register(&http, &founder.url(), "maria")
+        .await?
+        .expect(201)?;
+    let mut joiner = Core::prepare(dir.path(), options(CoreOptions::member("core-b")))?;
+    joiner.join(&founder).await?;
+    joiner.wait_ready(PATIENCE).await?;
+    let mut question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0".to_vec();
+    for label in ["maria", "joining", "test"] {
+        question.push(u8::try_from(label.len())?);
+        question.extend(label.bytes());
+    }
+    question.extend(b"\0\0\x01\0\x01");
+    let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    socket.send_to(&question, joiner.dns()?).await?;
+    let mut answer = [0; 1_500];
+    let length = tokio::time::timeout(PATIENCE, socket.recv(&mut answer)).await??;
+    // The number of answers.
+    ensure!(answer[7] > 0, "no address: {:?}", &answer[..length]);
     Ok(())
 }
 
