@@ -128,6 +128,15 @@ pub fn read(record: Map<String, Value>) -> Result<Taken<EventRecord>, Unusable> 
     Ok(Taken { item, notes })
 }
 
+/// Whether a record is a former version of an event, whichever way it is named.
+#[must_use]
+pub fn is_former(record: &Map<String, Value>) -> bool {
+    let names = ["headId", "head_id"].iter();
+    names
+        .filter_map(|name| record.get(*name))
+        .any(|head| !head.is_null())
+}
+
 /// Names of columns become those of the wire.
 fn with_wire_names(record: Map<String, Value>) -> Map<String, Value> {
     const COLUMNS: &[(&str, &str)] = &[

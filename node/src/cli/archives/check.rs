@@ -357,7 +357,7 @@ impl<S: Source> Checker<'_, S> {
         let user = self.user;
         for record in user.records(Section::Events)? {
             let Ok(record) = record else { continue };
-            let is_former = record.object.get("headId").is_some_and(Value::is_string);
+            let is_former = event::is_former(&record.object);
             if let Some(id) = record.object.get("id").and_then(Value::as_str)
                 && !is_former
             {

@@ -223,7 +223,7 @@ impl<'a> Sender<'a> {
             let Some(object) = self.sound(record)? else {
                 continue;
             };
-            if !object.get("headId").is_some_and(Value::is_string) {
+            if !event::is_former(&object) {
                 continue;
             }
             let Ok(taken) = event::read(object.clone()) else {
@@ -259,7 +259,6 @@ impl<'a> Sender<'a> {
 /// Whether a record of events is no former version, without files, and in no stream that may be one of the
 /// account's.
 fn is_plain(object: &Map<String, Value>) -> bool {
-    let is_absent = |name: &str| object.get(name).is_none_or(Value::is_null);
     let has_files = match object.get("attachments") {
         None | Some(Value::Null) => false,
         Some(Value::Array(files)) => !files.is_empty(),
@@ -270,5 +269,5 @@ fn is_plain(object: &Map<String, Value>) -> bool {
         return false;
     };
     let is_usual = |id: &Value| id.as_str().is_some_and(|id| !is_account_stream(id));
-    is_absent("headId") && is_absent("head_id") && !has_files && streams.iter().all(is_usual)
+    !event::is_former(object) && !has_files && streams.iter().all(is_usual)
 }

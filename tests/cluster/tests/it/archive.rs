@@ -175,6 +175,26 @@ async fn a_user_of_the_original_server_moves_in_and_on() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As one of the original server's engines names what it keeps.
+#[tokio::test(flavor = "multi_thread")]
+async fn former_versions_come_along_whichever_way_they_are_named() -> anyhow::Result<()> {
+    let cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let (http, core) = (Http::new()?, cluster.core(0)?);
+    let folder = tempfile::tempdir()?;
+    copy(Path::new(&golden("plain")), folder.path())?;
+    let events = format!("users/{ID}/events/events-0001.jsonl");
+    let events = folder.path().join(events);
+    let text = std::fs::read_to_string(&events)?;
+    std::fs::write(&events, text.replace("\"headId\"", "\"head_id\""))?;
+    core.run(&["import", &folder.path().display().to_string()])
+        .await?;
+    let one = format!("{}{USER}/events/{EVENT}?includeHistory=true", core.url());
+    let found = http.get(&one, Some(APP)).await?.expect(200)?;
+    let history = found["history"].as_array().context("no history")?;
+    ensure!(history.len() == 2, "{found}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_name_of_a_user_comes_along() -> anyhow::Result<()> {
     let (here, other) = (
