@@ -6,7 +6,10 @@
 //! between; the log and the snapshots hold the truth.
 
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::{Batch, Engine, EngineError, Pair, collect};
 use crate::files;
@@ -15,6 +18,15 @@ use crate::keys::Space;
 /// Page cache. sled takes several times as much memory as it is told; small is enough, because
 /// routing never reads the engine.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// The file of a database that sled locks while anything of it runs.
+const DB_FILE: &str = "db";
+
+/// How long sled's own threads may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often the end of sled's threads is looked for.
+const LOOKS_EVERY: Duration = Duration::from_millis(1);
 
 /// An open sled database.
 pub struct Sled {
@@ -64,6 +76,21 @@ impl Sled {
         self.trees
             .get(usize::from(space.number()))
             .ok_or(EngineError::Closed)
+    }
+}
+
+/// Waits until no thread of sled holds a database that was dropped. sled leaves work to a pool of
+/// threads and does not wait for it: one of them may still write, and refuse the next who opens.
+fn wait_until_let_go(dir: &Path) -> Result<(), EngineError> {
+    let path = dir.join(DB_FILE);
+    let file = File::open(&path).map_err(files::because("open", &path))?;
+    let by = Instant::now() + ENDS_WITHIN;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() < by => thread::sleep(LOOKS_EVERY),
+            Err(error) => return Err(files::because("lock", &path)(error.into()).into()),
+        }
     }
 }
 
@@ -127,6 +154,7 @@ impl Engine for Sled {
         drop(trees);
         // The last handle writes sled's own snapshot of its page table on drop: sync after it.
         drop(db);
+        wait_until_let_go(&dir)?;
         Ok(files::sync_tree(&dir)?)
     }
 
@@ -136,5 +164,36 @@ impl Engine for Sled {
 
     fn size_bytes(&self) -> Result<u64, EngineError> {
         self.db.size_on_disk().map_err(because("tell its size"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::keys::Space;
+
+    /// A handle stands for a thread of sled's pool that has not ended.
+    #[test]
+    fn a_close_waits_for_whoever_still_holds_the_database() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = Sled::open(dir.path()).unwrap();
+        let mut batch = Batch::default();
+        batch.put(Space::Names, b"alice".to_vec(), b"1".to_vec());
+        engine.commit(batch).unwrap();
+        let late = engine.db.clone();
+        let (done, closed) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(move || done.send(Box::new(engine).close()));
+            assert!(closed.recv_timeout(Duration::from_millis(100)).is_err());
+            drop(late);
+            closed.recv().unwrap().unwrap();
+        });
+        let again = Sled::open(dir.path()).unwrap();
+        assert_eq!(
+            again.get(Space::Names, b"alice").unwrap(),
+            Some(b"1".to_vec())
+        );
     }
 }
