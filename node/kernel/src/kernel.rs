@@ -252,7 +252,7 @@ impl Kernel {
             source,
         };
         // Taken before anything is read: a commit in between makes what was read void.
-        let stamp = self.inner.users.stamp(&owner.id);
+        let stamp = self.inner.users.stamp_of_credentials(&owner.id);
         let accesses = &self.inner.accesses;
         if let Some(access) = accesses.find(&owner.id, &token, stamp, self.now(), max_age) {
             return Ok(actor(access));

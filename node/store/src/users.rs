@@ -6,13 +6,14 @@
 //!                │  one group: all that is queued            │ commits of all users of the group
 //!                ▼                                           ▼
 //!            answers ◄── users' databases commit ◄── one journal append (one disk sync)
-//!  read  ──► reader threads ──► snapshot of the user's database
+//!                         (or do so later: held)
+//!  read  ──► (what is held of the user is committed) ──► reader threads ──► snapshot of its database
 //! ```
 //!
 //! One thread owns a user's database for writing, so a user's writes never contend and never
 //! interleave; many users share a disk sync because shards append to the journal at once and the
-//! journal groups the appends. A write is answered when the journal has it on disk **and** readers
-//! see it.
+//! journal groups the appends. A write is answered when the journal has it on disk **and** whoever
+//! reads from then on sees it.
 //!
 //! This type is deliberately not generic over the engine: the kernel, and every facade on it, is
 //! compiled once.
@@ -33,6 +34,7 @@ use crate::room::Room;
 mod checkpoint;
 mod group;
 mod handles;
+mod held;
 mod outstanding;
 mod readers;
 mod recovery;
@@ -71,6 +73,16 @@ pub struct Options {
     /// Short reads that may run at once on the threads that ask for them ([`Users::read_short`]):
     /// fewer than these threads, so that a slow disk never stops all of them; none where there is one.
     pub reads_here_max: usize,
+    /// Groups of writes that a user's transaction may hold before it is committed; up to 1: each group
+    /// is committed before it is answered.
+    pub held_groups_max: usize,
+    /// Users whose transactions may be held open at once, of each writer.
+    pub held_users_max: usize,
+    /// A writer that had nothing to do for this long commits what is held.
+    pub held_idle: Duration,
+    /// One that is busy commits what was not written to for this long, or what is open for this long
+    /// when it is next written to.
+    pub held_for: Duration,
     /// Whether there is room for writes.
     pub room: Arc<Room>,
 }
@@ -89,6 +101,10 @@ impl Default for Options {
             writer_queue_max: limits::WRITER_QUEUE_MAX,
             reader_queue_max: limits::READER_QUEUE_MAX,
             reads_here_max: cores.saturating_sub(1),
+            held_groups_max: 64,
+            held_users_max: 128,
+            held_idle: Duration::from_millis(2),
+            held_for: Duration::from_secs(1),
             room: Arc::default(),
         }
     }
@@ -227,8 +243,8 @@ impl Users {
         }
     }
 
-    /// Runs `work` on one consistent snapshot of the user's data. Never waits for a writer. It
-    /// runs on a store thread; keep it short.
+    /// Runs `work` on one consistent snapshot of the user's data, with everything that was answered
+    /// before. It runs on a store thread; keep it short.
     ///
     /// # Errors
     /// [`StoreError::UnknownUser`], [`StoreError::Busy`], [`StoreError::Stopped`], or of the
@@ -258,7 +274,7 @@ impl Users {
         user: &UserId,
         work: impl FnOnce(&dyn View) -> R + Send + 'static,
     ) -> Result<R, StoreError> {
-        if self.inner.shared.is_behind(user) {
+        if self.inner.shared.has_more(user) {
             return self.read(user, work).await;
         }
         match self.inner.readers.try_here(user, work) {
@@ -316,6 +332,12 @@ impl Users {
     #[must_use]
     pub fn stamp(&self, user: &UserId) -> u64 {
         self.inner.shared.stamps.of(user)
+    }
+
+    /// As [`Users::stamp`], of accesses and sessions alone.
+    #[must_use]
+    pub fn stamp_of_credentials(&self, user: &UserId) -> u64 {
+        self.inner.shared.stamps.of_credentials(user)
     }
 
     /// Whether writes are taken, as far as room on the disk goes.

@@ -5,31 +5,33 @@ use std::sync::atomic::Ordering;
 
 use homecore_types::{Clock, UserId};
 
+use super::held::{Answered, Opened};
 use super::outstanding::Ticket;
 use super::recovery;
 use super::shared::{Shared, again, chain};
+use super::stamps::Changed;
 use super::work::{Ran, WriteJob, panicked};
 use super::writer::Writer;
 use super::{Change, Seq};
-use crate::engine::UserDatabase;
 use crate::error::StoreError;
 use crate::journal::Position;
 
 /// A user's part of a group: an open transaction and those who wait for it.
 pub(super) struct Party {
     user: UserId,
-    database: Box<dyn UserDatabase>,
+    opened: Opened,
     jobs: Vec<Box<dyn WriteJob>>,
     commits: Vec<Vec<u8>>,
+    changed: Changed,
     last: Seq,
 }
 
 /// What became of a user's part.
 pub(super) enum Fate {
-    /// It is in the journal and in the user's database.
-    Committed(Box<dyn UserDatabase>),
+    /// It is in the journal and in the user's database, or in its open transaction.
+    Committed(Opened),
     /// It is nowhere. The database is missing if it could not be undone there.
-    Undone(Option<Box<dyn UserDatabase>>),
+    Undone(Option<Opened>),
     /// It may be in the journal; writing has stopped.
     InDoubt,
     /// It is in the journal; the user's database lacks it and will get it from there.
@@ -37,17 +39,17 @@ pub(super) enum Fate {
 }
 
 impl Party {
-    /// Opens a transaction.
-    pub(super) fn begin(
-        user: UserId,
-        mut database: Box<dyn UserDatabase>,
-    ) -> Result<Self, StoreError> {
-        database.begin()?;
+    /// Opens a transaction, or goes on with the one that is open.
+    pub(super) fn begin(user: UserId, mut opened: Opened) -> Result<Self, StoreError> {
+        if opened.answered.is_none() {
+            opened.database.begin()?;
+        }
         Ok(Self {
             user,
-            database,
+            opened,
             jobs: Vec::new(),
             commits: Vec::new(),
+            changed: Changed::NoCredentials,
             last: Seq(0),
         })
     }
@@ -61,13 +63,14 @@ impl Party {
         job: &mut dyn WriteJob,
         clock: &dyn Clock,
     ) -> Result<Ran, StoreError> {
-        let mut writer = Writer::new(self.database.as_mut(), &self.user, clock);
+        let mut writer = Writer::new(self.opened.database.as_mut(), &self.user, clock);
         let ran = job.run(&mut writer);
         let written = writer.finish()?;
         if ran == Ran::Panicked && !written.commits.is_empty() {
             return Err(panicked());
         }
         self.last = written.last.unwrap_or(self.last);
+        self.changed = self.changed.and(written.changed);
         self.commits.extend(written.commits);
         Ok(ran)
     }
@@ -83,29 +86,39 @@ impl Party {
     }
 
     /// Undoes everything and answers all with `error`.
-    pub(super) fn undo(self, error: &StoreError) -> Option<Box<dyn UserDatabase>> {
+    pub(super) fn undo(self, shared: &Shared, error: &StoreError) -> Option<Opened> {
         for job in self.jobs {
             job.answer(Err(again(error)));
         }
-        rolled_back(&self.user, self.database)
+        let mut opened = self.opened;
+        let answered = opened.answered.take();
+        let undone = rolled_back(&self.user, opened);
+        let Some(answered) = answered else {
+            return undone;
+        };
+        // What was answered before went with it: it is in the journal.
+        drop(undone);
+        made_up_for(shared, &self.user, answered.applied, &answered.ticket).ok()
     }
 
-    /// Ends the transaction, whose commits the journal holds up to `applied`.
+    /// Ends the transaction, whose commits the journal holds up to `applied`, or leaves it open for
+    /// more.
     fn commit(mut self, applied: Position, shared: &Shared, ticket: &Ticket) -> (UserId, Fate) {
-        let committed = match self.database.commit(applied) {
-            Ok(()) => Ok(self.database),
-            Err(error) => {
-                let error = chain(&error);
-                tracing::error!(user = %self.user, error, "a commit failed; replaying the journal");
-                // Closed before it is opened again.
-                drop(self.database);
-                recovery::recover_user(shared, &self.user)
-            }
+        let outcome = if self.opened.may_hold(&shared.options) {
+            let mark = || shared.marks.mark(&self.user);
+            self.opened.hold(applied, ticket, mark);
+            Ok(self.opened)
+        } else {
+            let answered = self.opened.answered.take();
+            let ticket = answered
+                .as_ref()
+                .map_or(ticket, |answered| &answered.ticket);
+            put_in_place(shared, &self.user, self.opened, applied, ticket)
         };
         // Visible from here on, or in doubt.
-        shared.stamps.change(&self.user);
-        match committed {
-            Ok(database) => {
+        shared.stamps.change(&self.user, self.changed);
+        match outcome {
+            Ok(opened) => {
                 let change = Change {
                     user: self.user.clone(),
                     seq: self.last,
@@ -116,12 +129,9 @@ impl Party {
                 for job in self.jobs {
                     job.answer(Ok(()));
                 }
-                (self.user, Fate::Committed(database))
+                (self.user, Fate::Committed(opened))
             }
-            Err(error) => {
-                let reason = chain(&error);
-                tracing::error!(user = %self.user, reason, "the user is refused until it is repaired");
-                shared.set_behind(self.user.clone(), ticket.again());
+            Err(reason) => {
                 let doing = format!(
                     "applying a recorded write to the data of user {}",
                     self.user
@@ -135,18 +145,70 @@ impl Party {
     }
 }
 
-fn rolled_back(
+/// Commits what a transaction held for later. None if the user counts as behind now.
+pub(super) fn settle(shared: &Shared, user: &UserId, mut opened: Opened) -> Option<Opened> {
+    let Some(Answered {
+        applied,
+        ticket,
+        mark,
+        ..
+    }) = opened.answered.take()
+    else {
+        return Some(opened);
+    };
+    let settled = put_in_place(shared, user, opened, applied, &ticket).ok();
+    // Who reads needs to ask no more, or is refused.
+    drop(mark);
+    settled
+}
+
+/// Ends a transaction, all of which the journal holds up to `applied`. If it cannot be, the database
+/// gets it from the journal, and if that fails too, the user counts as behind: why.
+fn put_in_place(
+    shared: &Shared,
     user: &UserId,
-    mut database: Box<dyn UserDatabase>,
-) -> Option<Box<dyn UserDatabase>> {
-    match database.rollback() {
-        Ok(()) => Some(database),
+    mut opened: Opened,
+    applied: Position,
+    ticket: &Ticket,
+) -> Result<Opened, String> {
+    match opened.database.commit(applied) {
+        Ok(()) => Ok(opened),
         Err(error) => {
-            // Closing it undoes the transaction too.
-            tracing::warn!(%user, error = chain(&error), "a rollback failed; closing the database");
-            None
+            let error = chain(&error);
+            tracing::error!(%user, error, "a commit failed; replaying the journal");
+            // Closed before it is opened again.
+            drop(opened);
+            made_up_for(shared, user, applied, ticket)
         }
     }
+}
+
+/// Opens a database anew, with what the journal holds of it up to `through`. If that fails, the user
+/// counts as behind: why.
+fn made_up_for(
+    shared: &Shared,
+    user: &UserId,
+    through: Position,
+    ticket: &Ticket,
+) -> Result<Opened, String> {
+    recovery::recover_user(shared, user, through)
+        .map(Opened::new)
+        .map_err(|error| {
+            let reason = chain(&error);
+            tracing::error!(%user, reason, "the user is refused until it is repaired");
+            shared.set_behind(user.clone(), ticket.again());
+            reason
+        })
+}
+
+/// A database whose open transaction is undone; none if it could not be.
+fn rolled_back(user: &UserId, mut opened: Opened) -> Option<Opened> {
+    if let Err(error) = opened.database.rollback() {
+        // Closing it undoes the transaction too.
+        tracing::warn!(%user, error = chain(&error), "a rollback failed; closing the database");
+        return None;
+    }
+    Some(opened)
 }
 
 /// Requests of any number of users that share an append.
@@ -167,6 +229,11 @@ impl Group {
             .flat_map(|party| &party.commits)
             .map(Vec::len)
             .sum()
+    }
+
+    /// Whether it holds requests of a user.
+    pub(super) fn has(&self, user: &UserId) -> bool {
+        self.parties.contains_key(user)
     }
 
     pub(super) fn take(&mut self, user: &UserId) -> Option<Party> {
@@ -213,7 +280,7 @@ impl Group {
                 let in_doubt = matches!(error, StoreError::Poisoned { .. });
                 for party in writing {
                     let user = party.user.clone();
-                    let database = party.undo(&error);
+                    let database = party.undo(shared, &error);
                     let fate = if in_doubt {
                         Fate::InDoubt
                     } else {
@@ -236,8 +303,12 @@ fn answer_idle(party: Party) -> (UserId, Fate) {
     for job in party.jobs {
         job.answer(Ok(()));
     }
-    let database = rolled_back(&party.user, party.database);
-    (party.user, Fate::Undone(database))
+    let opened = if party.opened.answered.is_some() {
+        Some(party.opened)
+    } else {
+        rolled_back(&party.user, party.opened)
+    };
+    (party.user, Fate::Undone(opened))
 }
 
 /// Stops all writing if it is unknown whether an append is on disk.

@@ -47,8 +47,11 @@ impl<T> Handles<T> {
     }
 
     /// A handle after use. Returns what is too much now, to be closed.
-    pub(super) fn put(&mut self, user: UserId, handle: T) -> Vec<T> {
-        let mut closing: Vec<T> = self.take(&user).into_iter().collect();
+    pub(super) fn put(&mut self, user: UserId, handle: T) -> Vec<(UserId, T)> {
+        let mut closing = Vec::new();
+        if let Some(former) = self.take(&user) {
+            closing.push((user.clone(), former));
+        }
         self.uses += 1;
         self.order.insert(self.uses, user.clone());
         self.users.insert(
@@ -66,7 +69,7 @@ impl<T> Handles<T> {
     }
 
     /// At most `most` handles that were not used for `idle`, to be closed.
-    pub(super) fn take_idle(&mut self, idle: Duration, most: usize) -> Vec<T> {
+    pub(super) fn take_idle(&mut self, idle: Duration, most: usize) -> Vec<(UserId, T)> {
         let mut closing = Vec::new();
         while closing.len() < most && self.oldest_age().is_some_and(|age| age >= idle) {
             closing.extend(self.take_oldest());
@@ -75,11 +78,11 @@ impl<T> Handles<T> {
     }
 
     /// All of them, to be closed.
-    pub(super) fn take_all(&mut self) -> Vec<T> {
+    pub(super) fn take_all(&mut self) -> Vec<(UserId, T)> {
         self.order.clear();
         std::mem::take(&mut self.users)
-            .into_values()
-            .map(|held| held.handle)
+            .into_iter()
+            .map(|(user, held)| (user, held.handle))
             .collect()
     }
 
@@ -88,9 +91,10 @@ impl<T> Handles<T> {
         Some(self.users.get(user)?.used_at.elapsed())
     }
 
-    fn take_oldest(&mut self) -> Option<T> {
+    fn take_oldest(&mut self) -> Option<(UserId, T)> {
         let (_, user) = self.order.pop_first()?;
-        Some(self.users.remove(&user)?.handle)
+        let held = self.users.remove(&user)?;
+        Some((user, held.handle))
     }
 }
 
@@ -109,7 +113,7 @@ mod tests {
         assert!(handles.put(user('b'), 2).is_empty());
         let a = handles.take(&user('a')).unwrap();
         assert!(handles.put(user('a'), a).is_empty());
-        assert_eq!(handles.put(user('c'), 3), vec![2]);
+        assert_eq!(handles.put(user('c'), 3), vec![(user('b'), 2)]);
         assert_eq!(handles.len(), 2);
         assert_eq!(handles.take(&user('b')), None);
     }
@@ -118,7 +122,7 @@ mod tests {
     fn a_second_handle_replaces_the_first() {
         let mut handles = Handles::new(2);
         assert!(handles.put(user('a'), 1).is_empty());
-        assert_eq!(handles.put(user('a'), 2), vec![1]);
+        assert_eq!(handles.put(user('a'), 2), vec![(user('a'), 1)]);
         assert_eq!(handles.take(&user('a')), Some(2));
         assert_eq!(handles.len(), 0);
     }
@@ -130,8 +134,9 @@ mod tests {
             assert!(handles.put(user(letter), letter).is_empty());
         }
         assert!(handles.take_idle(Duration::from_secs(3_600), 9).is_empty());
-        assert_eq!(handles.take_idle(Duration::ZERO, 2), vec!['a', 'b']);
-        assert_eq!(handles.take_all(), vec!['c']);
-        assert_eq!(handles.take_idle(Duration::ZERO, 2), Vec::<char>::new());
+        let both = vec![(user('a'), 'a'), (user('b'), 'b')];
+        assert_eq!(handles.take_idle(Duration::ZERO, 2), both);
+        assert_eq!(handles.take_all(), vec![(user('c'), 'c')]);
+        assert!(handles.take_idle(Duration::ZERO, 2).is_empty());
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::handles::Handles;
 use super::shared::{Ended, Shared, spawn};
+use super::stamps::Changed;
 use super::work::{ReadJob, guarded, panicked};
 use crate::document::Seq;
 use crate::engine::{Reader, View};
@@ -149,7 +150,7 @@ impl Readers {
 
     /// Closes a user's handles, and keeps those that are in use from being used again.
     pub(super) fn forget(&self, user: &UserId) {
-        self.shared.stamps.change(user);
+        self.shared.stamps.change(user, Changed::Anything);
         let mut kept = self.kept();
         kept.epoch += 1;
         let closing = kept.handles.take(user);
@@ -182,10 +183,20 @@ impl Readers {
             }
             let idle = self.shared.options.idle;
             let closing = self.kept().handles.take_idle(idle, CLOSED_AT_ONCE_MAX);
-            self.discard(closing.into_iter().flatten().collect());
+            self.discard(
+                closing
+                    .into_iter()
+                    .flat_map(|(_user, readers)| readers)
+                    .collect(),
+            );
         }
         let closing = self.kept().handles.take_all();
-        self.discard(closing.into_iter().flatten().collect());
+        self.discard(
+            closing
+                .into_iter()
+                .flat_map(|(_user, readers)| readers)
+                .collect(),
+        );
     }
 
     fn next(&self, tick: Duration) -> Next {
@@ -281,7 +292,7 @@ impl Readers {
             closing.push(reader);
         }
         let evicted = kept.handles.put(user.clone(), waiting);
-        closing.extend(evicted.into_iter().flatten());
+        closing.extend(evicted.into_iter().flat_map(|(_user, readers)| readers));
         closing
     }
 

@@ -114,11 +114,12 @@ fn remove_if_empty(shared: &Shared, user: &UserId) {
     }
 }
 
-/// Opens a user's database with everything that the journal holds of it. Its former handle is
-/// closed.
+/// Opens a user's database with everything that the journal holds of it up to `through`. Its former
+/// handle is closed.
 pub(super) fn recover_user(
     shared: &Shared,
     user: &UserId,
+    through: Position,
 ) -> Result<Box<dyn UserDatabase>, StoreError> {
     let mut database = shared.engine.open(user)?;
     let applied = database.applied()?;
@@ -127,7 +128,7 @@ pub(super) fn recover_user(
     shared
         .journal
         .replay(applied, &mut |position, whose, bytes| {
-            if whose == user {
+            if whose == user && position <= through {
                 database.apply(&Commit::decode(bytes)?)?;
                 last = position;
             }

@@ -13,15 +13,15 @@ use homecore_types::{UserId, limits};
 use tokio::sync::oneshot;
 
 use super::checkpoint::Checkpoints;
-use super::group::{Fate, Group, Party, note_append_failure};
+use super::group::{Fate, Group, Party, note_append_failure, settle};
 use super::handles::Handles;
+use super::held::{self, Opened};
 use super::outstanding::Ticket;
 use super::readers::Readers;
 use super::recovery;
 use super::shared::{Ended, Shared, chain, spawn};
 use super::work::{Ran, WriteJob, panicked};
 use crate::document::Seq;
-use crate::engine::UserDatabase;
 use crate::error::StoreError;
 use crate::journal::Position;
 use crate::mutation::Commit;
@@ -45,7 +45,7 @@ pub(super) enum Request {
         user: UserId,
         answer: oneshot::Sender<Result<(), StoreError>>,
     },
-    /// Apply what the journal holds and the user's database lacks.
+    /// Commit what is held of the user, and apply what its database lacks otherwise.
     CatchUp {
         user: UserId,
         answer: oneshot::Sender<Result<(), StoreError>>,
@@ -118,6 +118,7 @@ pub(super) fn start(
         checkpoints,
         gauges: Arc::clone(&gauges),
         handles: Handles::new(shared.options.open_users_max / shared.options.writers.max(1)),
+        held: Handles::new(shared.options.held_users_max),
     };
     let ended = spawn(&format!("store-write-{number}"), move || {
         shard.run(&requests);
@@ -131,28 +132,53 @@ pub(super) struct Shard {
     readers: Arc<Readers>,
     checkpoints: Checkpoints,
     gauges: Arc<Gauges>,
-    handles: Handles<Box<dyn UserDatabase>>,
+    /// Databases without an open transaction.
+    handles: Handles<Opened>,
+    /// Databases whose transactions hold answered writes.
+    held: Handles<Opened>,
 }
 
 impl Shard {
     fn run(mut self, requests: &Receiver<Request>) {
-        let tick = (self.shared.options.idle / 4)
-            .clamp(Duration::from_millis(50), Duration::from_secs(30));
+        let options = self.shared.options.clone();
+        let tick = (options.idle / 4).clamp(Duration::from_millis(50), Duration::from_secs(30));
         loop {
-            match requests.recv_timeout(tick) {
-                Ok(first) => self.run_group(first, requests),
-                Err(RecvTimeoutError::Timeout) => {}
+            let wait = if self.held.len() == 0 {
+                tick
+            } else {
+                tick.min(options.held_idle)
+            };
+            match requests.recv_timeout(wait) {
+                Ok(first) => {
+                    self.run_group(first, requests);
+                    self.settle_resting(options.held_for);
+                }
+                Err(RecvTimeoutError::Timeout) => self.settle_resting(options.held_idle),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            drop(
-                self.handles
-                    .take_idle(self.shared.options.idle, CLOSED_AT_ONCE_MAX),
-            );
+            drop(self.handles.take_idle(options.idle, CLOSED_AT_ONCE_MAX));
             self.gauges
                 .open
-                .store(self.handles.len(), Ordering::Relaxed);
+                .store(self.handles.len() + self.held.len(), Ordering::Relaxed);
+        }
+        for (user, opened) in self.held.take_all() {
+            drop(settle(&self.shared, &user, opened));
         }
         drop(self.handles.take_all());
+    }
+
+    /// Commits some of the transactions that were not written to for this long.
+    fn settle_resting(&mut self, rest: Duration) {
+        for (user, opened) in self.held.take_idle(rest, held::COMMITTED_AT_ONCE_MAX) {
+            self.settle(user, opened);
+        }
+    }
+
+    /// Commits what is held of a user.
+    fn settle(&mut self, user: UserId, opened: Opened) {
+        if let Some(opened) = settle(&self.shared, &user, opened) {
+            self.keep(user, opened);
+        }
     }
 
     /// Runs everything that is queued, starting with `first`, as one group. Making or removing a
@@ -175,11 +201,10 @@ impl Shard {
                     reply(answer, self.remove(&user));
                 }
                 Request::CatchUp { user, answer } => {
-                    self.commit(std::mem::take(&mut group));
-                    reply(
-                        answer,
-                        self.open(&user).map(|database| self.keep(user, database)),
-                    );
+                    if group.has(&user) {
+                        self.commit(std::mem::take(&mut group));
+                    }
+                    reply(answer, self.catch_up(user));
                 }
             }
             if taken < limits::COMMIT_GROUP_MAX && group.bytes() < GROUP_BYTES_MAX {
@@ -196,7 +221,7 @@ impl Shard {
                 .shared
                 .ensure_sound()
                 .and_then(|()| self.open(&user))
-                .and_then(|database| Party::begin(user.clone(), database)),
+                .and_then(|opened| Party::begin(user.clone(), opened)),
         };
         let mut party = match party {
             Ok(party) => party,
@@ -222,8 +247,8 @@ impl Shard {
                     ),
                 };
                 job.answer(Err(error));
-                if let Some(database) = party.undo(&others) {
-                    self.keep(user, database);
+                if let Some(opened) = party.undo(&self.shared, &others) {
+                    self.keep(user, opened);
                 }
             }
         }
@@ -236,8 +261,8 @@ impl Shard {
         }
         let ticket = self.shared.outstanding.enter(self.shared.journal.as_ref());
         for (user, fate) in group.commit(&self.shared, &ticket) {
-            if let Fate::Committed(database) | Fate::Undone(Some(database)) = fate {
-                self.keep(user, database);
+            if let Fate::Committed(opened) | Fate::Undone(Some(opened)) = fate {
+                self.keep(user, opened);
             }
         }
         drop(ticket);
@@ -261,7 +286,13 @@ impl Shard {
         };
         // From here on whatever is there of the user was made by this request.
         let made = shared.engine.create(&user, position);
-        let mut party = match made.and_then(|database| Party::begin(user.clone(), database)) {
+        let begun = made.and_then(|made| {
+            let mut opened = Opened::new(made);
+            // A new user is read soon, by the request that made it.
+            opened.commit_at_once();
+            Party::begin(user.clone(), opened)
+        });
+        let mut party = match begun {
             Ok(party) => party,
             Err(error) => {
                 self.unmake(&user, ticket);
@@ -290,9 +321,9 @@ impl Shard {
         drop(unfinished);
         for (user, fate) in group.commit(&self.shared, &ticket) {
             match fate {
-                Fate::Committed(database) => self.keep(user, database),
-                Fate::Undone(database) => {
-                    drop(database);
+                Fate::Committed(opened) => self.keep(user, opened),
+                Fate::Undone(opened) => {
+                    drop(opened);
                     return self.unmake(&user, ticket);
                 }
                 Fate::InDoubt => return ticket.keep(),
@@ -308,8 +339,8 @@ impl Shard {
             return Ok(());
         }
         match self.open(user) {
-            Ok(database) => {
-                self.keep(user.clone(), database);
+            Ok(opened) => {
+                self.keep(user.clone(), opened);
                 Err(StoreError::UserExists { user: user.clone() })
             }
             // Left empty by a failure: opening says that there is no such user.
@@ -345,6 +376,10 @@ impl Shard {
         if !self.shared.engine.contains(user)? {
             return Err(StoreError::UnknownUser { user: user.clone() });
         }
+        // If it cannot be removed, nothing of it may be missing.
+        if let Some(opened) = self.held.take(user) {
+            self.settle(user.clone(), opened);
+        }
         let _unfinished = Unfinished::enter(&self.shared, user);
         drop(self.handles.take(user));
         self.readers.forget(user);
@@ -357,13 +392,27 @@ impl Shard {
         removed
     }
 
+    /// Makes everything of a user readable that was answered.
+    fn catch_up(&mut self, user: UserId) -> Result<(), StoreError> {
+        if let Some(mut opened) = self.held.take(&user) {
+            opened.commit_at_once();
+            self.settle(user.clone(), opened);
+        }
+        if self.shared.is_behind(&user) {
+            self.shared.ensure_sound()?;
+            let opened = self.open(&user)?;
+            self.keep(user, opened);
+        }
+        Ok(())
+    }
+
     /// The user's database, with all that the journal holds of it.
-    fn open(&mut self, user: &UserId) -> Result<Box<dyn UserDatabase>, StoreError> {
-        if let Some(database) = self.handles.take(user) {
-            return Ok(database);
+    fn open(&mut self, user: &UserId) -> Result<Opened, StoreError> {
+        if let Some(opened) = self.held.take(user).or_else(|| self.handles.take(user)) {
+            return Ok(opened);
         }
         let database = if self.shared.is_behind(user) {
-            let database = recovery::recover_user(&self.shared, user)?;
+            let database = recovery::recover_user(&self.shared, user, Position(u64::MAX))?;
             self.shared.clear_behind(user);
             self.readers.forget(user);
             database
@@ -373,12 +422,18 @@ impl Shard {
         if database.last_seq()? == Seq(0) {
             return Err(StoreError::UnknownUser { user: user.clone() });
         }
-        Ok(database)
+        Ok(Opened::new(database))
     }
 
     /// Keeps a database open for its next use, and closes what is too much then.
-    fn keep(&mut self, user: UserId, database: Box<dyn UserDatabase>) {
-        drop(self.handles.put(user, database));
+    fn keep(&mut self, user: UserId, opened: Opened) {
+        if opened.answered.is_none() {
+            drop(self.handles.put(user, opened));
+            return;
+        }
+        for (user, opened) in self.held.put(user, opened) {
+            self.settle(user, opened);
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use homecore_types::{Clock, UserId};
 use tokio::sync::{broadcast, oneshot};
 
 use super::checkpoint::{self, Checkpoints};
+use super::held::Marks;
 use super::outstanding::{Outstanding, Ticket};
 use super::readers::{self, Readers};
 use super::shard::{self, Request, ShardSender};
@@ -31,6 +32,9 @@ pub(super) struct Shared {
     pub(super) outstanding: Arc<Outstanding>,
     pub(super) counters: Counters,
     pub(super) stamps: Stamps,
+    /// Users whose open transactions hold answered writes: nothing is read of them before it is
+    /// committed.
+    pub(super) marks: Arc<Marks>,
     /// Users whose database lacks what the journal holds. Nothing is read or written of them
     /// before it is there; until then the ticket keeps it in the journal.
     behind: Mutex<BTreeMap<UserId, Ticket>>,
@@ -64,6 +68,7 @@ impl Shared {
             outstanding: Arc::default(),
             counters: Counters::default(),
             stamps: Stamps::default(),
+            marks: Arc::default(),
             behind: Mutex::default(),
             unfinished: Mutex::default(),
             poisoned: Mutex::default(),
@@ -112,6 +117,11 @@ impl Shared {
         self.unfinished
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there may be more of a user than its database shows.
+    pub(super) fn has_more(&self, user: &UserId) -> bool {
+        self.marks.is_marked(user) || self.is_behind(user)
     }
 
     /// Whether a user's database lacks something.
@@ -177,6 +187,11 @@ impl Inner {
     /// Queues a request at the user's shard.
     pub(super) fn send(&self, user: &UserId, request: Request) -> Result<(), StoreError> {
         self.shared.ensure_sound()?;
+        self.send_even_if_stopped(user, request)
+    }
+
+    /// As [`Inner::send`]; also when writing has stopped.
+    fn send_even_if_stopped(&self, user: &UserId, request: Request) -> Result<(), StoreError> {
         let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
         let shards = shards.as_ref().ok_or(StoreError::Stopped)?;
         let place = shard::place(user, shards.len());
@@ -185,11 +200,11 @@ impl Inner {
 
     /// Makes sure that nothing of the user is missing before it is read.
     pub(super) async fn catch_up(&self, user: &UserId) -> Result<(), StoreError> {
-        if !self.shared.is_behind(user) {
+        if !self.shared.has_more(user) {
             return Ok(());
         }
         let (answer, done) = oneshot::channel();
-        self.send(
+        self.send_even_if_stopped(
             user,
             Request::CatchUp {
                 user: user.clone(),

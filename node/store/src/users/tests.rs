@@ -17,6 +17,7 @@ use crate::transaction::{Base, PutError, Transaction, Write};
 mod crashes;
 mod failures;
 mod faults;
+mod held;
 mod room;
 mod short;
 
@@ -36,6 +37,8 @@ fn options() -> Options {
         checkpoint_interval: Duration::from_secs(3_600),
         checkpoint_bytes: u64::MAX,
         reads_here_max: 1,
+        // Each write is committed before its answer, unless a test wants otherwise.
+        held_groups_max: 1,
         ..Options::default()
     }
 }

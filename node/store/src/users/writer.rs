@@ -2,6 +2,7 @@
 
 use homecore_types::{Clock, UserId};
 
+use super::stamps::Changed;
 use crate::document::Seq;
 use crate::engine::{UserDatabase, View};
 use crate::error::StoreError;
@@ -16,6 +17,7 @@ pub struct Writer<'a> {
     clock: &'a dyn Clock,
     /// What was applied so far, encoded for the journal.
     commits: Vec<Vec<u8>>,
+    changed: Changed,
     last: Option<Seq>,
     /// The engine's transaction holds half of something.
     damage: Option<String>,
@@ -34,6 +36,7 @@ impl<'a> Writer<'a> {
             user,
             clock,
             commits: Vec::new(),
+            changed: Changed::NoCredentials,
             last: None,
             damage: None,
             full: false,
@@ -81,6 +84,8 @@ impl<'a> Writer<'a> {
                 return Err(error.into());
             }
         }
+        let kinds = commit.mutations.iter().map(|mutation| mutation.kind);
+        self.changed = kinds.map(Changed::by).fold(self.changed, Changed::and);
         self.last = commit.mutations.last().map(|mutation| mutation.seq);
         self.commits.push(bytes);
         Ok(result)
@@ -93,6 +98,7 @@ impl<'a> Writer<'a> {
             Some(damage) => Err(super::shard::not_done(self.user, &damage)),
             None => Ok(Written {
                 commits: self.commits,
+                changed: self.changed,
                 last: self.last,
             }),
         }
@@ -100,10 +106,12 @@ impl<'a> Writer<'a> {
 }
 
 /// What a request wrote.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Written {
     /// Encoded commits, in order.
     pub(super) commits: Vec<Vec<u8>>,
+    /// What they changed.
+    pub(super) changed: Changed,
     /// The last change, if there was one.
     pub(super) last: Option<Seq>,
 }

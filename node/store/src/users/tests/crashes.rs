@@ -86,24 +86,36 @@ async fn found(users: &Users) -> Model {
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_whenever_it_dies() {
+    let deaths = dies_everywhere(&options()).await;
+    assert!(deaths > 6 * 40, "only {deaths} deaths");
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_whenever_it_dies_with_commits_that_wait() {
+    let deaths = dies_everywhere(&held::options()).await;
+    assert!(deaths > 6 * 30, "only {deaths} deaths");
+}
+
+/// Dies at every step; how often it did.
+async fn dies_everywhere(options: &Options) -> usize {
     let mut deaths = 0;
-    'steps: for step in 1.. {
+    for step in 1.. {
         for after in [false, true] {
             for survivor in [0, 1, usize::MAX] {
-                if !dies(step, after, survivor).await {
+                if !dies(options, step, after, survivor).await {
                     assert!(!after);
-                    break 'steps;
+                    return deaths;
                 }
                 deaths += 1;
             }
         }
     }
-    assert!(deaths > 6 * 40, "only {deaths} deaths");
+    deaths
 }
 
 /// Runs the script until it dies at `step`, starts again and checks. False if it lived.
-async fn dies(step: u64, after: bool, survivor: usize) -> bool {
-    let store = start(options());
+async fn dies(options: &Options, step: u64, after: bool, survivor: usize) -> bool {
+    let store = start(options.clone());
     store.faults.die_at(step, after);
     let mut before = Model::new();
     let mut last = None;
@@ -122,6 +134,7 @@ async fn dies(step: u64, after: bool, survivor: usize) -> bool {
             return false;
         }
         check(
+            options,
             store,
             survivor,
             &[before.clone()],
@@ -133,11 +146,11 @@ async fn dies(step: u64, after: bool, survivor: usize) -> bool {
     assert!(store.faults.is_dead(), "{last:?} failed without reason");
     let allowed = [before.clone(), done(before, last)];
     let context = format!("{last:?} at step {step}, after: {after}, survivor {survivor}");
-    check(store, survivor, &allowed, &context).await;
+    check(options, store, survivor, &allowed, &context).await;
     true
 }
 
-async fn check(store: Store, survivor: usize, allowed: &[Model], context: &str) {
+async fn check(options: &Options, store: Store, survivor: usize, allowed: &[Model], context: &str) {
     // Every version that may have survived, or the oldest for one and the newest for the next.
     let mut turn = 0;
     let left = store.engine.after_crash(&mut |versions| {
@@ -150,7 +163,7 @@ async fn check(store: Store, survivor: usize, allowed: &[Model], context: &str) 
     });
     let journal = Arc::clone(&store.journal);
     // The dead process does nothing more: every step of it fails.
-    let again = start_on(left, journal, Arc::default(), options());
+    let again = start_on(left, journal, Arc::default(), options.clone());
     assert_eq!(again.users.stats().behind, 0, "{context}");
     let found_again = found(&again.users).await;
     assert!(
@@ -168,7 +181,7 @@ async fn check(store: Store, survivor: usize, allowed: &[Model], context: &str) 
         again.engine.after_crash(&mut |_| 0),
         again.journal,
         Arc::default(),
-        options(),
+        options.clone(),
     );
     assert_eq!(
         found(&last.users).await,

@@ -52,6 +52,8 @@ pub(super) struct Faults {
     pub(super) steps: AtomicU64,
     /// Appends so far.
     pub(super) appends: AtomicU64,
+    /// Commits of users' databases so far.
+    pub(super) commits: AtomicU64,
     /// Nothing works any more: the process has died.
     dead: AtomicBool,
     /// At which step it dies, and whether that step is still done.
@@ -284,6 +286,7 @@ impl UserDatabase for FaultyDatabase {
     }
 
     fn commit(&mut self, applied: Position) -> Result<(), StoreError> {
+        self.faults.commits.fetch_add(1, Ordering::SeqCst);
         self.faults
             .step(Step::Commit, || self.inner.commit(applied))
     }

@@ -1,0 +1,167 @@
+//! Transactions that stay open after their writes were answered (`node/adr/0020`).
+//!
+//! The journal has those writes on disk, so the answer needs no more than that every read from then on
+//! sees them. The user's database takes them together, as one change of the pages that all of them
+//! touched, at the latest when somebody wants to read the user. A burst of writes costs one commit then
+//! instead of one each.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use homecore_types::UserId;
+
+use super::Options;
+use super::outstanding::Ticket;
+use crate::engine::UserDatabase;
+use crate::journal::Position;
+
+/// Transactions that are committed between two groups.
+pub(super) const COMMITTED_AT_ONCE_MAX: usize = 8;
+
+/// After somebody had to wait for a commit, as many groups of the user are committed at once: what is
+/// read as often as it is written gains nothing.
+const AT_ONCE: u8 = 8;
+
+/// A user's database between two groups.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) database: Box<dyn UserDatabase>,
+    /// What the open transaction holds; none if there is none.
+    pub(super) answered: Option<Answered>,
+    /// Groups that are to be committed at once.
+    at_once: u8,
+}
+
+/// Writes in an open transaction that were answered: the journal has them.
+#[derive(Debug)]
+pub(super) struct Answered {
+    /// The last one's place in the journal.
+    pub(super) applied: Position,
+    /// How many groups they came in.
+    groups: usize,
+    since: Instant,
+    /// Keeps them in the journal.
+    pub(super) ticket: Ticket,
+    /// Makes who reads the user ask first. Gone after the commit, or when the user counts as behind.
+    pub(super) mark: Mark,
+}
+
+impl Opened {
+    /// A database without an open transaction.
+    pub(super) fn new(database: Box<dyn UserDatabase>) -> Self {
+        Self {
+            database,
+            answered: None,
+            at_once: 0,
+        }
+    }
+
+    /// Whether the group that was just run may stay in the open transaction. To be asked once a group.
+    pub(super) fn may_hold(&mut self, options: &Options) -> bool {
+        let most = options.held_groups_max;
+        if self.at_once > 0 {
+            self.at_once -= 1;
+            return false;
+        }
+        match &self.answered {
+            None => most > 1,
+            Some(answered) => {
+                answered.groups + 1 < most && answered.since.elapsed() < options.held_for
+            }
+        }
+    }
+
+    /// Notes that the open transaction holds answered writes up to `applied`. To be called before they
+    /// are answered.
+    pub(super) fn hold(&mut self, applied: Position, ticket: &Ticket, mark: impl FnOnce() -> Mark) {
+        match &mut self.answered {
+            Some(answered) => {
+                answered.applied = applied;
+                answered.groups += 1;
+            }
+            None => {
+                self.answered = Some(Answered {
+                    applied,
+                    groups: 1,
+                    since: Instant::now(),
+                    ticket: ticket.again(),
+                    mark: mark(),
+                });
+            }
+        }
+    }
+
+    /// Notes that somebody had to wait for a commit.
+    pub(super) fn commit_at_once(&mut self) {
+        self.at_once = AT_ONCE;
+    }
+}
+
+/// Numbers of marks: few, since users share them, by a hash of their ids. Sharing costs who reads a
+/// needless question, never a stale answer.
+const NUMBERS: usize = 4_096;
+
+/// Whose transactions hold answered writes.
+#[derive(Debug)]
+pub(super) struct Marks {
+    numbers: Box<[AtomicU64]>,
+    spread: RandomState,
+}
+
+/// A user is marked until this is dropped.
+#[derive(Debug)]
+pub(super) struct Mark {
+    all: Arc<Marks>,
+    place: usize,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self {
+            numbers: (0..NUMBERS).map(|_| AtomicU64::new(0)).collect(),
+            spread: RandomState::new(),
+        }
+    }
+}
+
+impl Marks {
+    /// Marks a user.
+    pub(super) fn mark(self: &Arc<Self>, user: &UserId) -> Mark {
+        let place = self.place(user);
+        if let Some(number) = self.numbers.get(place) {
+            number.fetch_add(1, Ordering::SeqCst);
+        }
+        Mark {
+            all: Arc::clone(self),
+            place,
+        }
+    }
+
+    /// Whether the user may be marked.
+    pub(super) fn is_marked(&self, user: &UserId) -> bool {
+        self.numbers
+            .get(self.place(user))
+            .is_some_and(|number| number.load(Ordering::SeqCst) > 0)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "of a hash, any part will do"
+    )]
+    fn place(&self, user: &UserId) -> usize {
+        self.spread.hash_one(user) as usize % NUMBERS
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        // A thread that dies leaves its users' transactions undone: nobody may read past them.
+        if !std::thread::panicking()
+            && let Some(number) = self.all.numbers.get(self.place)
+        {
+            number.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+}

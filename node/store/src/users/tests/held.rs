@@ -1,0 +1,315 @@
+//! Commits that wait: nobody may notice, whatever fails meanwhile.
+
+use super::*;
+use crate::suite::rows;
+
+const NEVER: Duration = Duration::from_secs(3_600);
+
+/// Writes stay in open transactions until something other than time ends them.
+pub(super) fn options() -> Options {
+    Options {
+        held_groups_max: 1_000,
+        held_users_max: 100,
+        held_idle: NEVER,
+        held_for: NEVER,
+        ..super::options()
+    }
+}
+
+/// A user whose commits wait from now on: the first ones of a new user do not.
+async fn make_held(store: &Store, number: u64) -> UserId {
+    let user = make(&store.users, number).await;
+    for _ in 0..7 {
+        store.users.write(&user, one(0)).await.unwrap().unwrap();
+    }
+    user
+}
+
+/// What the engine shows of a user, whatever is held.
+fn committed(store: &Store, user: &UserId) -> Seq {
+    let mut last = Seq(0);
+    store
+        .engine
+        .open_reader(user)
+        .unwrap()
+        .snapshot(&mut |view| {
+            last = view.last_seq()?;
+            Ok(())
+        })
+        .unwrap();
+    last
+}
+
+fn commits(store: &Store) -> u64 {
+    store.faults.commits.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn writes_that_nobody_reads_are_one_commit() {
+    let store = start(options());
+    let anna = make_held(&store, 1).await;
+    let before = commits(&store);
+    for number in 1..=100 {
+        store
+            .users
+            .write(&anna, one(number))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+    assert_eq!(commits(&store), before);
+    assert_eq!(committed(&store, &anna), Seq(8));
+    assert_eq!(numbers(&store.users, &anna).await.unwrap().len(), 101);
+    assert_eq!(commits(&store), before + 1);
+}
+
+#[tokio::test]
+async fn what_is_read_as_often_as_written_is_committed_at_once() {
+    let store = start(options());
+    let anna = make_held(&store, 1).await;
+    let mut asked = 0;
+    for number in 1..=90 {
+        store
+            .users
+            .write(&anna, one(number))
+            .await
+            .unwrap()
+            .unwrap();
+        asked += u64::from(committed(&store, &anna) != Seq(8 + number));
+        assert_eq!(
+            numbers(&store.users, &anna).await.unwrap().last(),
+            Some(&number)
+        );
+    }
+    assert_eq!(asked, 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_sees_what_was_answered() {
+    let store = start(options());
+    let anna = make_held(&store, 1).await;
+    for number in 1..200 {
+        store
+            .users
+            .write(&anna, one(number))
+            .await
+            .unwrap()
+            .unwrap();
+        let last = store
+            .users
+            .read_short(&anna, move |view| {
+                view.get(Kind::Event, &format!("e{number}"))
+            })
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(
+            last.is_some(),
+            "event {number} was answered and is not there"
+        );
+    }
+    for number in 200..400 {
+        store
+            .users
+            .write(&anna, one(number))
+            .await
+            .unwrap()
+            .unwrap();
+        if number % 13 == 0 {
+            let all = numbers(&store.users, &anna).await.unwrap();
+            assert_eq!(all.last(), Some(&number));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_committed_when_there_is_nothing_to_do() {
+    let store = start(Options {
+        held_idle: Duration::from_millis(1),
+        ..options()
+    });
+    let anna = make_held(&store, 1).await;
+    store.users.write(&anna, one(1)).await.unwrap().unwrap();
+    wait_until(|| committed(&store, &anna) == Seq(9)).await;
+    assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_committed_in_time_by_a_thread_that_is_busy() {
+    let store = start(Options {
+        held_for: Duration::from_millis(1),
+        ..options()
+    });
+    let (anna, bert) = (make_held(&store, 1).await, make_held(&store, 2).await);
+    store.users.write(&anna, one(1)).await.unwrap().unwrap();
+    let mut number = 1;
+    while committed(&store, &anna) != Seq(9) {
+        store
+            .users
+            .write(&bert, one(number))
+            .await
+            .unwrap()
+            .unwrap();
+        number += 1;
+        assert!(number < 100_000);
+    }
+    assert!(committed(&store, &bert).0 + 1_000 > 8 + number);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_holds_no_more_than_it_may() {
+    let store = start(Options {
+        held_groups_max: 4,
+        ..options()
+    });
+    let anna = make_held(&store, 1).await;
+    for number in 1..=40 {
+        store
+            .users
+            .write(&anna, one(number))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(committed(&store, &anna).0 + 4 > 8 + number);
+    }
+    let store = start(Options {
+        held_users_max: 1,
+        ..options()
+    });
+    let (anna, bert) = (make_held(&store, 1).await, make_held(&store, 2).await);
+    store.users.write(&anna, one(1)).await.unwrap().unwrap();
+    store.users.write(&bert, one(1)).await.unwrap().unwrap();
+    // There is room for Bert's only; the answer may come before the commit of Anna's.
+    wait_until(|| committed(&store, &anna) == Seq(9)).await;
+    assert_eq!(committed(&store, &bert), Seq(8));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_fails_takes_nothing_with_it_that_was_answered() {
+    for (step, fault) in [
+        (Step::Apply, Fault::Before),
+        (Step::Apply, Fault::After),
+        (Step::Apply, Fault::Full),
+        (Step::Apply, Fault::Panic),
+        (Step::Append, Fault::Before),
+        (Step::Append, Fault::Full),
+    ] {
+        let store = start(options());
+        let anna = make_held(&store, 1).await;
+        store.users.write(&anna, one(1)).await.unwrap().unwrap();
+        store.faults.fail(step, 1, fault);
+        let refused = store.users.write(&anna, one(2)).await;
+        assert!(!matches!(refused, Ok(Ok(_))), "{step:?} {fault:?}");
+        assert_eq!(
+            numbers(&store.users, &anna).await.unwrap(),
+            [0, 1],
+            "{step:?} {fault:?}"
+        );
+        store.users.write(&anna, one(3)).await.unwrap().unwrap();
+        assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 1, 3]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_panics_takes_nothing_with_it_that_was_answered() {
+    let store = start(options());
+    let anna = make_held(&store, 1).await;
+    store.users.write(&anna, one(1)).await.unwrap().unwrap();
+    let panicked = store.users.write(&anna, |writer| {
+        writer.attempt(|transaction| put(transaction, 2)).unwrap();
+        panic!("told to");
+    });
+    let panicked: Result<(), StoreError> = panicked.await;
+    assert!(panicked.is_err());
+    // One that wrote nothing goes by the open transaction.
+    store.users.write(&anna, |_| ()).await.unwrap();
+    assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doubt_about_the_journal_does_not_hide_what_was_answered() {
+    for fault in [Fault::DoubtBefore, Fault::DoubtAfter] {
+        let store = start(options());
+        let (anna, bert) = (make_held(&store, 1).await, make_held(&store, 2).await);
+        store.users.write(&anna, one(1)).await.unwrap().unwrap();
+        store.users.write(&bert, one(1)).await.unwrap().unwrap();
+        store.faults.fail(Step::Append, 1, fault);
+        let refused = store.users.write(&anna, one(2)).await;
+        assert!(matches!(refused, Err(StoreError::Poisoned { .. })));
+        // Nothing in doubt is shown: the database would say that it holds a place in the journal which
+        // may be another's after the next start.
+        assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 1]);
+        assert_eq!(numbers(&store.users, &bert).await.unwrap(), [0, 1]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_fails_later_is_made_up_for_or_refused() {
+    let store = start(options());
+    let anna = make_held(&store, 1).await;
+    store.users.write(&anna, one(1)).await.unwrap().unwrap();
+    store.faults.fail(Step::Commit, 1, Fault::Before);
+    assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 1]);
+
+    // Neither the commit nor what makes up for it works.
+    let bert = make_held(&store, 2).await;
+    store.users.write(&bert, one(1)).await.unwrap().unwrap();
+    store.faults.fail(Step::Commit, 2, Fault::Before);
+    store.faults.fail(Step::Open, 2, Fault::Before);
+    assert!(numbers(&store.users, &bert).await.is_err());
+    assert!(store.users.write(&bert, one(2)).await.is_err());
+    assert_eq!(store.users.stats().behind, 1);
+    // A checkpoint keeps what it lacks, and it gets it once it can be opened again.
+    store.users.checkpoint().await.unwrap();
+    store.faults.fail(Step::Commit, 0, Fault::Before);
+    store.faults.fail(Step::Open, 0, Fault::Before);
+    assert_eq!(numbers(&store.users, &bert).await.unwrap(), [0, 1]);
+    assert_eq!(store.users.stats().behind, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_keeps_what_is_held() {
+    for is_read in [false, true] {
+        let store = start(options());
+        let (anna, bert) = (make_held(&store, 1).await, make(&store.users, 2).await);
+        store.users.write(&anna, one(1)).await.unwrap().unwrap();
+        store.users.write(&bert, one(1)).await.unwrap().unwrap();
+        if is_read {
+            assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 1]);
+        }
+        store.users.checkpoint().await.unwrap();
+        let kept = rows(store.journal.as_ref(), Position(0)).unwrap();
+        assert_eq!(kept.iter().any(|row| row.1 == anna), !is_read);
+        let left = store.engine.after_crash(&mut |_| 0);
+        let again = start_on(left, Arc::clone(&store.journal), Arc::default(), options());
+        assert_eq!(numbers(&again.users, &anna).await.unwrap(), [0, 1]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_stops_commits_what_is_held() {
+    let store = start(options());
+    let anna = make_held(&store, 1).await;
+    store.users.write(&anna, one(1)).await.unwrap().unwrap();
+    store.users.shutdown().await;
+    assert_eq!(committed(&store, &anna), Seq(9));
+    assert!(
+        rows(store.journal.as_ref(), Position(0))
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_is_removed_with_what_is_held() {
+    let store = start(options());
+    let anna = make_held(&store, 1).await;
+    store.users.write(&anna, one(1)).await.unwrap().unwrap();
+    store.users.remove(&anna).await.unwrap();
+    assert!(unknown(&store.users.read(&anna, |_| ()).await));
+    let anna = make_held(&store, 1).await;
+    store.users.write(&anna, one(2)).await.unwrap().unwrap();
+    store.faults.fail(Step::Remove, 1, Fault::Before);
+    assert!(store.users.remove(&anna).await.is_err());
+    assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 2]);
+}
