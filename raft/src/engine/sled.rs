@@ -81,6 +81,10 @@ impl Sled {
 
 /// Waits until no thread of sled holds a database that was dropped. sled leaves work to a pool of
 /// threads and does not wait for it: one of them may still write, and refuse the next who opens.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "on an engine's own thread; sled tells nobody when it has let go"
+)]
 fn wait_until_let_go(dir: &Path) -> Result<(), EngineError> {
     let path = dir.join(DB_FILE);
     let file = File::open(&path).map_err(files::because("open", &path))?;
