@@ -176,7 +176,6 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::keys::Space;
 
     /// A handle stands for a thread of sled's pool that has not ended.
     #[test]
@@ -187,7 +186,7 @@ mod tests {
         batch.put(Space::Names, b"alice".to_vec(), b"1".to_vec());
         engine.commit(batch).unwrap();
         let late = engine.db.clone();
-        let (done, closed) = mpsc::channel();
+        let (done, closed) = mpsc::sync_channel(1);
         thread::scope(|scope| {
             scope.spawn(move || done.send(Box::new(engine).close()));
             assert!(closed.recv_timeout(Duration::from_millis(100)).is_err());
