@@ -29,6 +29,8 @@ use crate::source::ZoneSource;
 use crate::stats::{Stats, count};
 use crate::zone::{Answer, Question};
 
+mod plain;
+
 /// Bytes that any client takes over UDP (RFC 1035 §2.3.4).
 const PLAIN_UDP_BYTES: u16 = 512;
 const HEADER_BYTES: usize = 12;
@@ -118,6 +120,51 @@ impl Handler {
     }
 
     fn answer_message(
+        &self,
+        message: &[u8],
+        from: SocketAddr,
+        transport: Transport,
+        now_us: u64,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), ProtoError> {
+        if transport == Transport::Udp && self.answer_plain(message, from, now_us, reply).is_some()
+        {
+            return Ok(());
+        }
+        self.answer_any(message, from, transport, now_us, reply)
+    }
+
+    /// Answers a plain question; nothing is done and counted if it is none, or has another answer.
+    fn answer_plain(
+        &self,
+        message: &[u8],
+        from: SocketAddr,
+        now_us: u64,
+        reply: &mut Vec<u8>,
+    ) -> Option<()> {
+        let query = plain::read(message)?;
+        let zone = self.source.zone();
+        let answer = zone.answer_plain(&query.question)?;
+        if !query.answer(&answer, reply) {
+            return None;
+        }
+        let verdict = self.limiter.as_ref().map_or(Verdict::Send, |limiter| {
+            limiter.check(from.ip(), plain::kind_of(&answer), now_us)
+        });
+        match self.apply(verdict) {
+            Some(Sections::All | Sections::WithoutAdditional) => {}
+            Some(Sections::None) => query.truncated(&answer, reply),
+            None => {
+                reply.clear();
+                return Some(());
+            }
+        }
+        self.stats.count_rcode(plain::code_of(&answer));
+        Some(())
+    }
+
+    /// Answers whatever a message holds.
+    fn answer_any(
         &self,
         message: &[u8],
         from: SocketAddr,

@@ -81,6 +81,17 @@ fn assemble(text: &str, labels: &str, origin: Option<&Name>) -> Result<Name, Nam
         .map_err(|_too_long| NameError::Long(text.to_owned()))
 }
 
+/// A name in wire form and lower case, with the root.
+pub(crate) fn wire(name: &Name) -> Box<[u8]> {
+    let mut bytes = Vec::with_capacity(WIRE_BYTES_MAX);
+    for label in name {
+        bytes.push(u8::try_from(label.len()).unwrap_or(0));
+        bytes.extend(label.iter().map(u8::to_ascii_lowercase));
+    }
+    bytes.push(0);
+    bytes.into()
+}
+
 /// The part of a name below the zone: lower case, wire form, without the root.
 pub(crate) struct Key {
     bytes: [u8; WIRE_BYTES_MAX],
@@ -110,6 +121,35 @@ impl Key {
                 key.push(byte.to_ascii_lowercase())?;
             }
         }
+        Some(key)
+    }
+
+    /// As [`Key::within`], of a name in wire form that ends with the root. `origin` is one, too, in lower
+    /// case.
+    pub(crate) fn within_wire(name: &[u8], origin: &[u8]) -> Option<Self> {
+        let below = name.len().checked_sub(origin.len())?;
+        let (labels, suffix) = name.split_at_checked(below)?;
+        // No length of a label is a letter: what ignores case compares lengths exactly.
+        if !suffix.eq_ignore_ascii_case(origin) {
+            return None;
+        }
+        let mut at = 0;
+        while at < below {
+            at = at
+                .saturating_add(usize::from(*labels.get(at)?))
+                .saturating_add(1);
+        }
+        // Otherwise what looks like the origin begins inside a label.
+        if at != below {
+            return None;
+        }
+        let mut key = Self {
+            bytes: [0; WIRE_BYTES_MAX],
+            len: below,
+        };
+        let bytes = key.bytes.get_mut(..below)?;
+        bytes.copy_from_slice(labels);
+        bytes.make_ascii_lowercase();
         Some(key)
     }
 
@@ -173,6 +213,37 @@ mod tests {
         assert_eq!(key("com."), None);
         assert_eq!(key("."), None);
         assert_eq!(key("example.com.org."), None);
+    }
+
+    #[test]
+    fn names_in_wire_form_are_cut_alike() {
+        let origin = absolute("example.com").unwrap();
+        for text in [
+            "example.com.",
+            "EXAMPLE.Com.",
+            "Alice.eXample.com.",
+            "x.alice.example.com.",
+            "evilexample.com.",
+            "com.",
+            ".",
+            "example.com.org.",
+            "exam.ple.com.",
+        ] {
+            let name = name(text);
+            let mut bytes = Vec::new();
+            for label in &name {
+                bytes.push(u8::try_from(label.len()).unwrap());
+                bytes.extend_from_slice(label);
+            }
+            bytes.push(0);
+            let plain = Key::within(&name, &origin).map(|key| key.as_bytes().to_vec());
+            let from_wire =
+                Key::within_wire(&bytes, &wire(&origin)).map(|key| key.as_bytes().to_vec());
+            assert_eq!(from_wire, plain, "{text}");
+        }
+        // The origin's bytes, but inside a label.
+        let inside = b"\x0dx\x07example\x03com\x00";
+        assert!(Key::within_wire(inside, &wire(&origin)).is_none());
     }
 
     #[test]

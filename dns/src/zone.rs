@@ -22,10 +22,12 @@ use crate::facts::ZoneFacts;
 use crate::name::Key;
 
 mod build;
+mod plain;
 mod problem;
 mod record;
 
 pub use crate::name::NameError;
+pub(crate) use plain::{Negative, Plain, PlainQuestion, address};
 pub use problem::{Problem, RecordError, Shadow, ZoneError};
 pub use record::{RECORDS_PER_TYPE_MAX, TEXT_BYTES_MAX, check_record};
 
@@ -104,6 +106,8 @@ pub struct Zone {
 /// Everything that is laid out when the zone is built.
 #[derive(Debug)]
 struct Rows {
+    /// The zone's name in wire form.
+    origin: Box<[u8]>,
     apex: Node,
     /// Service names, entries, and the names that exist only because something is below them.
     named: BTreeMap<Box<[u8]>, Node>,

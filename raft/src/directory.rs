@@ -124,6 +124,14 @@ impl Directory {
         self.entry(self.users.get(self.present_name(name))?)
     }
 
+    /// The home of who has a name or had it before; none while it is only reserved.
+    #[must_use]
+    pub fn home(&self, name: &str) -> Option<&CoreId> {
+        let slot = self.users.get(self.present_name(name))?;
+        let home = usize::try_from(slot.home).ok()?;
+        slot.active.then(|| self.homes.get(home)).flatten()
+    }
+
     /// The present name of whoever had a name before; any other name as it is.
     #[must_use]
     pub fn present_name<'a>(&'a self, name: &'a str) -> &'a str {

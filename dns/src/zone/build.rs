@@ -39,6 +39,7 @@ pub(super) fn build(facts: &ZoneFacts, names: Arc<dyn Names>) -> Result<Zone, Zo
     let apex = apex_of(facts, &soa)?;
 
     let mut rows = Rows {
+        origin: name::wire(&origin),
         apex,
         named: BTreeMap::new(),
         cores: BTreeMap::new(),

@@ -31,12 +31,8 @@ struct PlatformNames {
 
 impl Names for PlatformNames {
     fn core_of(&self, label: &str) -> Option<Cow<'_, str>> {
-        let user = self
-            .platform
-            .directory()
-            .user(label)
-            .filter(|user| user.active)?;
-        Some(Cow::Owned(user.core.to_string()))
+        let directory = self.platform.directory();
+        Some(Cow::Owned(directory.home(label)?.to_string()))
     }
 }
 
