@@ -89,6 +89,11 @@ pub trait UserDatabase: ViewDebug + Send {
     /// Of the engine.
     fn rollback(&mut self) -> Result<(), StoreError>;
 
+    /// Whether the transaction is still open. An engine may undo it by itself after a failure, also one
+    /// of reading that nobody was told of; what was applied is gone then, and [`UserDatabase::commit`]
+    /// fails and changes nothing.
+    fn is_open(&self) -> bool;
+
     /// The last journal position that is in the database.
     ///
     /// # Errors

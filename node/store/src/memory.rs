@@ -269,6 +269,10 @@ impl UserDatabase for MemoryDatabase {
         Ok(())
     }
 
+    fn is_open(&self) -> bool {
+        self.pending.is_some()
+    }
+
     fn applied(&self) -> Result<Position, StoreError> {
         Ok(self.state().applied)
     }

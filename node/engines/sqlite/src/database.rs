@@ -84,6 +84,10 @@ impl SqliteDatabase {
             .map_err(|error| fault::sql(&format!("{doing} in {}", self.what))(error))
     }
 
+    fn gone(&self, doing: &str) -> StoreError {
+        StoreError::engine(format!("{doing} {}", self.what), "no transaction is open")
+    }
+
     fn put(&self, commit: &Commit, mutation: &Mutation) -> Result<(), StoreError> {
         let writing = |error| fault::sql(&format!("writing {}", self.what))(error);
         let kind = u8::from(mutation.kind);
@@ -174,6 +178,11 @@ impl SqliteDatabase {
     }
 
     fn try_commit(&self, applied: Position) -> Result<(), StoreError> {
+        // SQLite may have ended the transaction by itself. The state would be written all the same, and
+        // say that what was undone is there.
+        if !self.is_open() {
+            return Err(self.gone("committing"));
+        }
         let position: i64 = fault::number(applied.0, "a position")?;
         let seq: i64 = fault::number(self.last.0, "a change")?;
         self.connection
@@ -193,9 +202,8 @@ impl UserDatabase for SqliteDatabase {
     }
 
     fn apply(&mut self, commit: &Commit) -> Result<(), StoreError> {
-        if self.connection.is_autocommit() {
-            let doing = format!("writing {}", self.what);
-            return Err(StoreError::engine(doing, "no transaction is open"));
+        if !self.is_open() {
+            return Err(self.gone("writing"));
         }
         for mutation in &commit.mutations {
             if mutation.seq <= self.last {
@@ -229,11 +237,15 @@ impl UserDatabase for SqliteDatabase {
     fn rollback(&mut self) -> Result<(), StoreError> {
         self.last = self.committed;
         // SQLite ends a transaction by itself after some errors.
-        if self.connection.is_autocommit() {
-            Ok(())
-        } else {
+        if self.is_open() {
             self.run("ROLLBACK", "undoing")
+        } else {
+            Ok(())
         }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.connection.is_autocommit()
     }
 
     fn applied(&self) -> Result<Position, StoreError> {
@@ -288,3 +300,6 @@ impl View for SqliteDatabase {
         since >= self.opened && kinds.iter().all(unchanged)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use homecore_types::{Clock, UserId};
 use super::held::{Answered, Opened};
 use super::outstanding::Ticket;
 use super::recovery;
+use super::shard::not_done;
 use super::shared::{Shared, again, chain};
 use super::stamps::Changed;
 use super::work::{Ran, WriteJob, panicked};
@@ -66,6 +67,11 @@ impl Party {
         let mut writer = Writer::new(self.opened.database.as_mut(), &self.user, clock);
         let ran = job.run(&mut writer);
         let written = writer.finish()?;
+        if !self.opened.database.is_open() {
+            // A failure that the request may have kept to itself. What it saw may be too old, and what
+            // others wrote is gone.
+            return Err(not_done(&self.user, "the engine undid the transaction"));
+        }
         if ran == Ran::Panicked && !written.commits.is_empty() {
             return Err(panicked());
         }

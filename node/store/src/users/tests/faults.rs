@@ -1,5 +1,6 @@
 //! An engine and a journal that fail, wait or die when told to.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -24,6 +25,9 @@ pub(super) enum Step {
     Remove,
     Open,
     Apply,
+    /// Reading a document from a database that is open for writing; the engine then undoes the
+    /// transaction by itself.
+    Get,
     Commit,
     Durable,
 }
@@ -114,6 +118,24 @@ impl Faults {
         gate.waiting -= 1;
     }
 
+    /// What the next step of a sort shall fail with.
+    fn fault(&self, step: Step) -> Option<Fault> {
+        match self.fails.lock().unwrap().get_mut(&step) {
+            Some((times, fault)) if *times > 0 => {
+                *times -= 1;
+                Some(*fault)
+            }
+            _ => None,
+        }
+    }
+
+    /// Reading changes nothing: no step to die at.
+    fn read(&self) -> Result<(), StoreError> {
+        self.fault(Step::Get).map_or(Ok(()), |_| {
+            Err(StoreError::engine("Get", "it was told to fail"))
+        })
+    }
+
     fn step<T>(
         &self,
         step: Step,
@@ -133,13 +155,7 @@ impl Faults {
             self.dead.store(true, Ordering::SeqCst);
             return Err(died());
         }
-        let fault = match self.fails.lock().unwrap().get_mut(&step) {
-            Some((times, fault)) if *times > 0 => {
-                *times -= 1;
-                Some(*fault)
-            }
-            _ => None,
-        };
+        let fault = self.fault(step);
         let failed = || StoreError::engine(format!("{step:?}"), "it was told to fail");
         let doubt = || StoreError::Poisoned {
             reason: "it was told to be in doubt".to_owned(),
@@ -201,6 +217,7 @@ impl FaultyEngine {
         Box::new(FaultyDatabase {
             inner,
             faults: Arc::clone(&self.faults),
+            undone: Cell::new(false),
         })
     }
 }
@@ -274,25 +291,44 @@ impl Drop for NotedReader {
 struct FaultyDatabase {
     inner: Box<dyn UserDatabase>,
     faults: Arc<Faults>,
+    /// The transaction is to be gone: reading cannot undo it.
+    undone: Cell<bool>,
+}
+
+impl FaultyDatabase {
+    fn undo(&mut self) -> Result<(), StoreError> {
+        if self.undone.take() {
+            self.inner.rollback()?;
+        }
+        Ok(())
+    }
 }
 
 impl UserDatabase for FaultyDatabase {
     fn begin(&mut self) -> Result<(), StoreError> {
+        self.undo()?;
         self.inner.begin()
     }
 
     fn apply(&mut self, commit: &Commit) -> Result<(), StoreError> {
+        self.undo()?;
         self.faults.step(Step::Apply, || self.inner.apply(commit))
     }
 
     fn commit(&mut self, applied: Position) -> Result<(), StoreError> {
+        self.undo()?;
         self.faults.commits.fetch_add(1, Ordering::SeqCst);
         self.faults
             .step(Step::Commit, || self.inner.commit(applied))
     }
 
     fn rollback(&mut self) -> Result<(), StoreError> {
+        self.undo()?;
         self.inner.rollback()
+    }
+
+    fn is_open(&self) -> bool {
+        !self.undone.get() && self.inner.is_open()
     }
 
     fn applied(&self) -> Result<Position, StoreError> {
@@ -302,6 +338,10 @@ impl UserDatabase for FaultyDatabase {
 
 impl View for FaultyDatabase {
     fn get(&self, kind: Kind, id: &str) -> Result<Option<Document>, StoreError> {
+        if let Err(error) = self.faults.read() {
+            self.undone.set(true);
+            return Err(error);
+        }
         self.inner.get(kind, id)
     }
 

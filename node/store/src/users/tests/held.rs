@@ -313,3 +313,25 @@ async fn a_user_is_removed_with_what_is_held() {
     assert!(store.users.remove(&anna).await.is_err());
     assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 2]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_fails_in_a_request_takes_nothing_with_it_that_was_answered() {
+    for writes in [false, true] {
+        let store = start(options());
+        let anna = make_held(&store, 1).await;
+        store.users.write(&anna, one(1)).await.unwrap().unwrap();
+        store.faults.fail(Step::Get, 1, Fault::Before);
+        // The request hides it. It saw a state without what was answered, so it fails all the same.
+        let hidden = store.users.write(&anna, move |writer| {
+            if writes {
+                writer.attempt(|transaction| put(transaction, 2)).ok();
+            } else {
+                writer.view().get(Kind::Event, "e1").ok();
+            }
+        });
+        assert!(hidden.await.is_err());
+        assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 1]);
+        store.users.write(&anna, one(3)).await.unwrap().unwrap();
+        assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 1, 3]);
+    }
+}
