@@ -73,6 +73,13 @@ impl Opened {
         }
     }
 
+    /// Whether what is held is to be committed now, be there more to come or not: who sends requests that
+    /// write nothing must not keep the journal from being shortened.
+    pub(super) fn is_due(&self, options: &Options) -> bool {
+        let held = self.answered.as_ref();
+        held.is_some_and(|answered| answered.since.elapsed() >= options.held_for)
+    }
+
     /// Notes that the open transaction holds answered writes up to `applied`. To be called before they
     /// are answered.
     pub(super) fn hold(&mut self, applied: Position, ticket: &Ticket, mark: impl FnOnce() -> Mark) {

@@ -427,6 +427,9 @@ impl Shard {
 
     /// Keeps a database open for its next use, and closes what is too much then.
     fn keep(&mut self, user: UserId, opened: Opened) {
+        if opened.is_due(&self.shared.options) {
+            return self.settle(user, opened);
+        }
         if opened.answered.is_none() {
             drop(self.handles.put(user, opened));
             return;

@@ -157,6 +157,22 @@ async fn what_is_held_is_committed_in_time_by_a_thread_that_is_busy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_committed_in_time_though_requests_go_on_that_write_nothing() {
+    let store = start(Options {
+        held_for: Duration::from_millis(50),
+        ..options()
+    });
+    let anna = make_held(&store, 1).await;
+    store.users.write(&anna, one(1)).await.unwrap().unwrap();
+    let mut requests = 0;
+    while committed(&store, &anna) != Seq(9) {
+        store.users.write(&anna, |_| ()).await.unwrap();
+        requests += 1;
+        assert!(requests < 100_000, "held as long as requests come");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_holds_no_more_than_it_may() {
     let store = start(Options {
         held_groups_max: 4,
