@@ -99,6 +99,10 @@ pub trait UserDatabase: ViewDebug + Send {
     /// # Errors
     /// Of the engine.
     fn applied(&self) -> Result<Position, StoreError>;
+
+    /// Gives back the memory that it can do without: others are used more. Nothing that can be seen
+    /// changes, whether a transaction is open or not.
+    fn rest(&mut self) {}
 }
 
 /// A reader of a user's database, owned by one thread at a time.
@@ -111,6 +115,9 @@ pub trait Reader: Send + std::fmt::Debug {
         &mut self,
         read: &mut dyn FnMut(&dyn View) -> Result<(), StoreError>,
     ) -> Result<(), StoreError>;
+
+    /// Gives back the memory that it can do without, between two snapshots: others are used more.
+    fn rest(&mut self) {}
 }
 
 /// Documents of a range, each with the key that it was found under; and whether the range may hold

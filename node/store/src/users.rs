@@ -57,11 +57,19 @@ pub struct Options {
     pub writers: usize,
     /// Threads that read.
     pub readers: usize,
-    /// Users whose databases are open at once; each may take one handle for writing and two for
-    /// reading.
+    /// Users whose databases are open at once, each with a handle for writing and one for reading;
+    /// more for reading if it is among `awake_users_max`.
     pub open_users_max: usize,
     /// A user's handles are closed when unused for this long.
     pub idle: Duration,
+    /// Users whose handles keep what they have in memory, those used last; as many of writing as of
+    /// reading.
+    pub awake_users_max: usize,
+    /// Users, beside `open_users_max`, whose databases stay open for writing though they were not written
+    /// to again: many are opened only to note who read what.
+    pub written_once_max: usize,
+    /// Such a database is closed when unused for this long.
+    pub written_once_idle: Duration,
     /// Bytes in the journal that start a checkpoint.
     pub checkpoint_bytes: u64,
     /// Time after which a checkpoint is made even if little was written.
@@ -96,6 +104,9 @@ impl Default for Options {
             readers: threads,
             open_users_max: limits::OPEN_USERS_MAX,
             idle: limits::USER_IDLE,
+            awake_users_max: limits::AWAKE_USERS_MAX,
+            written_once_max: limits::WRITTEN_ONCE_MAX,
+            written_once_idle: limits::WRITTEN_ONCE_IDLE,
             checkpoint_bytes: 64 * 1024 * 1024,
             checkpoint_interval: Duration::from_secs(60),
             writer_queue_max: limits::WRITER_QUEUE_MAX,

@@ -251,6 +251,10 @@ impl UserDatabase for SqliteDatabase {
     fn applied(&self) -> Result<Position, StoreError> {
         Ok(self.applied)
     }
+
+    fn rest(&mut self) {
+        schema::rest(&self.connection, &self.what);
+    }
 }
 
 impl View for SqliteDatabase {

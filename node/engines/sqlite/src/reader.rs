@@ -4,8 +4,8 @@ use homecore_store::engine::Reader;
 use homecore_store::{StoreError, View};
 use rusqlite::Connection;
 
-use crate::fault;
 use crate::view::Rows;
+use crate::{fault, schema};
 
 /// See [`Reader`].
 pub(crate) struct SqliteReader {
@@ -53,5 +53,9 @@ impl Reader for SqliteReader {
         });
         self.run("ROLLBACK")?;
         outcome
+    }
+
+    fn rest(&mut self) {
+        schema::rest(&self.connection, &self.what);
     }
 }

@@ -176,6 +176,15 @@ pub(crate) fn connect(
     Ok(connection)
 }
 
+/// Gives back the pages that a connection keeps, except those that an open transaction changed. The next
+/// to use it reads them from the system's cache; what is prepared stays.
+pub(crate) fn rest(connection: &Connection, what: &str) {
+    if let Err(error) = connection.release_memory() {
+        // They stay, as they would without this.
+        tracing::debug!(%error, "the pages of {what} were not given back");
+    }
+}
+
 fn check_format(connection: &Connection, what: &str) -> Result<(), StoreError> {
     let found: i64 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))

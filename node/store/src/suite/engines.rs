@@ -38,6 +38,7 @@ pub fn engine_suite<E: Engine>(make: impl Fn() -> Arc<E>) -> Checked {
         ("transactions are isolated", transactions_are_isolated),
         ("a snapshot stays", a_snapshot_stays),
         ("rollback leaves nothing", rollback_leaves_nothing),
+        ("who rests misses nothing", who_rests_misses_nothing),
         ("applying twice is harmless", applying_twice_is_harmless),
         ("a gap is refused", a_gap_is_refused),
         (
@@ -219,6 +220,43 @@ fn rollback_leaves_nothing(engine: &Made) -> Checked {
     // It goes on where it was.
     write(database.as_mut(), &anna, 2, Position(5))?;
     assert_eq!(database.last_seq()?, Seq(2));
+    Ok(())
+}
+
+fn who_rests_misses_nothing(engine: &Made) -> Checked {
+    let anna = user(1);
+    let mut database = engine.create(&anna, Position(0))?;
+    let mut reader = engine.open_reader(&anna)?;
+    let mut seen_by_reader = || {
+        reader.rest();
+        let mut seen = None;
+        reader.snapshot(&mut |view| {
+            seen = Some(dump(view)?);
+            Ok(())
+        })?;
+        reader.rest();
+        Ok::<_, StoreError>(seen)
+    };
+    for number in 1..=50 {
+        write(database.as_mut(), &anna, number, Position(number))?;
+        if number % 10 == 0 {
+            database.rest();
+        }
+    }
+    let before = dump(&*database)?;
+    assert_eq!(seen_by_reader()?.as_ref(), Some(&before));
+    database.begin()?;
+    database.apply(&commit(&anna, vec![event(51, 51)]))?;
+    database.rest();
+    database.apply(&commit(&anna, vec![event(52, 52)]))?;
+    let changed = dump(&*database)?;
+    database.rest();
+    assert_eq!(dump(&*database)?, changed);
+    assert_eq!(seen_by_reader()?, Some(before));
+    database.commit(Position(52))?;
+    database.rest();
+    assert_eq!(dump(&*database)?, changed);
+    assert_eq!(seen_by_reader()?, Some(changed));
     Ok(())
 }
 

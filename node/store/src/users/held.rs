@@ -13,6 +13,7 @@ use std::time::Instant;
 use homecore_types::UserId;
 
 use super::Options;
+use super::handles::Rests;
 use super::outstanding::Ticket;
 use crate::engine::UserDatabase;
 use crate::journal::Position;
@@ -32,6 +33,8 @@ pub(super) struct Opened {
     pub(super) answered: Option<Answered>,
     /// Groups that are to be committed at once.
     at_once: u8,
+    /// Whether it was used again after it was opened and used.
+    pub(super) again: bool,
 }
 
 /// Writes in an open transaction that were answered: the journal has them.
@@ -55,6 +58,7 @@ impl Opened {
             database,
             answered: None,
             at_once: 0,
+            again: false,
         }
     }
 
@@ -100,9 +104,22 @@ impl Opened {
         }
     }
 
+    /// The same, used once more.
+    pub(super) fn used_again(mut self) -> Self {
+        self.again = true;
+        self
+    }
+
     /// Notes that somebody had to wait for a commit.
     pub(super) fn commit_at_once(&mut self) {
         self.at_once = AT_ONCE;
+    }
+}
+
+impl Rests for Opened {
+    fn rest(&mut self) -> Option<Self> {
+        self.database.rest();
+        None
     }
 }
 

@@ -1,7 +1,8 @@
 //! Reader threads: one queue for all, and the handles that wait for their next use.
 //!
 //! Reads of different users, and of the same user, run side by side. Between uses a user's handles
-//! are kept, as many as can be in use at once: opening one costs as much as many reads.
+//! are kept, as many as can be in use at once, or one if others are used more: opening one costs as much
+//! as many reads.
 //!
 //! A short read of a user whose handle waits may also run on the thread that asks for it
 //! ([`Readers::try_here`]): to hand it to another thread and its result back takes longer than most
@@ -15,7 +16,7 @@ use std::time::Duration;
 use homecore_types::UserId;
 use tokio::sync::oneshot;
 
-use super::handles::Handles;
+use super::handles::{Handles, Rests};
 use super::shared::{Ended, Shared, spawn};
 use super::stamps::Changed;
 use super::work::{ReadJob, guarded, panicked};
@@ -74,6 +75,17 @@ struct Kept {
     epoch: u64,
 }
 
+impl Rests for Vec<Box<dyn Reader>> {
+    /// One is enough for a user that is not among those used most.
+    fn rest(&mut self) -> Option<Self> {
+        let more = self.split_off(self.len().min(1));
+        if let Some(first) = self.first_mut() {
+            first.rest();
+        }
+        (!more.is_empty()).then_some(more)
+    }
+}
+
 /// Starts the threads.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<(Arc<Readers>, Vec<Ended>), StoreError> {
     let readers = Arc::new(Readers {
@@ -81,7 +93,10 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<(Arc<Readers>, Vec<Ended>), 
         queue: Mutex::default(),
         filled: Condvar::new(),
         handles: Mutex::new(Kept {
-            handles: Handles::new(shared.options.open_users_max),
+            handles: Handles::new(
+                shared.options.open_users_max,
+                shared.options.awake_users_max,
+            ),
             epoch: 0,
         }),
         open: AtomicUsize::new(0),
@@ -237,7 +252,7 @@ impl Readers {
         let mut waiting = kept.handles.take(user)?;
         let reader = waiting.pop();
         if !waiting.is_empty() {
-            // Not above the bound: this user's place was just taken out.
+            // Not above the bounds: this user's place was just taken out.
             drop(kept.handles.put(user.clone(), waiting));
         }
         reader.map(|reader| (reader, epoch))

@@ -112,13 +112,16 @@ pub(super) fn start(
 ) -> Result<(ShardSender, Ended), StoreError> {
     let (queue, requests) = sync_channel(shared.options.writer_queue_max.max(1));
     let gauges = Arc::new(Gauges::default());
+    let options = &shared.options;
+    let part = |all: usize| all / options.writers.max(1);
     let shard = Shard {
         shared: Arc::clone(shared),
         readers,
         checkpoints,
         gauges: Arc::clone(&gauges),
-        handles: Handles::new(shared.options.open_users_max / shared.options.writers.max(1)),
-        held: Handles::new(shared.options.held_users_max),
+        handles: Handles::new(part(options.open_users_max), part(options.awake_users_max)),
+        once: Handles::new(part(options.written_once_max), 0),
+        held: Handles::new(options.held_users_max, usize::MAX),
     };
     let ended = spawn(&format!("store-write-{number}"), move || {
         shard.run(&requests);
@@ -134,6 +137,8 @@ pub(super) struct Shard {
     gauges: Arc<Gauges>,
     /// Databases without an open transaction.
     handles: Handles<Opened>,
+    /// The same, which were not used again since they were opened.
+    once: Handles<Opened>,
     /// Databases whose transactions hold answered writes.
     held: Handles<Opened>,
 }
@@ -141,13 +146,16 @@ pub(super) struct Shard {
 impl Shard {
     fn run(mut self, requests: &Receiver<Request>) {
         let options = self.shared.options.clone();
-        let tick = (options.idle / 4).clamp(Duration::from_millis(50), Duration::from_secs(30));
+        let tick = look_every(options.idle);
+        let once_tick = look_every(options.written_once_idle);
         loop {
-            let wait = if self.held.len() == 0 {
-                tick
-            } else {
-                tick.min(options.held_idle)
-            };
+            let mut wait = tick;
+            if self.once.len() > 0 {
+                wait = wait.min(once_tick);
+            }
+            if self.held.len() > 0 {
+                wait = wait.min(options.held_idle);
+            }
             match requests.recv_timeout(wait) {
                 Ok(first) => {
                     self.run_group(first, requests);
@@ -157,13 +165,17 @@ impl Shard {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             drop(self.handles.take_idle(options.idle, CLOSED_AT_ONCE_MAX));
-            self.gauges
-                .open
-                .store(self.handles.len() + self.held.len(), Ordering::Relaxed);
+            let once_idle = options.written_once_idle;
+            drop(self.once.take_idle(once_idle, CLOSED_AT_ONCE_MAX));
+            self.gauges.open.store(
+                self.handles.len() + self.once.len() + self.held.len(),
+                Ordering::Relaxed,
+            );
         }
         for (user, opened) in self.held.take_all() {
             drop(settle(&self.shared, &user, opened));
         }
+        drop(self.once.take_all());
         drop(self.handles.take_all());
     }
 
@@ -381,7 +393,7 @@ impl Shard {
             self.settle(user.clone(), opened);
         }
         let _unfinished = Unfinished::enter(&self.shared, user);
-        drop(self.handles.take(user));
+        drop((self.handles.take(user), self.once.take(user)));
         self.readers.forget(user);
         let removed = self.shared.engine.remove(user);
         // Readers that were at work meanwhile must not be used again.
@@ -408,8 +420,8 @@ impl Shard {
 
     /// The user's database, with all that the journal holds of it.
     fn open(&mut self, user: &UserId) -> Result<Opened, StoreError> {
-        if let Some(opened) = self.held.take(user).or_else(|| self.handles.take(user)) {
-            return Ok(opened);
+        if let Some(opened) = self.held.take(user).or_else(|| self.take(user)) {
+            return Ok(opened.used_again());
         }
         let database = if self.shared.is_behind(user) {
             let database = recovery::recover_user(&self.shared, user, Position(u64::MAX))?;
@@ -425,19 +437,34 @@ impl Shard {
         Ok(Opened::new(database))
     }
 
+    /// A database without an open transaction.
+    fn take(&mut self, user: &UserId) -> Option<Opened> {
+        self.handles.take(user).or_else(|| self.once.take(user))
+    }
+
     /// Keeps a database open for its next use, and closes what is too much then.
     fn keep(&mut self, user: UserId, opened: Opened) {
         if opened.is_due(&self.shared.options) {
             return self.settle(user, opened);
         }
         if opened.answered.is_none() {
-            drop(self.handles.put(user, opened));
+            let kept = if opened.again {
+                &mut self.handles
+            } else {
+                &mut self.once
+            };
+            drop(kept.put(user, opened));
             return;
         }
         for (user, opened) in self.held.put(user, opened) {
             self.settle(user, opened);
         }
     }
+}
+
+/// How often to look for what was not used for `idle`.
+fn look_every(idle: Duration) -> Duration {
+    (idle / 4).clamp(Duration::from_millis(50), Duration::from_secs(30))
 }
 
 /// A user that is being made or removed: not listed until it is dropped.

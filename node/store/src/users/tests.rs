@@ -18,6 +18,7 @@ mod crashes;
 mod failures;
 mod faults;
 mod held;
+mod memory;
 mod room;
 mod short;
 
@@ -438,6 +439,7 @@ async fn handles_are_capped_and_closed_when_idle() {
     });
     for number in 1..=10 {
         let user = make(&capped.users, number).await;
+        capped.users.write(&user, one(0)).await.unwrap().unwrap();
         assert_eq!(numbers(&capped.users, &user).await.unwrap(), [0]);
     }
     // The last reader may still be on its way back.

@@ -121,6 +121,7 @@ fn open(data: &Path) -> anyhow::Result<Users> {
     let journal = SqliteJournal::open(&data.join("journal.sqlite"))?;
     let options = users::Options {
         open_users_max: OPEN_MAX,
+        written_once_max: OPEN_MAX,
         ..users::Options::default()
     };
     let (engine, journal) = (Arc::new(engine), Arc::new(journal));

@@ -99,6 +99,56 @@ fn a_closed_user_is_one_file_that_can_be_copied() {
     );
 }
 
+/// How many bytes this thread has read from files.
+#[cfg(target_os = "linux")]
+fn bytes_read() -> u64 {
+    let counts = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    let read = counts.lines().find_map(|line| line.strip_prefix("rchar:"));
+    read.unwrap().trim().parse().unwrap()
+}
+
+/// What a handle has given back it must read again.
+#[cfg(target_os = "linux")]
+#[test]
+fn who_rests_keeps_no_pages() {
+    const PAGE: u64 = 4_096;
+    let root = tempfile::tempdir().unwrap();
+    let anna = suite::user(1);
+    let engine = open(root.path());
+    let mut database = engine.create(&anna, Position(0)).unwrap();
+    let mut reader = engine.open_reader(&anna).unwrap();
+    for n in 1..=50 {
+        suite::write(database.as_mut(), &anna, n, Position(n)).unwrap();
+    }
+    let taken = |look: &mut dyn FnMut()| {
+        let before = bytes_read();
+        look();
+        bytes_read() - before
+    };
+    let mut read = |rests: bool| {
+        if rests {
+            reader.rest();
+        }
+        taken(&mut || {
+            reader
+                .snapshot(&mut |view| suite::dump(view).map(drop))
+                .unwrap();
+        })
+    };
+    let (first, awake, rested) = (read(false), read(false), read(true));
+    assert!(awake < PAGE, "{awake} bytes are read though they are here");
+    assert!(rested > 4 * PAGE, "{rested} bytes of {first}");
+    let mut read = |rests: bool| {
+        if rests {
+            database.rest();
+        }
+        taken(&mut || drop(suite::dump(&*database).unwrap()))
+    };
+    let (first, awake, rested) = (read(false), read(false), read(true));
+    assert!(awake < PAGE, "{awake} bytes are read though they are here");
+    assert!(rested > 4 * PAGE, "{rested} bytes of {first}");
+}
+
 #[test]
 fn only_we_may_read_the_files() {
     let root = tempfile::tempdir().unwrap();

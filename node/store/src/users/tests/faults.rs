@@ -67,8 +67,16 @@ pub(super) struct Faults {
     /// Whether appends wait, and whether one does.
     gate: Mutex<Gate>,
     moved: Condvar,
+    /// How often handles were told to rest.
+    pub(super) rests: Rests,
     /// Which threads closed handles for reading.
     pub(super) closed_by: Mutex<Vec<ThreadId>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Rests {
+    pub(super) reading: AtomicU64,
+    pub(super) writing: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -278,6 +286,11 @@ impl Reader for NotedReader {
     ) -> Result<(), StoreError> {
         self.inner.snapshot(read)
     }
+
+    fn rest(&mut self) {
+        self.faults.rests.reading.fetch_add(1, Ordering::SeqCst);
+        self.inner.rest();
+    }
 }
 
 impl Drop for NotedReader {
@@ -333,6 +346,11 @@ impl UserDatabase for FaultyDatabase {
 
     fn applied(&self) -> Result<Position, StoreError> {
         self.inner.applied()
+    }
+
+    fn rest(&mut self) {
+        self.faults.rests.writing.fetch_add(1, Ordering::SeqCst);
+        self.inner.rest();
     }
 }
 
