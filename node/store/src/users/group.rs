@@ -107,12 +107,18 @@ impl Party {
         made_up_for(shared, &self.user, answered.applied, &answered.ticket).ok()
     }
 
-    /// Ends the transaction, whose commits the journal holds up to `applied`, or leaves it open for
-    /// more.
-    fn commit(mut self, applied: Position, shared: &Shared, ticket: &Ticket) -> (UserId, Fate) {
-        let outcome = if self.opened.may_hold(&shared.options) {
+    /// Ends the transaction, whose commits the journal holds up to `applied` in so many bytes, or
+    /// leaves it open for more.
+    fn commit(
+        mut self,
+        applied: Position,
+        bytes: usize,
+        shared: &Shared,
+        ticket: &Ticket,
+    ) -> (UserId, Fate) {
+        let outcome = if self.opened.may_hold(&shared.options, bytes) {
             let mark = || shared.marks.mark(&self.user);
-            self.opened.hold(applied, ticket, mark);
+            self.opened.hold(applied, bytes, ticket, mark);
             Ok(self.opened)
         } else {
             let answered = self.opened.answered.take();
@@ -260,7 +266,7 @@ impl Group {
         let mut counts = Vec::with_capacity(writing.len());
         for party in &mut writing {
             let commits = std::mem::take(&mut party.commits);
-            counts.push(commits.len());
+            counts.push((commits.len(), commits.iter().map(Vec::len).sum()));
             rows.extend(
                 commits
                     .into_iter()
@@ -276,9 +282,9 @@ impl Group {
         match shared.journal.append(rows) {
             Ok(last) => {
                 let mut applied = Position(last.0.saturating_sub(all));
-                for (party, commits) in writing.into_iter().zip(counts) {
+                for (party, (commits, bytes)) in writing.into_iter().zip(counts) {
                     applied.0 += count(commits);
-                    fates.push(party.commit(applied, shared, ticket));
+                    fates.push(party.commit(applied, bytes, shared, ticket));
                 }
             }
             Err(error) => {

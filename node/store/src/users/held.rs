@@ -25,6 +25,10 @@ pub(super) const COMMITTED_AT_ONCE_MAX: usize = 8;
 /// read as often as it is written gains nothing.
 const AT_ONCE: u8 = 8;
 
+/// Bytes of the journal that a transaction may hold. Beyond that each page is changed once anyway, while
+/// a failure costs their replay, and SQLite's log grows beyond what it keeps.
+pub(super) const BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// A user's database between two groups.
 #[derive(Debug)]
 pub(super) struct Opened {
@@ -44,6 +48,8 @@ pub(super) struct Answered {
     pub(super) applied: Position,
     /// How many groups they came in.
     groups: usize,
+    /// Their bytes in the journal.
+    bytes: usize,
     since: Instant,
     /// Keeps them in the journal.
     pub(super) ticket: Ticket,
@@ -62,17 +68,20 @@ impl Opened {
         }
     }
 
-    /// Whether the group that was just run may stay in the open transaction. To be asked once a group.
-    pub(super) fn may_hold(&mut self, options: &Options) -> bool {
+    /// Whether the group that was just run, of so many bytes in the journal, may stay in the open
+    /// transaction. To be asked once a group.
+    pub(super) fn may_hold(&mut self, options: &Options, bytes: usize) -> bool {
         let most = options.held_groups_max;
         if self.at_once > 0 {
             self.at_once -= 1;
             return false;
         }
         match &self.answered {
-            None => most > 1,
+            None => most > 1 && bytes < BYTES_MAX,
             Some(answered) => {
-                answered.groups + 1 < most && answered.since.elapsed() < options.held_for
+                answered.groups + 1 < most
+                    && answered.bytes.saturating_add(bytes) < BYTES_MAX
+                    && answered.since.elapsed() < options.held_for
             }
         }
     }
@@ -86,16 +95,24 @@ impl Opened {
 
     /// Notes that the open transaction holds answered writes up to `applied`. To be called before they
     /// are answered.
-    pub(super) fn hold(&mut self, applied: Position, ticket: &Ticket, mark: impl FnOnce() -> Mark) {
+    pub(super) fn hold(
+        &mut self,
+        applied: Position,
+        bytes: usize,
+        ticket: &Ticket,
+        mark: impl FnOnce() -> Mark,
+    ) {
         match &mut self.answered {
             Some(answered) => {
                 answered.applied = applied;
                 answered.groups += 1;
+                answered.bytes = answered.bytes.saturating_add(bytes);
             }
             None => {
                 self.answered = Some(Answered {
                     applied,
                     groups: 1,
+                    bytes,
                     since: Instant::now(),
                     ticket: ticket.again(),
                     mark: mark(),

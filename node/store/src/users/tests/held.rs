@@ -351,3 +351,90 @@ async fn a_read_that_fails_in_a_request_takes_nothing_with_it_that_was_answered(
         assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 1, 3]);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_holds_no_more_bytes_than_it_may() {
+    let store = start(options());
+    let anna = make_held(&store, 1).await;
+    let large = |number| {
+        move |writer: &mut Writer<'_>| {
+            writer.attempt(|transaction| {
+                let event = event(number, 0);
+                transaction.put(Write {
+                    kind: event.kind,
+                    id: event.id,
+                    base: Base::Any,
+                    body: Bytes::from(vec![b' '; crate::users::held::BYTES_MAX / 3]),
+                    deleted: false,
+                    entries: event.entries,
+                    keep_previous: false,
+                })
+            })
+        }
+    };
+    for number in 1..=2 {
+        let written = store.users.write(&anna, large(number)).await;
+        written.unwrap().unwrap();
+        assert_eq!(committed(&store, &anna), Seq(8));
+    }
+    store.users.write(&anna, large(3)).await.unwrap().unwrap();
+    assert_eq!(committed(&store, &anna), Seq(11));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_dies_leaves_nobody_to_read_less_than_was_answered() {
+    let store = start(options());
+    let (anna, bert) = (make_held(&store, 1).await, make_held(&store, 2).await);
+    store.users.write(&anna, one(1)).await.unwrap().unwrap();
+    store.users.write(&bert, one(1)).await.unwrap().unwrap();
+    store.faults.fail(Step::Commit, 1, Fault::Panic);
+    for user in [&anna, &bert, &anna] {
+        assert!(numbers(&store.users, user).await.is_err());
+        assert!(store.users.read_short(user, |_| ()).await.is_err());
+    }
+    // Nor does the journal forget it.
+    store.users.checkpoint().await.unwrap();
+    let left = store.engine.after_crash(&mut |_| 0);
+    let again = start_on(left, Arc::clone(&store.journal), Arc::default(), options());
+    assert_eq!(numbers(&again.users, &anna).await.unwrap(), [0, 1]);
+    assert_eq!(numbers(&again.users, &bert).await.unwrap(), [0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_what_was_held() {
+    let store = start(options());
+    let marked = |user: &UserId| store.users.inner.shared.marks.is_marked(user);
+    let anna = make_held(&store, 1).await;
+    let mut number = 0;
+    for (step, fault) in [
+        (None, Fault::Before),
+        (Some(Step::Apply), Fault::Before),
+        (Some(Step::Append), Fault::Before),
+        (Some(Step::Commit), Fault::Before),
+        (Some(Step::Commit), Fault::After),
+    ] {
+        let context = format!("{step:?} {fault:?}");
+        // After a reader waited, some are committed at once.
+        while !marked(&anna) {
+            number += 1;
+            let written = store.users.write(&anna, one(number)).await;
+            written.unwrap().unwrap();
+        }
+        if let Some(step) = step {
+            store.faults.fail(step, 1, fault);
+        }
+        if matches!(step, Some(Step::Apply | Step::Append)) {
+            let refused = store.users.write(&anna, one(number + 1)).await;
+            assert!(!matches!(refused, Ok(Ok(_))), "{context}");
+            // The answer may come before what makes up for it; whoever comes next waits.
+            store.users.write(&anna, |_| ()).await.unwrap();
+        } else {
+            numbers(&store.users, &anna).await.unwrap();
+        }
+        assert!(!marked(&anna), "{context}");
+        store.users.checkpoint().await.unwrap();
+        let left = rows(store.journal.as_ref(), Position(0)).unwrap();
+        assert!(left.is_empty(), "{context}: {left:?}");
+    }
+    assert_eq!(store.users.stats().behind, 0);
+}
