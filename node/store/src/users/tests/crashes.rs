@@ -11,10 +11,11 @@ use super::*;
 enum Request {
     Create(u64),
     Write(u64, u64),
+    Read(u64),
     Remove(u64),
     Checkpoint,
 }
-use Request::{Checkpoint, Create, Remove, Write as Put};
+use Request::{Checkpoint, Create, Read, Remove, Write as Put};
 
 const SCRIPT: &[Request] = &[
     Create(1),
@@ -38,6 +39,43 @@ const SCRIPT: &[Request] = &[
     Put(2, 5),
 ];
 
+/// Here the transactions of users 1 and 2 hold answered writes, after as many as are committed at once.
+const HELD_SCRIPT: &[Request] = &[
+    Create(1),
+    Put(1, 1),
+    Put(1, 1),
+    Put(1, 1),
+    Put(1, 1),
+    Put(1, 1),
+    Put(1, 1),
+    Put(1, 1),
+    Create(2),
+    Put(2, 1),
+    Put(2, 1),
+    Put(2, 1),
+    Put(2, 1),
+    Put(2, 1),
+    Put(2, 1),
+    Put(2, 1),
+    // Held from here on.
+    Put(1, 2),
+    Checkpoint,
+    Put(1, 3),
+    Put(2, 2),
+    Put(1, 2),
+    Checkpoint,
+    Read(1),
+    Put(2, 3),
+    Checkpoint,
+    Put(2, 4),
+    Put(1, 4),
+    Remove(2),
+    Create(2),
+    Checkpoint,
+    Put(2, 5),
+    Put(1, 5),
+];
+
 /// What each user has: the numbers of its events, with how often each was written.
 type Model = BTreeMap<u64, BTreeMap<u64, u64>>;
 
@@ -48,7 +86,7 @@ fn done(mut model: Model, request: Request) -> Model {
         Put(user, number) => {
             *model.entry(user).or_default().entry(number).or_default() += 1;
         }
-        Checkpoint => {}
+        Read(_) | Checkpoint => {}
     }
     model
 }
@@ -59,6 +97,7 @@ async fn run(users: &Users, request: Request) -> Result<(), StoreError> {
             made.unwrap();
         }),
         Put(whose, number) => users.write(&user(whose), one(number)).await.map(drop),
+        Read(number) => users.read(&user(number), |_| ()).await,
         Remove(number) => users.remove(&user(number)).await,
         Checkpoint => users.checkpoint().await,
     }
@@ -86,23 +125,32 @@ async fn found(users: &Users) -> Model {
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_whenever_it_dies() {
-    let deaths = dies_everywhere(&options()).await;
+    let deaths = dies_everywhere(&options(), SCRIPT).await;
     assert!(deaths > 6 * 40, "only {deaths} deaths");
 }
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_whenever_it_dies_with_commits_that_wait() {
-    let deaths = dies_everywhere(&held::options()).await;
-    assert!(deaths > 6 * 30, "only {deaths} deaths");
+    let options = held::options();
+    let store = start(options.clone());
+    for request in HELD_SCRIPT {
+        run(&store.users, *request).await.unwrap();
+    }
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::SeqCst);
+    let (appends, commits) = (count(&store.faults.appends), count(&store.faults.commits));
+    // Each user that is made takes an append more.
+    assert!(commits + 3 < appends, "{commits} of {appends}: none were held");
+    let deaths = dies_everywhere(&options, HELD_SCRIPT).await;
+    assert!(deaths > 6 * 60, "only {deaths} deaths");
 }
 
 /// Dies at every step; how often it did.
-async fn dies_everywhere(options: &Options) -> usize {
+async fn dies_everywhere(options: &Options, script: &[Request]) -> usize {
     let mut deaths = 0;
     for step in 1.. {
         for after in [false, true] {
             for survivor in [0, 1, usize::MAX] {
-                if !dies(options, step, after, survivor).await {
+                if !dies(options, script, step, after, survivor).await {
                     assert!(!after);
                     return deaths;
                 }
@@ -114,12 +162,18 @@ async fn dies_everywhere(options: &Options) -> usize {
 }
 
 /// Runs the script until it dies at `step`, starts again and checks. False if it lived.
-async fn dies(options: &Options, step: u64, after: bool, survivor: usize) -> bool {
+async fn dies(
+    options: &Options,
+    script: &[Request],
+    step: u64,
+    after: bool,
+    survivor: usize,
+) -> bool {
     let store = start(options.clone());
     store.faults.die_at(step, after);
     let mut before = Model::new();
     let mut last = None;
-    for request in SCRIPT {
+    for request in script {
         if run(&store.users, *request).await.is_err() {
             last = Some(*request);
             break;
