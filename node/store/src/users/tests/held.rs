@@ -438,3 +438,76 @@ async fn nothing_is_left_of_what_was_held() {
     }
     assert_eq!(store.users.stats().behind, 0);
 }
+
+/// Puts a document of a kind.
+fn put_of(writer: &mut Writer<'_>, kind: Kind) {
+    let put = writer.attempt(|transaction| {
+        transaction.put(Write {
+            kind,
+            id: "a".to_owned(),
+            base: Base::Any,
+            body: Bytes::from_static(b"{}"),
+            deleted: false,
+            entries: Vec::new(),
+            keep_previous: false,
+        })
+    });
+    put.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stamps_tell_of_a_change_held_or_not() {
+    for options in [options(), super::options()] {
+        let store = start(options);
+        let users = &store.users;
+        let anna = make_held(&store, 1).await;
+        let stamps = || (users.stamp(&anna), users.stamp_of_credentials(&anna));
+        let expect = |before: (u64, u64), changes: bool| {
+            let now = stamps();
+            assert_ne!(before.0, now.0);
+            assert_eq!(before.1 != now.1, changes);
+        };
+        for (kinds, changes) in [
+            (&[Kind::Event][..], false),
+            (&[Kind::Stream, Kind::AccessUses, Kind::Audit], false),
+            (&[Kind::Access], true),
+            (&[Kind::Session], true),
+            (&[Kind::Access, Kind::Event], true),
+            (&[Kind::Event, Kind::Session], true),
+        ] {
+            let before = stamps();
+            let written = users.write(&anna, move |writer| {
+                kinds.iter().for_each(|kind| put_of(writer, *kind));
+            });
+            written.await.unwrap();
+            expect(before, changes);
+        }
+
+        // Two requests of one group.
+        store.faults.close_gate();
+        let stuck = tokio::spawn(write(users, &anna, 1));
+        store.faults.wait_for_append();
+        let mut waiting = Vec::new();
+        for kind in [Kind::Access, Kind::Event] {
+            let queued = users.stats().queued_writes;
+            waiting.push(tokio::spawn({
+                let (users, anna) = (users.clone(), anna.clone());
+                async move { users.write(&anna, move |writer| put_of(writer, kind)).await }
+            }));
+            while users.stats().queued_writes == queued {
+                tokio::task::yield_now().await;
+            }
+        }
+        let before = stamps();
+        store.faults.open_gate();
+        stuck.await.unwrap();
+        for write in waiting {
+            write.await.unwrap().unwrap();
+        }
+        expect(before, true);
+
+        let before = stamps();
+        users.remove(&anna).await.unwrap();
+        expect(before, true);
+    }
+}
