@@ -139,7 +139,10 @@ async fn nothing_acknowledged_is_lost_whenever_it_dies_with_commits_that_wait() 
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::SeqCst);
     let (appends, commits) = (count(&store.faults.appends), count(&store.faults.commits));
     // Each user that is made takes an append more.
-    assert!(commits + 3 < appends, "{commits} of {appends}: none were held");
+    assert!(
+        commits + 3 < appends,
+        "{commits} of {appends}: none were held"
+    );
     let deaths = dies_everywhere(&options, HELD_SCRIPT).await;
     assert!(deaths > 6 * 60, "only {deaths} deaths");
 }
