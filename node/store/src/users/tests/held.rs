@@ -212,17 +212,19 @@ async fn a_request_that_fails_takes_nothing_with_it_that_was_answered() {
     ] {
         let store = start(options());
         let anna = make_held(&store, 1).await;
+        // Two groups.
         store.users.write(&anna, one(1)).await.unwrap().unwrap();
+        store.users.write(&anna, one(4)).await.unwrap().unwrap();
         store.faults.fail(step, 1, fault);
         let refused = store.users.write(&anna, one(2)).await;
         assert!(!matches!(refused, Ok(Ok(_))), "{step:?} {fault:?}");
         assert_eq!(
             numbers(&store.users, &anna).await.unwrap(),
-            [0, 1],
+            [0, 1, 4],
             "{step:?} {fault:?}"
         );
         store.users.write(&anna, one(3)).await.unwrap().unwrap();
-        assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 1, 3]);
+        assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 1, 4, 3]);
     }
 }
 
@@ -510,4 +512,52 @@ async fn stamps_tell_of_a_change_held_or_not() {
         users.remove(&anna).await.unwrap();
         expect(before, true);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_fails_with_what_was_held_before_keeps_all_of_it_in_the_journal() {
+    let store = start(Options {
+        held_groups_max: 2,
+        ..options()
+    });
+    let anna = make(&store.users, 1).await;
+    while !store.users.inner.shared.marks.is_marked(&anna) {
+        store.users.write(&anna, one(0)).await.unwrap().unwrap();
+    }
+    // The second group ends the transaction; that fails, and so does making up for it.
+    store.faults.fail(Step::Commit, 1, Fault::Before);
+    store.faults.fail(Step::Open, 1, Fault::Before);
+    assert!(store.users.write(&anna, one(1)).await.is_err());
+    assert_eq!(store.users.stats().behind, 1);
+    store.users.checkpoint().await.unwrap();
+    let left = rows(store.journal.as_ref(), Position(0)).unwrap();
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert_eq!(numbers(&store.users, &anna).await.unwrap(), [0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_behind_a_write_that_waits_sees_what_was_answered() {
+    let store = start(options());
+    let users = &store.users;
+    let (anna, bert) = (make_held(&store, 1).await, make(users, 2).await);
+    users.write(&anna, one(1)).await.unwrap().unwrap();
+    store.faults.close_gate();
+    let stuck = tokio::spawn(write(users, &bert, 1));
+    store.faults.wait_for_append();
+    // One group: the write goes on in the transaction, and the read asks for what is held there.
+    let writing = tokio::spawn(write(users, &anna, 2));
+    while users.stats().queued_writes < 1 {
+        tokio::task::yield_now().await;
+    }
+    let reading = tokio::spawn({
+        let (users, anna) = (users.clone(), anna.clone());
+        async move { numbers(&users, &anna).await.unwrap() }
+    });
+    while users.stats().queued_writes < 2 {
+        tokio::task::yield_now().await;
+    }
+    store.faults.open_gate();
+    stuck.await.unwrap();
+    writing.await.unwrap();
+    assert_eq!(reading.await.unwrap(), [0, 1, 2]);
 }
