@@ -57,8 +57,8 @@ pub struct Options {
     pub writers: usize,
     /// Threads that read.
     pub readers: usize,
-    /// Users whose databases are open at once, each with a handle for writing and one for reading;
-    /// more for reading if it is among `awake_users_max`.
+    /// Users whose databases are open at once, beside those that are held, each with a handle for
+    /// writing and one for reading; more for reading if it is among `awake_users_max`.
     pub open_users_max: usize,
     /// A user's handles are closed when unused for this long.
     pub idle: Duration,

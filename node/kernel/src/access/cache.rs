@@ -1,8 +1,9 @@
 //! Accesses by token, kept between requests, so that a request does not look its access up anew.
 //!
-//! What is kept holds only while the user's stamp ([`homecore_store::Users::stamp`]) is the one that
-//! was taken before it was read: any commit of that user, such as the deletion of an access or the end
-//! of a session, makes it void before anybody is told of the commit. Time is looked at on each use.
+//! What is kept holds only while the user's stamp ([`homecore_store::Users::stamp_of_credentials`]) is the
+//! one that was taken before it was read: any commit of that user that changes an access or a session
+//! makes it void before anybody is told of the commit. So nothing else that is stored may be kept here.
+//! Time is looked at on each use.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
