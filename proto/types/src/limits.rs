@@ -75,7 +75,7 @@ pub const READER_QUEUE_MAX: usize = 4_096;
 /// Writes of one shard that share a journal sync.
 pub const COMMIT_GROUP_MAX: usize = 512;
 /// Users whose databases are open at once on one core.
-pub const OPEN_USERS_MAX: usize = 1_500;
+pub const OPEN_USERS_MAX: usize = 1_250;
 /// Those of them that keep pages of their databases in memory, and several handles for reading: the ones
 /// used last.
 pub const AWAKE_USERS_MAX: usize = 64;

@@ -18,7 +18,9 @@ use crate::keys::Space;
 
 type Bytes = &'static [u8];
 
-const CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Pages that redb keeps. Routing never reads the engine, and behind this is the system's cache: more would
+/// only hold what the directory was read from at the start.
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Commits that share one sync.
 const COMMITS_PER_SYNC: u32 = 64;
 const FILE: &str = "state.redb";
