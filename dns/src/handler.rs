@@ -1,8 +1,9 @@
 //! From the bytes of a query to the bytes of an answer: what every name server owes the protocol,
 //! whatever its zone.
 //!
-//! Messages are read and written by hickory-server's `Request` and `MessageResponse`, which keep
-//! the question's bytes as they came (0x20). What hickory does not bound is checked before it sees
+//! Plain questions for addresses over UDP are read and answered in `plain`. All other messages are read
+//! and written by hickory-server's `Request` and `MessageResponse`, which keep the question's bytes as
+//! they came (0x20). What hickory does not bound is checked before it sees
 //! a message: it reserves room for as many questions as the header claims (65 535 of them in 12
 //! bytes), and it answers malformed *responses*, which two servers could throw at each other for
 //! ever. Zone transfers, NOTIFY and UPDATE are always refused: the users of a platform are not

@@ -1,6 +1,5 @@
 //! The messages that nearly all are, byte by byte: a question for addresses, with nothing beside it but a
-//! plain OPT, and its answer. They take two thirds of the processor time of [`super`]'s way, which
-//! makes names and records of every message.
+//! plain OPT, and its answer (adr/0002). The way of [`super`] makes names and records of every message.
 //!
 //! Only what is wholly understood is read here. Whatever is unusual goes the other way, which bounds
 //! what foreign bytes can do; a property test holds the two ways together.
