@@ -4,6 +4,7 @@
 //! time, type) is read from that text.
 
 pub mod account;
+pub(crate) mod answers;
 pub mod check;
 pub mod conditions;
 pub mod create;
@@ -14,6 +15,7 @@ pub mod pages;
 pub mod query;
 pub mod read;
 pub mod select;
+mod shell;
 pub mod stored;
 pub mod tombstone;
 pub mod types;

@@ -21,10 +21,7 @@ use crate::audit::page;
 use crate::audit::pending::Pending;
 use crate::batch::{self, Calls};
 use crate::error::Error;
-use crate::event::merge::Most;
-use crate::event::pages::{EventPages, EventsPart};
-use crate::event::query::StreamsQuery;
-use crate::event::read::{self, Reading};
+use crate::event::answers::Answers;
 use crate::event::types::{Catalogue, EventTypes};
 use crate::method::{self, Method, Params};
 use crate::mfa::sessions::MfaSessions;
@@ -59,6 +56,7 @@ struct Inner {
     trees: Arc<TreeCache>,
     tracker: Arc<Tracker>,
     accesses: AccessCache,
+    answers: Answers,
     pending: Pending,
     listener: OnceLock<Arc<dyn AuditListener>>,
     types: EventTypes,
@@ -122,6 +120,7 @@ impl Kernel {
                 trees,
                 tracker: Arc::default(),
                 accesses: AccessCache::default(),
+                answers: Answers::default(),
                 pending: Pending::default(),
                 listener: OnceLock::new(),
                 types: EventTypes::shipped().map_err(std::io::Error::other)?,
@@ -279,65 +278,6 @@ impl Kernel {
         Ok(actor(access))
     }
 
-    /// `events.get`: checks everything that can be refused, then returns the answer as pages. The
-    /// first page has been read already when this returns.
-    ///
-    /// # Errors
-    /// As spec/pryv-api §4.3, §4.4.
-    pub async fn events_get(
-        &self,
-        actor: &Actor,
-        params: impl Into<Params> + Send,
-    ) -> Result<EventPages, Error> {
-        let params = params.into();
-        let method = Method::EventsGet.id();
-        let draft = Draft::of(actor, method, self.now()).asking(params.shown());
-        match self.events_open(actor, &params.value).await {
-            Ok((first, reading)) => {
-                self.used(actor, method);
-                let user = actor.owner.id.clone();
-                Ok(EventPages::new(self.clone(), user, first, reading, draft))
-            }
-            Err(error) => {
-                self.note(&actor.owner.id, draft.refused(&error)).await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn events_open(
-        &self,
-        actor: &Actor,
-        params: &Value,
-    ) -> Result<(Option<EventsPart>, Reading), Error> {
-        let query = read::EventsGet::parse(params)?;
-        if query
-            .streams
-            .as_ref()
-            .is_some_and(StreamsQuery::names_audit)
-        {
-            // Calls made before this one are to be seen, written or not.
-            self.settle_audit_of(&actor.owner.id).await;
-        }
-        let actor_there = actor.clone();
-        let short = query.is_short() && self.has_few_streams(&actor.owner.id);
-        let open = move |view: &dyn View, context: &Context| {
-            let mut trees = context.trees.for_reading(&actor_there.owner.id);
-            let mut reading = read::open(view, context, &mut trees, &actor_there, query)?;
-            let first = if short {
-                reading.next_within(view, Most::SHORT)?
-            } else {
-                reading.next(view)?
-            };
-            Ok::<_, read::ReadError>((first, reading))
-        };
-        Ok(if short {
-            self.read_short(&actor.owner.id, open).await??
-        } else {
-            self.read(&actor.owner.id, open).await??
-        })
-    }
-
     /// Any one method of the registry, its result as it is on the wire, without `meta`. Events are
     /// collected (spec/pryv-api §1.9).
     ///
@@ -409,7 +349,7 @@ impl Kernel {
     }
 
     /// Whether the user's streams are known and so few that a look at all of them is short.
-    fn has_few_streams(&self, user: &UserId) -> bool {
+    pub(crate) fn has_few_streams(&self, user: &UserId) -> bool {
         let known = self.inner.trees.known_len(user);
         known.is_some_and(|streams| streams <= FEW_STREAMS)
     }
@@ -496,6 +436,10 @@ impl Kernel {
 
     pub(crate) fn trees(&self) -> &TreeCache {
         &self.inner.trees
+    }
+
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.inner.answers
     }
 
     pub(crate) fn tracker(&self) -> &Tracker {

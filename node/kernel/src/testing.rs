@@ -37,7 +37,11 @@ impl TestClock {
     }
 
     pub(crate) fn advance(&self, span: std::time::Duration) {
-        let ms = i64::try_from(span.as_millis()).unwrap();
+        self.step(i64::try_from(span.as_millis()).unwrap());
+    }
+
+    /// Milliseconds; a clock may be set back, too.
+    pub(crate) fn step(&self, ms: i64) {
         self.0.fetch_add(ms, Ordering::SeqCst);
     }
 }

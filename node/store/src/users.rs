@@ -345,6 +345,13 @@ impl Users {
         self.inner.shared.stamps.of(user)
     }
 
+    /// The number of what reads of events show: the account, streams and events. None while that is
+    /// changing. What was read after it was asked for is what is there as long as it is the same.
+    #[must_use]
+    pub fn stamp_of_content(&self, user: &UserId) -> Option<u64> {
+        self.inner.shared.stamps.of_content(user)
+    }
+
     /// As [`Users::stamp`], of accesses and sessions alone.
     #[must_use]
     pub fn stamp_of_credentials(&self, user: &UserId) -> u64 {

@@ -1,6 +1,8 @@
 //! Account fields as events (spec/pryv-api §4.4, §4.12): made from the account when they are asked
 //! for, with the time of the request, and stored nowhere else.
 
+use std::collections::VecDeque;
+
 use homecore_types::Millis;
 use serde_json::Value;
 
@@ -46,17 +48,47 @@ impl AccountEvents {
         }
     }
 
+    /// Those of no account.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self {
+            event_indexes: 0,
+            events: Vec::new(),
+        }
+    }
+
     /// Those that a filter accepts, latest first.
     #[must_use]
-    pub fn selected(&self, filter: &Filter, now: Millis) -> Vec<StoredEvent> {
+    pub(crate) fn chosen(&self, filter: &Filter, now: Millis) -> Chosen {
         let moment = Moment::of(now);
-        self.events
-            .iter()
-            .filter(|event| filter.accepts(&event.head_at(now)))
-            .map(|event| event.at(&moment))
-            .collect()
+        let accepted = |event: &Prepared| {
+            filter.accepts(&event.head_at(now))
+                && (filter.conditions.is_empty() || filter.accepts_body(&event.at(&moment).json))
+        };
+        let places = self.events.iter().enumerate();
+        Chosen(
+            places
+                .filter(|(_, event)| accepted(event))
+                .map(|(place, _)| place)
+                .collect(),
+        )
+    }
+
+    /// What was chosen of them, as it is at a time.
+    #[must_use]
+    pub(crate) fn at(&self, chosen: &Chosen, now: Millis) -> VecDeque<StoredEvent> {
+        if chosen.0.is_empty() {
+            return VecDeque::new();
+        }
+        let moment = Moment::of(now);
+        let events = chosen.0.iter().filter_map(|place| self.events.get(*place));
+        events.map(|event| event.at(&moment)).collect()
     }
 }
+
+/// Some of an account's events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Chosen(Vec<usize>);
 
 /// A time as it stands in an event and in the text that is hashed.
 struct Moment {

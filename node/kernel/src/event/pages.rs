@@ -69,6 +69,24 @@ impl EventPages {
         }
     }
 
+    /// An answer that nothing need be read for.
+    pub(crate) fn known(
+        kernel: Kernel,
+        user: UserId,
+        events: Vec<StoredEvent>,
+        draft: Draft,
+    ) -> Self {
+        Self {
+            kernel,
+            user,
+            first: Some(EventsPart::Events(events)),
+            reading: None,
+            has_deletions: false,
+            draft: Some(draft),
+            items: 0,
+        }
+    }
+
     /// Whether the answer has a list of deletions, be it empty.
     #[must_use]
     pub fn has_deletions(&self) -> bool {

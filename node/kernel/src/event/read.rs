@@ -32,10 +32,16 @@ use crate::stream::cache::Trees;
 use crate::stream::store::Store;
 use crate::stream::system::account_stream;
 use crate::violation::Violation;
-use beside::Beside;
+use beside::{Beside, Log};
+use collected::COLLECTED_BYTES_MAX;
+pub use collected::Collected;
+pub(crate) use known::KnownEvents;
+use known::Shape;
 use taker::{PART_EVENTS, Part, Taker};
 
 mod beside;
+mod collected;
+mod known;
 mod taker;
 
 /// Most of `skip` and of `limit`; a window in time without a limit has none.
@@ -52,8 +58,6 @@ const SHORT_LIMIT: usize = 100;
 pub(super) const HISTORY_MAX: usize = 1_000;
 /// Former versions read at once: each may be as large as a body.
 pub(super) const HISTORY_PAGE: usize = 8;
-/// Bytes that a result may have where it must be collected.
-const COLLECTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 const TYPES_PATTERN: &str = "^(series:)?[a-z0-9-]+/(\\*|[a-z0-9-]+)$";
 
@@ -258,6 +262,8 @@ pub struct Reading {
     phase: Phase,
     deletions: Option<Deletions>,
     tokens: ReadTokens,
+    /// What is read, where the same will be the answer later if nothing changes.
+    known: Option<KnownEvents>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,11 +315,8 @@ pub fn open(
         wanted: query.wanted,
         now: now.as_seconds(),
     };
-    let mut account: VecDeque<StoredEvent> = account.selected(&filter, now).into();
-    account.retain(|event| filter.accepts_body(&event.json));
-    if query.sort_ascending {
-        account.make_contiguous().reverse();
-    }
+    let chosen = account.chosen(&filter, now);
+    let beside = beside::account_fields(&account, &chosen, now, query.sort_ascending);
     let deletions = query
         .modified_since
         .filter(|_| query.include_deletions)
@@ -328,6 +331,19 @@ pub fn open(
         return Err(ReadError::NoContentQueries);
     }
     let asked = limit.map(|limit| limit.saturating_add(query.skip));
+    // What else is asked for depends on when, or is more than events.
+    let lasting = filter.window.is_none()
+        && !filter.running
+        && filter.modified_since.is_none()
+        && audit.is_none();
+    let known = lasting.then(|| {
+        let shape = Shape {
+            ascending: query.sort_ascending,
+            skip: query.skip,
+            limit,
+        };
+        KnownEvents::begin(account, chosen, shape)
+    });
     Ok(Reading {
         merge: changes.unwrap_or_else(|| Merge::plan(&filter, descending, asked)),
         audit,
@@ -337,10 +353,11 @@ pub fn open(
         ascending: query.sort_ascending,
         skip: query.skip,
         limit,
-        account,
+        account: beside,
         phase: Phase::Events,
         deletions,
         tokens: ReadTokens::of(context, &actor.access),
+        known,
     })
 }
 
@@ -371,6 +388,13 @@ impl Reading {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.phase == Phase::Ended
+    }
+
+    /// What was read, to be answered again as long as nothing changes; none unless it is all of a
+    /// short answer.
+    pub(crate) fn take_known(&mut self) -> Option<KnownEvents> {
+        let known = self.known.take();
+        known.filter(|_| self.has_ended())
     }
 
     /// Reads the next part: a bounded piece of work. A part may be empty though others follow.
@@ -408,6 +432,7 @@ impl Reading {
             skip,
             limit,
             tokens,
+            known,
             ..
         } = self;
         let mut taker = Taker {
@@ -416,12 +441,10 @@ impl Reading {
             limit,
         };
         let mut beside = Beside {
-            view,
-            filter,
             now: self.now.as_seconds(),
             ascending: self.ascending,
             account,
-            audit,
+            audit: audit.as_mut().map(|scan| Log { view, filter, scan }),
         };
         let mut progress = Progress::Stopped;
         let mut failure = None;
@@ -433,6 +456,7 @@ impl Reading {
                 let event = StoredEvent {
                     json: tokens.shown(&head, document.body),
                 };
+                known.take_if(|known| !known.add(head.time, &event));
                 *held = Some((head.time, event));
                 match beside.place(held, &mut taker) {
                     Ok(true) if !taker.is_full() => ControlFlow::Continue(()),
@@ -446,6 +470,11 @@ impl Reading {
             if let Some(error) = failure {
                 return Err(error);
             }
+        }
+        if progress == Progress::Ended
+            && let Some(known) = known
+        {
+            known.end();
         }
         let ended = progress == Progress::Ended && beside.rest(&mut taker)?;
         if ended || self.limit == Some(0) {
@@ -478,51 +507,6 @@ impl Reading {
             }
         }
         Ok(EventsPart::Deletions(found))
-    }
-}
-
-/// Events where an answer must be whole, as in a batch; bounded in number and bytes.
-#[derive(Debug, Default)]
-pub struct Collected {
-    events: Vec<StoredEvent>,
-    deletions: Vec<StoredEvent>,
-    bytes: usize,
-}
-
-impl Collected {
-    /// Adds a part.
-    ///
-    /// # Errors
-    /// [`ReadError::TooMany`].
-    pub fn push(&mut self, part: EventsPart) -> Result<(), ReadError> {
-        let (list, part) = match part {
-            EventsPart::Events(part) => (&mut self.events, part),
-            EventsPart::Deletions(part) => (&mut self.deletions, part),
-        };
-        self.bytes += part.iter().map(|event| event.json.len()).sum::<usize>();
-        list.extend(part);
-        let items = self.events.len() + self.deletions.len();
-        if items > limits::COLLECTED_ITEMS_MAX || self.bytes > COLLECTED_BYTES_MAX {
-            return Err(ReadError::TooMany);
-        }
-        Ok(())
-    }
-
-    /// `{"events": […], "eventDeletions"?: […]}`.
-    #[must_use]
-    pub fn into_reply(self, with_deletions: bool) -> Reply {
-        let mut reply = ObjectWriter::new();
-        reply.array(
-            "events",
-            self.events.iter().map(|event| event.json.as_ref()),
-        );
-        if with_deletions {
-            reply.array(
-                "eventDeletions",
-                self.deletions.iter().map(|event| event.json.as_ref()),
-            );
-        }
-        reply.finish()
     }
 }
 

@@ -50,7 +50,7 @@ impl Party {
             opened,
             jobs: Vec::new(),
             commits: Vec::new(),
-            changed: Changed::NoCredentials,
+            changed: Changed::default(),
             last: Seq(0),
         })
     }
@@ -116,6 +116,7 @@ impl Party {
         shared: &Shared,
         ticket: &Ticket,
     ) -> (UserId, Fate) {
+        let changing = shared.stamps.begin(&self.user, self.changed);
         let outcome = if self.opened.may_hold(&shared.options, bytes) {
             let mark = || shared.marks.mark(&self.user);
             self.opened.hold(applied, bytes, ticket, mark);
@@ -128,7 +129,7 @@ impl Party {
             put_in_place(shared, &self.user, self.opened, applied, ticket)
         };
         // Visible from here on, or in doubt.
-        shared.stamps.change(&self.user, self.changed);
+        drop(changing);
         match outcome {
             Ok(opened) => {
                 let change = Change {

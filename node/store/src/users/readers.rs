@@ -165,7 +165,7 @@ impl Readers {
 
     /// Closes a user's handles, and keeps those that are in use from being used again.
     pub(super) fn forget(&self, user: &UserId) {
-        self.shared.stamps.change(user, Changed::Anything);
+        drop(self.shared.stamps.begin(user, Changed::ANYTHING));
         let mut kept = self.kept();
         kept.epoch += 1;
         let closing = kept.handles.take(user);

@@ -36,7 +36,7 @@ impl<'a> Writer<'a> {
             user,
             clock,
             commits: Vec::new(),
-            changed: Changed::NoCredentials,
+            changed: Changed::default(),
             last: None,
             damage: None,
             full: false,

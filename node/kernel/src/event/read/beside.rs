@@ -3,21 +3,42 @@
 use std::collections::VecDeque;
 
 use homecore_store::{StoreError, View};
+use homecore_types::Millis;
 
 use super::Taker;
 use crate::audit::scan::{AuditScan, Next};
+use crate::event::account::{AccountEvents, Chosen};
 use crate::event::filter::Filter;
 use crate::event::stored::StoredEvent;
 
 /// What is not in the user's own event indexes: account fields, which have the time of the request, and
 /// the audit log.
 pub(super) struct Beside<'a> {
-    pub(super) view: &'a dyn View,
-    pub(super) filter: &'a Filter,
     pub(super) now: f64,
     pub(super) ascending: bool,
     pub(super) account: &'a mut VecDeque<StoredEvent>,
-    pub(super) audit: &'a mut Option<AuditScan>,
+    pub(super) audit: Option<Log<'a>>,
+}
+
+/// The audit log, read on as far as it is needed.
+pub(super) struct Log<'a> {
+    pub(super) view: &'a dyn View,
+    pub(super) filter: &'a Filter,
+    pub(super) scan: &'a mut AuditScan,
+}
+
+/// Account fields as they are at a time, in the order in which they are answered.
+pub(super) fn account_fields(
+    account: &AccountEvents,
+    chosen: &Chosen,
+    now: Millis,
+    ascending: bool,
+) -> VecDeque<StoredEvent> {
+    let mut fields = account.at(chosen, now);
+    if ascending {
+        fields.make_contiguous().reverse();
+    }
+    fields
 }
 
 impl Beside<'_> {
@@ -66,11 +87,11 @@ impl Beside<'_> {
     /// Hands on entries of the log that come before a time, or all. False if the part is full or much
     /// was looked at.
     fn log_before(&mut self, time: Option<f64>, taker: &mut Taker<'_>) -> Result<bool, StoreError> {
-        let Some(audit) = self.audit.as_mut() else {
+        let Some(Log { view, filter, scan }) = self.audit.as_mut() else {
             return Ok(true);
         };
         loop {
-            let next = match audit.peek(self.view, self.filter)? {
+            let next = match scan.peek(*view, filter)? {
                 Next::At(next) => next,
                 Next::Ended => return Ok(true),
                 Next::Unknown => return Ok(false),
@@ -88,7 +109,7 @@ impl Beside<'_> {
             if taker.is_full() {
                 return Ok(false);
             }
-            if let Some(event) = audit.take() {
+            if let Some(event) = scan.take() {
                 taker.take(event);
             }
         }

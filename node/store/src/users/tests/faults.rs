@@ -71,6 +71,30 @@ pub(super) struct Faults {
     pub(super) rests: Rests,
     /// Which threads closed handles for reading.
     pub(super) closed_by: Mutex<Vec<ThreadId>>,
+    /// Called when a commit of a user's database can be seen.
+    pub(super) committed: Hook,
+}
+
+/// What a test does at a step.
+#[derive(Default)]
+pub(super) struct Hook(Mutex<Option<Box<dyn Fn() + Send>>>);
+
+impl Hook {
+    pub(super) fn set(&self, call: impl Fn() + Send + 'static) {
+        *self.0.lock().unwrap() = Some(Box::new(call));
+    }
+
+    fn call(&self) {
+        if let Some(call) = &*self.0.lock().unwrap() {
+            call();
+        }
+    }
+}
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -331,8 +355,11 @@ impl UserDatabase for FaultyDatabase {
     fn commit(&mut self, applied: Position) -> Result<(), StoreError> {
         self.undo()?;
         self.faults.commits.fetch_add(1, Ordering::SeqCst);
-        self.faults
-            .step(Step::Commit, || self.inner.commit(applied))
+        let committed = self
+            .faults
+            .step(Step::Commit, || self.inner.commit(applied));
+        self.faults.committed.call();
+        committed
     }
 
     fn rollback(&mut self) -> Result<(), StoreError> {

@@ -561,3 +561,21 @@ async fn who_reads_behind_a_write_that_waits_sees_what_was_answered() {
     writing.await.unwrap();
     assert_eq!(reading.await.unwrap(), [0, 1, 2]);
 }
+
+/// Who reads may have seen a change before it counts as made: until then content has no number, or what
+/// was read before would be shown after.
+#[tokio::test]
+async fn content_has_no_number_while_a_change_of_it_can_be_seen_already() {
+    let store = start(super::options());
+    let anna = make(&store.users, 1).await;
+    let numbers = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (users, user, seen) = (store.users.clone(), anna.clone(), Arc::clone(&numbers));
+    store.faults.committed.set(move || {
+        seen.lock().unwrap().push(users.stamp_of_content(&user));
+    });
+    let before = store.users.stamp_of_content(&anna).unwrap();
+    store.users.write(&anna, one(1)).await.unwrap().unwrap();
+    assert_eq!(*numbers.lock().unwrap(), [None]);
+    let after = store.users.stamp_of_content(&anna).unwrap();
+    assert_ne!(after, before);
+}
