@@ -18,6 +18,9 @@ const TRIES_MAX: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The stream that everybody has.
 pub(crate) const STREAM: &str = "bench";
+/// The 20 latest events, asked for so that they are read each time: an answer with a window in time is not
+/// kept.
+pub(crate) const READ: &str = "events?limit=20&fromTime=1&toTime=9000000000";
 /// The password that everybody has.
 pub(crate) const PASSWORD: &str = "a-password";
 

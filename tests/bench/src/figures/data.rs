@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::Effort;
 use crate::aim::{Aim, Target};
 use crate::load::{self, Lane, Measured};
-use crate::people::{self, Person};
+use crate::people::{self, Person, READ};
 use crate::table::{Table, or_dash, rate, say, span};
 use crate::wire::{Connection, request};
 
@@ -157,6 +157,9 @@ fn all() -> Vec<Call> {
                 |who, _| get(who, "events?limit=20"),
             )
         },
+        call("latest 20, read each time", [None, None], |who, _| {
+            get(who, READ)
+        }),
         call(
             "events.get of a stream",
             [Some(87.0), Some(231.0)],

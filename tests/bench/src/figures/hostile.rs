@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::load::{self, Lane, Measured};
 use crate::names::question;
-use crate::people::{self, Person};
+use crate::people::{self, Person, READ};
 use crate::table::{Table, megabytes, or_dash, rate, ratio, span};
 use crate::wire::{Connection, request};
 use crate::{Effort, machine};
@@ -218,7 +218,7 @@ struct Read {
 }
 
 async fn read(reader: &Person, effort: Effort, pid: u32) -> anyhow::Result<Read> {
-    let path = format!("/{}/events?limit=20", reader.username);
+    let path = format!("/{}/{READ}", reader.username);
     let asked = request("GET", &path, reader.home, Some(&reader.token), None);
     let lanes = (0..READERS)
         .map(|_| Lane::same(reader.home, asked.clone(), 200))

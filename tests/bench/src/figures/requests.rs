@@ -9,7 +9,7 @@ use homecore_harness::{Cluster, ClusterOptions};
 use crate::aim::{Aim, Target};
 use crate::bare::{Bare, Replies, Reply};
 use crate::load::{self, Lane, Measured};
-use crate::people::{self, Person};
+use crate::people::{self, Person, READ};
 use crate::table::{Table, or_dash, rate, ratio, span};
 use crate::wire::{Connection, request};
 use crate::{Effort, machine};
@@ -80,7 +80,7 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<Vec<Table>> {
         ],
     );
     for (kind, clients) in kinds.iter().flat_map(|kind| [(kind, 1), (kind, MANY)]) {
-        // Six lines, and each is measured twice.
+        // Eight lines, and each is measured twice.
         let time = effort.window() / 2;
         let ours = measure(kind, clients, core, group, time).await?;
         let theirs = measure(kind, clients, bare.address(), bare.pid(), time).await?;
@@ -118,7 +118,7 @@ pub(crate) async fn run(effort: Effort) -> anyhow::Result<Vec<Table>> {
     Ok(vec![table])
 }
 
-fn kinds(here: &Person, there: &Person) -> [Kind; 3] {
+fn kinds(here: &Person, there: &Person) -> [Kind; 4] {
     [
         Kind {
             label: "/reg/cores",
@@ -137,6 +137,13 @@ fn kinds(here: &Person, there: &Person) -> [Kind; 3] {
         Kind {
             label: "20 latest events",
             path: format!("/{}/events?limit=20", here.username),
+            token: Some(here.token.clone()),
+            status: 200,
+            aim: 0.5,
+        },
+        Kind {
+            label: "20 latest events, read each time",
+            path: format!("/{}/{READ}", here.username),
             token: Some(here.token.clone()),
             status: 200,
             aim: 0.5,

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::{START_TIMEOUT, STOP_TIMEOUT, Who, archive, get, made};
 use crate::aim::{Aim, Target};
 use crate::load::{self, Measured};
-use crate::people::Person;
+use crate::people::{Person, READ};
 use crate::table::{Table, megabytes, or_dash, rate, say, span};
 use crate::wire::{Connection, request};
 use crate::{Effort, machine};
@@ -21,7 +21,9 @@ const SMALL: u64 = 10_000;
 /// Events of one streamed answer.
 const STREAMED: u64 = 100_000;
 /// What the read of a large store is.
-const LATEST: &str = "events?limit=20";
+const LATEST: &str = READ;
+const OF_STREAM: &str = "events?streams%5B%5D=bench&limit=20&fromTime=1&toTime=9000000000";
+const OF_TYPE: &str = "events?types%5B%5D=count/generic&limit=20&fromTime=1&toTime=9000000000";
 /// What a read may take while others write all they can.
 const READ_MAX: Duration = Duration::from_millis(20);
 
@@ -55,8 +57,8 @@ pub(super) async fn run(
         let who = Who::of(person);
         for (label, path) in [
             ("latest 20", LATEST),
-            ("of a stream", "events?streams%5B%5D=bench&limit=20"),
-            ("of a type", "events?types%5B%5D=count/generic&limit=20"),
+            ("of a stream", OF_STREAM),
+            ("of a type", OF_TYPE),
         ] {
             let measured = load::run(vec![get(&who, path)], effort.window(), &[pid]).await?;
             if path == LATEST {
