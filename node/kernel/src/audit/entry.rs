@@ -78,47 +78,52 @@ pub struct Entry {
     content: Box<RawValue>,
 }
 
-/// An entry that is being put together.
+/// An entry that is being put together. Every call makes one, so its content is written as text at once.
 #[derive(Clone, Debug)]
 pub struct Draft {
     at: Millis,
     access: String,
     action: String,
     refused: bool,
-    content: Map<String, Value>,
+    source: Source,
+    /// What was asked for, JSON; empty: nothing that is kept.
+    query: String,
+    /// Further members of the content, JSON, each with a comma before it.
+    members: String,
 }
 
 impl Draft {
     /// A call of an access.
     #[must_use]
     pub fn of(actor: &Actor, action: &str, at: Millis) -> Self {
-        let mut draft = Self::anonymous(&actor.source, &actor.access.id, action, at);
-        if let Some(caller) = &actor.caller {
-            let caller = Value::from(caller.as_str());
-            draft.content.insert("callerId".to_owned(), caller);
+        let draft = Self::anonymous(&actor.source, &actor.access.id, action, at);
+        match &actor.caller {
+            Some(caller) => draft.with("callerId", &Value::from(caller.as_str())),
+            None => draft,
         }
-        draft
     }
 
     /// A call without an access: `access` names what stood in for it.
     #[must_use]
     pub fn anonymous(source: &Source, access: &str, action: &str, at: Millis) -> Self {
-        let mut from = Map::new();
-        from.insert("name".to_owned(), Value::from(source.name));
-        if let Some(ip) = source.ip {
-            from.insert("ip".to_owned(), Value::from(ip.to_string()));
-        }
-        let mut content = Map::new();
-        content.insert("source".to_owned(), Value::Object(from));
-        content.insert("action".to_owned(), Value::from(action));
-        content.insert("query".to_owned(), Value::Object(Map::new()));
         Self {
             at,
             access: access.to_owned(),
             action: action.to_owned(),
             refused: false,
-            content,
+            source: *source,
+            query: String::new(),
+            members: String::new(),
         }
+    }
+
+    /// With one more member, which it does not have yet.
+    fn with(mut self, name: &str, value: &Value) -> Self {
+        self.members.push_str(",\"");
+        self.members.push_str(name);
+        self.members.push_str("\":");
+        self.members.push_str(&value.to_string());
+        self
     }
 
     /// The method's id.
@@ -131,19 +136,22 @@ impl Draft {
     /// they are long.
     #[must_use]
     pub fn asking(mut self, params: &Value) -> Self {
-        if let Value::Object(params) = params {
-            let mut query = params.clone();
+        let Value::Object(query) = params else {
+            return self;
+        };
+        if query.contains_key("auth") {
+            let mut query = query.clone();
             query.shift_remove("auth");
-            if let Some(scope) = scope_of(&query) {
-                let count = Value::from(scope.len());
-                self.content.insert("scopedStreamCount".to_owned(), count);
-                self.content
-                    .insert("scopedStreamIds".to_owned(), Value::Array(scope));
-            }
-            let query = Value::Object(query);
-            if query.to_string().len() <= QUERY_BYTES_MAX {
-                self.content.insert("query".to_owned(), query);
-            }
+            return self.asking(&Value::Object(query));
+        }
+        if let Some(scope) = scope_of(query) {
+            let count = Value::from(scope.len());
+            self = self.with("scopedStreamCount", &count);
+            self = self.with("scopedStreamIds", &Value::Array(scope));
+        }
+        let text = params.to_string();
+        if text.len() <= QUERY_BYTES_MAX {
+            self.query = text;
         }
         self
     }
@@ -159,11 +167,11 @@ impl Draft {
 
     /// With the version that a reply shows as written.
     #[must_use]
-    pub fn wrote(mut self, reply: &Reply) -> Self {
-        if let Some(record) = record_of(reply) {
-            self.content.insert("record".to_owned(), record);
+    pub fn wrote(self, reply: &Reply) -> Self {
+        match record_of(reply) {
+            Some(record) => self.with("record", &record),
+            None => self,
         }
-        self
     }
 
     /// With the error.
@@ -176,37 +184,34 @@ impl Draft {
     #[must_use]
     pub fn refused_with(mut self, id: ErrorId, message: &str) -> Self {
         self.refused = true;
-        self.content.insert("id".to_owned(), Value::from(id.wire()));
         let message: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
-        self.content
-            .insert("message".to_owned(), Value::from(message));
-        self
+        self.with("id", &Value::from(id.wire()))
+            .with("message", &Value::from(message))
     }
 
     /// With the number of items that were sent, and whether the answer was cut off before its end.
     #[must_use]
-    pub fn counted(mut self, items: usize, complete: bool) -> Self {
-        self.content
-            .insert("recordCount".to_owned(), Value::from(items));
-        if !complete {
-            self.content
-                .insert("recordCountIncomplete".to_owned(), Value::Bool(true));
+    pub fn counted(self, items: usize, complete: bool) -> Self {
+        let counted = self.with("recordCount", &Value::from(items));
+        if complete {
+            return counted;
         }
-        self
+        counted.with("recordCountIncomplete", &Value::Bool(true))
     }
 
     /// The entry.
     #[must_use]
     pub fn finish(self) -> Entry {
-        let text = Value::Object(self.content).to_string();
-        Entry {
-            at: self.at,
-            access: base_id(&self.access).to_owned(),
-            action: self.action,
-            refused: self.refused,
-            // The text of a value always is JSON.
-            content: RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned()),
-        }
+        let Self { query, members, .. } = self;
+        let name = self.source.name;
+        let ip = self.source.ip;
+        let ip = ip.map_or_else(String::new, |ip| format!(",\"ip\":\"{ip}\""));
+        let action = Value::from(self.action.as_str());
+        let query = if query.is_empty() { "{}" } else { &query };
+        let text = format!(
+            "{{\"source\":{{\"name\":\"{name}\"{ip}}},\"action\":{action},\"query\":{query}{members}}}"
+        );
+        Entry::of(self.at, &self.access, self.action, self.refused, text)
     }
 }
 
@@ -269,14 +274,19 @@ impl Entry {
         refused: bool,
         content: Map<String, Value>,
     ) -> Self {
-        let draft = Draft {
+        let text = Value::Object(content).to_string();
+        Self::of(at, &access, action, refused, text)
+    }
+
+    fn of(at: Millis, access: &str, action: String, refused: bool, content: String) -> Self {
+        Self {
             at,
-            access,
+            access: base_id(access).to_owned(),
             action,
             refused,
-            content,
-        };
-        draft.finish()
+            // The text of a value always is JSON.
+            content: RawValue::from_string(content).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+        }
     }
 
     /// The two streams that it is shown in.
