@@ -61,7 +61,7 @@ pub(crate) async fn events_get(
     }
     let params = asked(&query, Method::EventsGet, None);
     let pages = state.kernel.events_get(&actor, params).await?;
-    write_events(state.context, pages).await
+    write_events(Arc::clone(&state.context), pages).await
 }
 
 /// `GET /{username}/events/{id}`.

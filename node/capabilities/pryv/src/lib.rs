@@ -90,13 +90,13 @@ impl Pryv {
     }
 
     fn state(&self, context: &Arc<Context>) -> state::State {
-        state::State {
+        state::State::from(state::Parts {
             context: Arc::clone(context),
             kernel: self.kernel.clone(),
             platform: Arc::clone(&self.platform),
             settings: Arc::clone(&self.settings),
             entropy: Arc::clone(&self.entropy),
-        }
+        })
     }
 }
 

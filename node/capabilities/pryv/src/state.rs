@@ -1,5 +1,6 @@
 //! What every handler has at hand.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRef;
@@ -12,9 +13,14 @@ use homecore_types::Entropy;
 
 use crate::settings::{Settings, SettingsSource};
 
-/// Shared by all handlers of this capability.
+/// Shared by all handlers of this capability. Every layer that a request goes through clones it, so there
+/// is one count and not one for each part.
 #[derive(Clone, Debug)]
-pub(crate) struct State {
+pub(crate) struct State(Arc<Parts>);
+
+/// What a [`State`] has.
+#[derive(Debug)]
+pub(crate) struct Parts {
     pub(crate) context: Arc<Context>,
     pub(crate) kernel: Kernel,
     pub(crate) platform: Arc<dyn Platform>,
@@ -22,9 +28,23 @@ pub(crate) struct State {
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
+impl Deref for State {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl From<Parts> for State {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
 impl State {
     pub(crate) fn settings(&self) -> Arc<Settings> {
-        self.settings.settings()
+        self.0.settings.settings()
     }
 
     /// Base URL of this core, ending in `/`.

@@ -41,7 +41,9 @@ pub(crate) async fn delete(
     let params = Value::Object(params);
     match state.kernel.stream_delete(&actor, &params).await? {
         StreamDeleted::Trashed(reply) => state.context.reply_text(StatusCode::OK, reply.as_bytes()),
-        StreamDeleted::ForGood(deletion) => Ok(streamed(write(state.context, deletion))),
+        StreamDeleted::ForGood(deletion) => {
+            Ok(streamed(write(Arc::clone(&state.context), deletion)))
+        }
     }
 }
 
