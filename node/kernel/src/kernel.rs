@@ -192,6 +192,7 @@ impl Kernel {
         self.inner.trees.forget(user);
         // Nobody is left to read them.
         drop(self.inner.pending.take(user));
+        self.inner.answers.forget(user);
         Ok(())
     }
 

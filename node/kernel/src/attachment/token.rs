@@ -82,6 +82,11 @@ impl ReadTokens {
         }
     }
 
+    /// Whether there are any: not before this core knows the platform's secret.
+    pub(crate) fn has_key(&self) -> bool {
+        (self.key.0)().is_some()
+    }
+
     /// An event as the access sees it. One without attachments is left as it is.
     #[must_use]
     pub fn shown(&self, head: &Head, json: Bytes) -> Bytes {

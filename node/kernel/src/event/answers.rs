@@ -7,9 +7,10 @@
 //! ([`crate::access::cache`]), so nobody is shown what former permissions opened.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use homecore_types::Millis;
+use homecore_types::{Millis, UserId};
 use serde_json::Value;
 
 use super::read::KnownEvents;
@@ -17,18 +18,19 @@ use super::stored::StoredEvent;
 use crate::access::Access;
 
 /// About how much memory answers may take.
-const BYTES_MAX: usize = 16 * 1024 * 1024;
-/// What an answer takes beside its events.
-const OVERHEAD_BYTES: usize = 512;
+const ANSWERS_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What an answer takes beside its events: the fields of an account, where no other answer has them.
+const ANSWER_BYTES: usize = 3 * 1024;
 /// Queries that are longer are answered anew.
 const QUERY_BYTES_MAX: usize = 1_024;
 
 /// A question, by the access that asks it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Question {
-    /// The address of the access, which is kept with the answer: no other has it meanwhile.
+    /// The address of the access. While there is an answer, no other access has it.
     access: usize,
-    query: String,
+    /// The parameters, JSON.
+    query: Vec<u8>,
 }
 
 impl Question {
@@ -37,21 +39,40 @@ impl Question {
         if params.get("auth").is_some() {
             return None;
         }
-        let query = params.to_string();
-        (query.len() <= QUERY_BYTES_MAX).then(|| Self {
+        let mut query = Short(Vec::new());
+        serde_json::to_writer(&mut query, params).ok()?;
+        Some(Self {
             access: Arc::as_ptr(access).addr(),
-            query,
+            query: query.0,
         })
+    }
+}
+
+/// Takes a text that is not too long, and no more of one that is.
+struct Short(Vec<u8>);
+
+impl io::Write for Short {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > QUERY_BYTES_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
 /// An answer.
 #[derive(Debug)]
 struct Answer {
+    user: UserId,
     stamp: u64,
     events: KnownEvents,
-    /// Holds the address that the question has.
-    _access: Arc<Access>,
+    /// Holds the address that the question has, and nothing of the access.
+    _access: Weak<Access>,
 }
 
 /// Answers of all users. Half of the memory is for those that were asked for since the other half was
@@ -59,13 +80,6 @@ struct Answer {
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     kept: Mutex<Kept>,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    recent: HashMap<Question, Arc<Answer>>,
-    recent_bytes: usize,
-    former: HashMap<Question, Arc<Answer>>,
 }
 
 impl Answers {
@@ -76,61 +90,128 @@ impl Answers {
         stamp: u64,
         now: Millis,
     ) -> Option<Vec<StoredEvent>> {
-        let answer = self.kept().find(question)?;
-        if answer.stamp != stamp {
-            return None;
-        }
-        answer.events.answer(now)
+        let (found, gone) = self.kept().find(question, stamp);
+        drop(gone);
+        found?.events.answer(now)
     }
 
-    /// Keeps what was read after the stamp was taken.
+    /// Keeps what was read of a user after the stamp was taken.
     pub(crate) fn keep(
         &self,
         question: Question,
+        user: &UserId,
         stamp: u64,
         access: &Arc<Access>,
         events: KnownEvents,
     ) {
         let answer = Arc::new(Answer {
+            user: user.clone(),
             stamp,
             events,
-            _access: Arc::clone(access),
+            _access: Arc::downgrade(access),
         });
-        self.kept().insert(question, answer);
+        let gone = self.kept().insert(question, answer);
+        drop(gone);
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+    /// Forgets a user who is removed.
+    pub(crate) fn forget(&self, user: &UserId) {
+        let gone = self.kept().forget(user);
+        drop(gone);
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+#[derive(Debug, Default)]
+struct Kept {
+    recent: HashMap<Question, Arc<Answer>>,
+    recent_bytes: usize,
+    former: HashMap<Question, Arc<Answer>>,
+}
+
+/// What is no longer kept: to be dropped when the lock is free, for it may be much.
+#[must_use]
+#[derive(Debug, Default)]
+struct Gone {
+    many: HashMap<Question, Arc<Answer>>,
+    #[expect(dead_code, reason = "it is only dropped")]
+    one: Option<Arc<Answer>>,
+}
+
 impl Kept {
-    fn find(&mut self, question: &Question) -> Option<Arc<Answer>> {
-        if let Some(answer) = self.recent.get(question) {
-            return Some(Arc::clone(answer));
+    /// The answer of a stamp; one of another stamp goes.
+    fn find(&mut self, question: &Question, stamp: u64) -> (Option<Arc<Answer>>, Gone) {
+        if let Some(answer) = self.recent.get(question)
+            && answer.stamp == stamp
+        {
+            return (Some(Arc::clone(answer)), Gone::default());
         }
-        let (question, answer) = self.former.remove_entry(question)?;
-        self.insert(question, Arc::clone(&answer));
-        Some(answer)
+        if let Some(void) = self.remove_recent(question) {
+            return (None, Gone::one(void));
+        }
+        match self.former.remove_entry(question) {
+            Some((question, answer)) if answer.stamp == stamp => {
+                let gone = self.insert(question, Arc::clone(&answer));
+                (Some(answer), gone)
+            }
+            Some((_, void)) => (None, Gone::one(void)),
+            None => (None, Gone::default()),
+        }
     }
 
-    fn insert(&mut self, question: Question, answer: Arc<Answer>) {
+    fn insert(&mut self, question: Question, answer: Arc<Answer>) -> Gone {
+        let mut gone = Gone {
+            one: self
+                .remove_recent(&question)
+                .or_else(|| self.former.remove(&question)),
+            ..Gone::default()
+        };
         let more = bytes(&question, &answer);
-        if self.recent_bytes + more > BYTES_MAX / 2 {
-            self.former = std::mem::take(&mut self.recent);
+        if self.recent_bytes + more > ANSWERS_BYTES_MAX / 2 {
+            let recent = std::mem::take(&mut self.recent);
+            gone.many = std::mem::replace(&mut self.former, recent);
             self.recent_bytes = 0;
-        }
-        self.former.remove(&question);
-        if let Some((question, replaced)) = self.recent.remove_entry(&question) {
-            self.recent_bytes -= bytes(&question, &replaced);
         }
         self.recent_bytes += more;
         self.recent.insert(question, answer);
+        gone
+    }
+
+    fn remove_recent(&mut self, question: &Question) -> Option<Arc<Answer>> {
+        let (question, answer) = self.recent.remove_entry(question)?;
+        self.recent_bytes -= bytes(&question, &answer);
+        Some(answer)
+    }
+
+    fn forget(&mut self, user: &UserId) -> Gone {
+        let is_theirs = |_: &Question, answer: &mut Arc<Answer>| answer.user == *user;
+        let mut gone: HashMap<_, _> = self.recent.extract_if(is_theirs).collect();
+        let recent = gone
+            .iter()
+            .map(|(question, answer)| bytes(question, answer));
+        self.recent_bytes -= recent.sum::<usize>();
+        gone.extend(self.former.extract_if(is_theirs));
+        Gone {
+            many: gone,
+            one: None,
+        }
+    }
+}
+
+impl Gone {
+    fn one(answer: Arc<Answer>) -> Self {
+        Self {
+            one: Some(answer),
+            ..Self::default()
+        }
     }
 }
 
 fn bytes(question: &Question, answer: &Answer) -> usize {
-    OVERHEAD_BYTES + question.query.len() + answer.events.bytes()
+    ANSWER_BYTES + question.query.len() + answer.events.bytes()
 }
 
 #[cfg(test)]

@@ -316,7 +316,7 @@ pub fn open(
         now: now.as_seconds(),
     };
     let chosen = account.chosen(&filter, now);
-    let beside = beside::account_fields(&account, &chosen, now, query.sort_ascending);
+    let fields = beside::account_fields(&account, &chosen, now, query.sort_ascending);
     let deletions = query
         .modified_since
         .filter(|_| query.include_deletions)
@@ -331,8 +331,10 @@ pub fn open(
         return Err(ReadError::NoContentQueries);
     }
     let asked = limit.map(|limit| limit.saturating_add(query.skip));
+    let tokens = ReadTokens::of(context, &actor.access);
     // What else is asked for depends on when, or is more than events.
-    let lasting = filter.window.is_none()
+    let lasting = tokens.has_key()
+        && filter.window.is_none()
         && !filter.running
         && filter.modified_since.is_none()
         && audit.is_none();
@@ -353,10 +355,10 @@ pub fn open(
         ascending: query.sort_ascending,
         skip: query.skip,
         limit,
-        account: beside,
+        account: fields,
         phase: Phase::Events,
         deletions,
-        tokens: ReadTokens::of(context, &actor.access),
+        tokens,
         known,
     })
 }

@@ -45,7 +45,7 @@ impl Kernel {
                 self.used(actor, method);
                 if let (Some((question, stamp)), Some(known)) = (asked, reading.take_known()) {
                     let access = &actor.access;
-                    self.answers().keep(question, stamp, access, known);
+                    self.answers().keep(question, &user, stamp, access, known);
                 }
                 Ok(EventPages::new(self.clone(), user, first, reading, draft))
             }

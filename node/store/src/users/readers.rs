@@ -165,11 +165,12 @@ impl Readers {
 
     /// Closes a user's handles, and keeps those that are in use from being used again.
     pub(super) fn forget(&self, user: &UserId) {
-        drop(self.shared.stamps.begin(user, Changed::ANYTHING));
+        let changing = self.shared.stamps.begin(user, Changed::ANYTHING);
         let mut kept = self.kept();
         kept.epoch += 1;
         let closing = kept.handles.take(user);
         drop(kept);
+        drop(changing);
         self.discard(closing.unwrap_or_default());
     }
 

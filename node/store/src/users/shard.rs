@@ -20,6 +20,7 @@ use super::outstanding::Ticket;
 use super::readers::Readers;
 use super::recovery;
 use super::shared::{Ended, Shared, chain, spawn};
+use super::stamps::Changed;
 use super::work::{Ran, WriteJob, panicked};
 use crate::document::Seq;
 use crate::error::StoreError;
@@ -395,9 +396,11 @@ impl Shard {
         let _unfinished = Unfinished::enter(&self.shared, user);
         drop((self.handles.take(user), self.once.take(user)));
         self.readers.forget(user);
+        let removing = self.shared.stamps.begin(user, Changed::ANYTHING);
         let removed = self.shared.engine.remove(user);
         // Readers that were at work meanwhile must not be used again.
         self.readers.forget(user);
+        drop(removing);
         if removed.is_ok() || !self.shared.engine.contains(user)? {
             self.shared.clear_behind(user);
         }

@@ -15,7 +15,7 @@ const EVENTS_MAX: usize = 128;
 /// Most bytes of their texts.
 const BYTES_MAX: usize = 64 * 1024;
 /// What an event takes in memory beside its text.
-const OVERHEAD_BYTES: usize = 96;
+const EVENT_BYTES: usize = 96;
 
 /// Which of the events that a query accepts are answered, and in which order.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +82,7 @@ impl KnownEvents {
 
     /// About what it takes in memory.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes + self.events.len() * OVERHEAD_BYTES
+        self.bytes + self.events.len() * EVENT_BYTES
     }
 
     /// The answer as it is at a time. None if it has events that were not read: account fields come
