@@ -95,6 +95,7 @@ impl KnownEvents {
         } = self.shape;
         let mut account = account_fields(&self.account, &self.chosen, now, ascending);
         let mut part = Part::default();
+        part.events.reserve(self.events.len() + account.len());
         let mut taker = Taker {
             part: &mut part,
             skip: &mut skip,
