@@ -11,7 +11,10 @@
 mod audit;
 mod changes;
 pub(crate) mod importing;
+pub(crate) mod inspect;
+mod integrity;
 mod marks;
+mod placing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -19,13 +22,14 @@ use std::time::Duration;
 
 use homecore_kernel::Kernel;
 use homecore_kernel::account::NewAccount as KernelAccount;
+use homecore_kernel::password::NewPassword;
 use homecore_kernel::ports::{Mail, MailContent, Unavailable};
 use homecore_raft::WriteError;
 use homecore_raft::command::{Command, Rejection};
 use homecore_store::StoreError;
 use homecore_types::{Email, ErrorId, Secret, UserId, Username};
 use thiserror::Error;
-use tokio::sync::{Mutex as Turn, Notify, OwnedMutexGuard};
+use tokio::sync::{Mutex as Turn, Notify, OwnedMutexGuard, Semaphore};
 
 use crate::cluster::{Cluster, CommandError};
 use crate::config::OnUserDelete;
@@ -43,8 +47,8 @@ pub(crate) struct NewAccount {
     pub(crate) user: UserId,
     /// The name.
     pub(crate) username: Username,
-    /// In clear, to be hashed here.
-    pub(crate) password: Secret,
+    /// To log in with.
+    pub(crate) password: NewPassword,
     /// Names the first access.
     pub(crate) app: String,
     /// ISO code.
@@ -85,6 +89,8 @@ pub(crate) struct Accounts {
     turns: Vec<Arc<Turn<()>>>,
     /// Something was left to be gone on with.
     left: Arc<Notify>,
+    /// Users that administrators' questions read at once.
+    inspected: Semaphore,
 }
 
 /// "Try again", with why.
@@ -112,6 +118,7 @@ impl Accounts {
             importing: Mutex::default(),
             turns: (0..TURNS).map(|_| Arc::default()).collect(),
             left: Arc::default(),
+            inspected: Semaphore::new(inspect::READS_MAX),
         }
     }
 
@@ -134,6 +141,26 @@ impl Accounts {
 
     /// Creates a reserved account and commits its reservation: the token of its first access.
     pub(crate) async fn create(&self, account: NewAccount) -> Result<Secret, CreateError> {
+        self.fill(account, async |user, account| {
+            self.kernel.create_account(user, account).await
+        })
+        .await
+    }
+
+    /// Makes an account that was adopted for this core (`POST /system/create-user`), and commits it;
+    /// nobody is logged in to it.
+    pub(crate) async fn place(&self, account: NewAccount) -> Result<(), CreateError> {
+        self.fill(account, async |user, account| {
+            self.kernel.place_account(user, account).await
+        })
+        .await
+    }
+
+    async fn fill<T>(
+        &self,
+        account: NewAccount,
+        make: impl AsyncFnOnce(&UserId, KernelAccount) -> Result<T, homecore_kernel::Error>,
+    ) -> Result<T, CreateError> {
         let (user, reservation) = (account.user.clone(), account.reservation.clone());
         let account = account_of(account).map_err(|error| CreateError::Refused {
             id: ErrorId::InvalidParametersFormat,
@@ -145,9 +172,8 @@ impl Accounts {
         }
         self.marks.set(&user, Mark::Creation).await?;
         let welcome = welcome(&account);
-        let created = self.kernel.create_account(&user, account).await;
-        let token = match created {
-            Ok(token) => token,
+        let made = match make(&user, account).await {
+            Ok(made) => made,
             Err(error) => {
                 self.discard(&user).await;
                 self.release(reservation).await;
@@ -160,7 +186,7 @@ impl Accounts {
         let commit = Box::pin(self.commit(&user, reservation));
         finish_creation(self.turn(&user).await, &self.marks, &user, commit).await?;
         self.send_welcome(welcome);
-        Ok(token)
+        Ok(made)
     }
 
     /// Greets a new user, where the operator wants it. Nobody misses it if it cannot be sent.

@@ -1,5 +1,6 @@
 //! The kernel's and the zone's ports, answered from the platform store. One file a port.
 
+mod accesses;
 pub(crate) mod codes;
 pub(crate) mod directory;
 pub(crate) mod event_types;

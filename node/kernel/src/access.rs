@@ -17,6 +17,7 @@ pub mod check_app;
 pub mod create;
 pub mod delete;
 pub mod error;
+mod find;
 pub mod get;
 pub mod id;
 pub mod info;

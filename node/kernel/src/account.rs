@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::error::Refusal;
 use crate::indexes::EVENTS_BY_TYPE;
 use crate::kernel::Context;
+use crate::password::NewPassword;
 use crate::ports::Registration;
 use crate::stream::system::Field;
 
@@ -16,6 +17,7 @@ pub mod change;
 pub mod emails;
 mod enter;
 pub mod login;
+mod make;
 pub mod name;
 pub mod passwords;
 pub mod rehash;
@@ -36,13 +38,13 @@ const ACCOUNT_ID: &str = "account";
 pub struct NewAccount {
     /// The name.
     pub username: Username,
-    /// In clear; only its hash is stored.
-    pub password: Secret,
+    /// To log in with.
+    pub password: NewPassword,
     /// The address.
     pub email: Email,
     /// ISO language code.
     pub language: String,
-    /// The app that registered; names the first personal access.
+    /// The app that registered; names the first personal access, if there is to be one.
     pub app: String,
     /// The invitation that was used.
     pub invitation: Option<String>,
@@ -54,7 +56,7 @@ impl From<Registration> for NewAccount {
     fn from(registration: Registration) -> Self {
         Self {
             username: registration.username,
-            password: registration.password,
+            password: registration.password.into(),
             email: registration.email,
             language: registration.language,
             app: registration.app,
@@ -126,7 +128,7 @@ impl std::fmt::Debug for Account {
 }
 
 /// What the original server stores where no invitation was given.
-const NO_INVITATION: &str = "no-token";
+pub const NO_INVITATION: &str = "no-token";
 
 /// Why an account operation failed.
 #[derive(Debug, Error)]
@@ -185,6 +187,20 @@ pub fn create(
     new: &NewAccount,
     password_hash: String,
 ) -> Result<Secret, AccountError> {
+    place(tx, new, password_hash)?;
+    let opened = login::open_session(tx, context, &new.app)?;
+    Ok(Secret::new(opened.token))
+}
+
+/// Writes a new account that nobody is logged in to.
+///
+/// # Errors
+/// Of the store.
+pub fn place(
+    tx: &mut Transaction<'_>,
+    new: &NewAccount,
+    password_hash: String,
+) -> Result<(), AccountError> {
     let account = Account {
         username: new.username.clone(),
         former_usernames: Vec::new(),
@@ -208,9 +224,7 @@ pub fn create(
         created: tx.at(),
         event_indexes: EVENTS_BY_TYPE,
     };
-    store(tx, &account, Base::Absent)?;
-    let opened = login::open_session(tx, context, &new.app)?;
-    Ok(Secret::new(opened.token))
+    Ok(store(tx, &account, Base::Absent)?)
 }
 
 /// Reads the account.

@@ -17,7 +17,8 @@ use homecore_types::ErrorId;
 use crate::method::Method;
 
 pub use account::{
-    LOGIN, MFA_CODE, MFA_RECOVER, REGISTRATION, RESET_PASSWORD, RESET_REQUEST, VERIFY_EMAIL,
+    LOGIN, MFA_CODE, MFA_RECOVER, NEW_USER, REGISTRATION, RESET_PASSWORD, RESET_REQUEST,
+    VERIFY_EMAIL,
 };
 pub use shared_secrets::{RETRIEVE, RETRIEVE_REFUSES};
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::access;
 use crate::access::cache::{AccessCache, Known};
 use crate::access::tracking::Tracker;
-use crate::account::{self, NewAccount};
+use crate::account;
 use crate::actor::{Actor, Credential, Owner};
 use crate::audit::AuditListener;
 use crate::audit::entry::Draft;
@@ -158,42 +158,6 @@ impl Kernel {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
-    }
-
-    /// Makes an account with its first personal access, opens a session on it, and returns its
-    /// token. The unique fields were reserved before, by the platform.
-    ///
-    /// # Errors
-    /// If the user exists, if too many passwords are being hashed, or of the store.
-    pub async fn create_account(&self, user: &UserId, new: NewAccount) -> Result<Secret, Error> {
-        let hash = self.inner.hasher.hash(new.password.clone()).await?;
-        let context = self.context();
-        self.inner.trees.forget(user);
-        let created = self
-            .inner
-            .users
-            .create(user, move |writer| {
-                writer.attempt(|tx| account::create(tx, &context, &new, hash))
-            })
-            .await?;
-        Ok(created?)
-    }
-
-    /// Removes an account and everything of its user: the folder with data and files, what is kept in
-    /// memory, audit entries that wait. Every access ends with it. Again, or for nobody: nothing.
-    ///
-    /// # Errors
-    /// Of the store.
-    pub async fn remove_account(&self, user: &UserId) -> Result<(), Error> {
-        match self.inner.users.remove(user).await {
-            Ok(()) | Err(StoreError::UnknownUser { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.inner.trees.forget(user);
-        // Nobody is left to read them.
-        drop(self.inner.pending.take(user));
-        self.inner.answers.forget(user);
-        Ok(())
     }
 
     /// `auth.logout`: ends the session of a personal access; nothing happens for others.

@@ -33,6 +33,21 @@ const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$aG9tZWNvcmUtbm9ib2R5$\
 /// A password's hash as it is stored.
 pub type PasswordHashText = String;
 
+/// What a new account is given to log in with.
+#[derive(Clone, Debug)]
+pub enum NewPassword {
+    /// In clear; only its hash is stored.
+    Clear(Secret),
+    /// Its hash, as another server had stored it; see [`is_known_hash`].
+    Hash(Secret),
+}
+
+impl From<Secret> for NewPassword {
+    fn from(password: Secret) -> Self {
+        Self::Clear(password)
+    }
+}
+
 /// Why a password was not hashed.
 #[derive(Debug, Error)]
 pub enum HashError {
@@ -119,6 +134,17 @@ impl Hasher {
         let (answer, hashed) = oneshot::channel();
         self.send(Job::Hash { password, answer })?;
         hashed.await.map_err(|_gone| HashError::Stopped)?
+    }
+
+    /// The hash to store for what a new account is given.
+    ///
+    /// # Errors
+    /// If too many wait, or the core stops.
+    pub async fn hash_new(&self, password: NewPassword) -> Result<PasswordHashText, HashError> {
+        match password {
+            NewPassword::Clear(password) => self.hash(password).await,
+            NewPassword::Hash(hash) => Ok(hash.expose().to_owned()),
+        }
     }
 
     /// Whether a password has this hash. Without one, or with one that cannot be read, the answer

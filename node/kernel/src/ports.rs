@@ -10,6 +10,9 @@ use homecore_types::{CoreId, Email, ErrorId, Millis, Secret, UserId, Username};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::access::AccessType;
+use crate::password::NewPassword;
+
 /// Where a user lives, as this core sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Home {
@@ -66,6 +69,25 @@ pub struct Registration {
     /// The hosting asked for.
     pub hosting: Option<String>,
     /// The invitation given.
+    pub invitation: Option<String>,
+    /// Where the user came from.
+    pub referer: Option<String>,
+}
+
+/// A user whom an administrator creates, checked for form (spec/platform §5.2).
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    /// The name.
+    pub username: Username,
+    /// To log in with.
+    pub password: NewPassword,
+    /// The address.
+    pub email: Email,
+    /// ISO language code.
+    pub language: String,
+    /// The app that the account is said to come from.
+    pub app: Option<String>,
+    /// The invitation that the account is said to come from; it is not checked, nor used up.
     pub invitation: Option<String>,
     /// Where the user came from.
     pub referer: Option<String>,
@@ -386,6 +408,38 @@ pub struct UserInfo {
     pub indexed: BTreeMap<String, String>,
 }
 
+/// Whose an access is, as administrators see it: nothing of what it may do, nor its token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessInfo {
+    /// The access, without a version.
+    pub id: String,
+    /// Whose it is.
+    pub username: Username,
+    /// Where its user lives.
+    pub core: CoreId,
+    /// What it is.
+    pub kind: AccessType,
+    /// When it ends.
+    pub expires: Option<Millis>,
+    /// When it was made.
+    pub created: Millis,
+    /// When it was last changed.
+    pub modified: Millis,
+    /// When it was deleted.
+    pub deleted: Option<Millis>,
+}
+
+/// What one check of this core's users against the platform found (spec/platform §2.6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IntegrityCheck {
+    /// What was compared.
+    pub title: &'static str,
+    /// How many of what were looked at.
+    pub infos: BTreeMap<&'static str, usize>,
+    /// What differs, for people: at most a thousand lines, and one that says how many more there are.
+    pub errors: Vec<String>,
+}
+
 /// An invitation as administrators see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InvitationInfo {
@@ -469,6 +523,16 @@ pub trait Platform: Send + Sync + std::fmt::Debug + 'static {
     /// Registers somebody: reserves every unique field, creates the account on its home core, and
     /// makes it known, or leaves no trace.
     async fn register(&self, registration: Registration) -> Result<Registered, RegisterError>;
+
+    /// Creates a user on this core, invited or not; nobody is logged in to it.
+    async fn create_user(&self, user: NewUser) -> Result<(), RegisterError>;
+
+    /// Whose an access is, wherever on the platform its user lives. Every core reads the users it has:
+    /// of many thousands that takes its time.
+    async fn find_access(&self, id: &str) -> Result<Option<AccessInfo>, Unavailable>;
+
+    /// Compares this core's users with what the platform has of them.
+    async fn check_integrity(&self) -> Result<Vec<IntegrityCheck>, Unavailable>;
 
     /// Whether a username is taken on the platform (current).
     async fn username_taken(&self, username: &Username) -> Result<bool, Unavailable>;

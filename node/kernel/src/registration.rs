@@ -5,13 +5,16 @@
 use homecore_types::{Email, Secret, Username};
 use serde_json::{Map, Value};
 
-use crate::ports::Registration;
+use crate::password::{NewPassword, is_known_hash};
+use crate::ports::{NewUser, Registration};
 use crate::violation::Violation;
 
 pub(crate) const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 6..=100;
 pub(crate) const APP_CHARS: std::ops::RangeInclusive<usize> = 6..=99;
 pub(crate) const LANGUAGE_CHARS: std::ops::RangeInclusive<usize> = 1..=5;
 pub(crate) const REFERER_CHARS: std::ops::RangeInclusive<usize> = 1..=99;
+/// Of a hash with its algorithm, parameters and salt.
+pub(crate) const HASH_BYTES_MAX: usize = 300;
 const DEFAULT_LANGUAGE: &str = "en";
 
 const USERNAME_INVALID: &str = "Username should have between 5 and 60 characters and contain \
@@ -19,6 +22,7 @@ const USERNAME_INVALID: &str = "Username should have between 5 and 60 characters
 const PASSWORD_INVALID: &str = "Password should have between 6 and 100 characters";
 const EMAIL_INVALID: &str = "Email address format not recognized";
 const APP_INVALID: &str = "App Id should have between 6 and 99 characters";
+const HASH_INVALID: &str = "Password hash should be one of argon2 or bcrypt";
 const LANGUAGE_INVALID: &str = "Language should have between 1 and 5 characters";
 const REFERER_INVALID: &str = "Referer should have between 1 and 99 characters";
 const HOSTING_INVALID: &str = "Hosting should be a string";
@@ -38,32 +42,19 @@ impl Registration {
             map,
             violations: Vec::new(),
         };
-        form.required();
-        let username = form.checked("username", "username-invalid", USERNAME_INVALID, |text| {
-            Username::parse(text.to_lowercase()).ok()
-        });
-        let password = form.checked("password", "password-invalid", PASSWORD_INVALID, |text| {
-            within(text, &PASSWORD_CHARS).then(|| Secret::new(text))
-        });
-        let email = form.checked("email", "email-invalid", EMAIL_INVALID, |text| {
-            Email::normalise(text).ok()
-        });
-        let app = form.checked("appId", "appid-invalid", APP_INVALID, |text| {
-            within(text, &APP_CHARS).then(|| text.to_owned())
-        });
-        let language = form.checked("language", "language-invalid", LANGUAGE_INVALID, |text| {
-            (within(text, &LANGUAGE_CHARS) && !text.contains(char::is_control))
-                .then(|| text.to_owned())
-        });
-        let referer = form.checked("referer", "referer-invalid", REFERER_INVALID, |text| {
-            within(text, &REFERER_CHARS).then(|| text.to_owned())
-        });
-        let invitation = form.checked(
-            "invitationToken",
-            "invitationToken-invalid",
-            INVITATION_INVALID,
-            |text| Some(text.to_owned()),
-        );
+        form.required(&[
+            USERNAME_REQUIRED,
+            PASSWORD_REQUIRED,
+            APP_REQUIRED,
+            EMAIL_REQUIRED,
+        ]);
+        let username = form.username();
+        let password = form.password();
+        let email = form.email();
+        let app = form.app();
+        let language = form.language();
+        let referer = form.referer();
+        let invitation = form.invitation();
         let hosting = form.checked("hosting", "hosting-invalid", HOSTING_INVALID, |text| {
             Some(text.to_owned())
         });
@@ -86,6 +77,105 @@ impl Registration {
     }
 }
 
+impl NewUser {
+    /// Fields of a body that creates a user; there are no others.
+    const FIELDS: [&str; 8] = [
+        "username",
+        "passwordHash",
+        "password",
+        "email",
+        "language",
+        "appId",
+        "referer",
+        "invitationToken",
+    ];
+
+    /// Checks the body of `POST /system/create-user`: a registration without a hosting, where a hash
+    /// may be given for the password, the language is required and the app is not.
+    ///
+    /// # Errors
+    /// Every violation: first the fields that are missing, then those that are wrong or unknown.
+    pub fn parse(body: &Value) -> Result<Self, Vec<Violation>> {
+        let Value::Object(map) = body else {
+            return Err(vec![Violation::wrong_type("#", &["object"])]);
+        };
+        let mut form = Form {
+            map,
+            violations: Vec::new(),
+        };
+        form.required(&[USERNAME_REQUIRED]);
+        if form.value("password").is_none() {
+            form.required(&[HASH_REQUIRED]);
+        }
+        form.required(&[EMAIL_REQUIRED, LANGUAGE_REQUIRED]);
+        let username = form.username();
+        let hash = form.checked(
+            "passwordHash",
+            "passwordHash-invalid",
+            HASH_INVALID,
+            |text| {
+                (text.len() <= HASH_BYTES_MAX && is_known_hash(text))
+                    .then(|| NewPassword::Hash(Secret::new(text)))
+            },
+        );
+        let password = match form.value("passwordHash") {
+            None => form.password().map(NewPassword::Clear),
+            Some(_) if form.value("password").is_some() => {
+                form.violations.push(Violation::of_field(
+                    "password-invalid",
+                    "Give either the password or its hash",
+                    "#/password",
+                    "password",
+                ));
+                None
+            }
+            Some(_) => hash,
+        };
+        let email = form.email();
+        let language = form.language();
+        let app = form.app();
+        let referer = form.referer();
+        let invitation = form.invitation();
+        let mut violations = form.violations;
+        for name in map
+            .keys()
+            .filter(|name| !Self::FIELDS.contains(&name.as_str()))
+        {
+            violations.push(Violation::additional("#", name));
+        }
+        match (username, password, email, language) {
+            (Some(username), Some(password), Some(email), Some(language))
+                if violations.is_empty() =>
+            {
+                Ok(Self {
+                    username,
+                    password,
+                    email,
+                    language,
+                    app,
+                    invitation,
+                    referer,
+                })
+            }
+            _ => Err(violations),
+        }
+    }
+}
+
+/// A field that must be there: its name, the code and the text where it is not.
+type Required = (&'static str, &'static str, &'static str);
+
+const USERNAME_REQUIRED: Required = ("username", "username-required", "Username is required");
+const PASSWORD_REQUIRED: Required = ("password", "password-required", "Password is required");
+const HASH_REQUIRED: Required = (
+    "passwordHash",
+    "passwordHash-required",
+    "Password hash is required",
+);
+const APP_REQUIRED: Required = ("appId", "appid-invalid", "Missing required field: appId");
+const EMAIL_REQUIRED: Required = ("email", "email-required", "Email is required");
+const LANGUAGE_REQUIRED: Required = ("language", "language-required", "Language is required");
+
 struct Form<'a> {
     map: &'a Map<String, Value>,
     violations: Vec<Violation>,
@@ -105,18 +195,59 @@ impl<'a> Form<'a> {
     }
 
     /// Notes required fields that are absent, in the order of the original server.
-    fn required(&mut self) {
-        for (name, code, message) in [
-            ("username", "username-required", "Username is required"),
-            ("password", "password-required", "Password is required"),
-            ("appId", "appid-invalid", "Missing required field: appId"),
-            ("email", "email-required", "Email is required"),
-        ] {
+    fn required(&mut self, fields: &[Required]) {
+        for &(name, code, message) in fields {
             if self.value(name).is_none() {
                 self.violations
                     .push(Violation::of_field(code, message, "#/", name));
             }
         }
+    }
+
+    fn username(&mut self) -> Option<Username> {
+        self.checked("username", "username-invalid", USERNAME_INVALID, |text| {
+            Username::parse(text.to_lowercase()).ok()
+        })
+    }
+
+    fn password(&mut self) -> Option<Secret> {
+        self.checked("password", "password-invalid", PASSWORD_INVALID, |text| {
+            within(text, &PASSWORD_CHARS).then(|| Secret::new(text))
+        })
+    }
+
+    fn email(&mut self) -> Option<Email> {
+        self.checked("email", "email-invalid", EMAIL_INVALID, |text| {
+            Email::normalise(text).ok()
+        })
+    }
+
+    fn app(&mut self) -> Option<String> {
+        self.checked("appId", "appid-invalid", APP_INVALID, |text| {
+            within(text, &APP_CHARS).then(|| text.to_owned())
+        })
+    }
+
+    fn language(&mut self) -> Option<String> {
+        self.checked("language", "language-invalid", LANGUAGE_INVALID, |text| {
+            (within(text, &LANGUAGE_CHARS) && !text.contains(char::is_control))
+                .then(|| text.to_owned())
+        })
+    }
+
+    fn referer(&mut self) -> Option<String> {
+        self.checked("referer", "referer-invalid", REFERER_INVALID, |text| {
+            within(text, &REFERER_CHARS).then(|| text.to_owned())
+        })
+    }
+
+    fn invitation(&mut self) -> Option<String> {
+        self.checked(
+            "invitationToken",
+            "invitationToken-invalid",
+            INVITATION_INVALID,
+            |text| Some(text.to_owned()),
+        )
     }
 
     /// A field that must satisfy `check` if it is there.
@@ -227,6 +358,70 @@ mod tests {
         );
         assert_eq!(codes(&json!({})).len(), 4);
         assert_eq!(codes(&json!([])), [("INVALID_TYPE", "#".to_owned())]);
+    }
+
+    #[test]
+    fn an_administrator_gives_a_hash_and_needs_no_app() {
+        let hash = "$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
+        let good = json!({
+            "username": "Samplebeta1", "passwordHash": hash,
+            "email": "SampleBeta1@example.com", "language": "fr"
+        });
+        let read = NewUser::parse(&good).unwrap();
+        assert_eq!(read.username.as_str(), "samplebeta1");
+        assert_eq!(read.email.as_str(), "samplebeta1@example.com");
+        assert_eq!(
+            (read.app, read.invitation, read.referer),
+            (None, None, None)
+        );
+        assert!(matches!(read.password, NewPassword::Hash(given) if given.expose() == hash));
+
+        let found = |field: &str, value: Value| {
+            let mut body = good.clone();
+            body[field] = value;
+            let found = NewUser::parse(&body).err().unwrap_or_default();
+            let codes = found.into_iter().map(|v| (v.code, v.path));
+            codes.collect::<Vec<_>>()
+        };
+        let one = |code, path: &str| vec![(code, path.to_owned())];
+        for field in ["appId", "referer", "invitationToken"] {
+            assert!(found(field, Value::Null).is_empty(), "{field}");
+            assert!(found(field, json!("some-text")).is_empty(), "{field}");
+        }
+        for wrong in [
+            json!("secret"),
+            json!(1),
+            json!("$2b$31$x"),
+            json!("x".repeat(301)),
+        ] {
+            let invalid = one("passwordHash-invalid", "#/passwordHash");
+            assert_eq!(found("passwordHash", wrong.clone()), invalid, "{wrong}");
+        }
+        assert_eq!(
+            found("password", json!("sample-pass-1")),
+            one("password-invalid", "#/password")
+        );
+        assert_eq!(
+            found("hosting", json!("default")),
+            one("OBJECT_ADDITIONAL_PROPERTIES", "#")
+        );
+        let clear = json!({
+            "username": "samplebeta1", "password": "sample-pass-1",
+            "email": "samplebeta1@example.com", "language": "fr"
+        });
+        let read = NewUser::parse(&clear).unwrap();
+        assert!(matches!(read.password, NewPassword::Clear(_)));
+        let missing = NewUser::parse(&json!({})).unwrap_err();
+        let missing: Vec<_> = missing.iter().map(|violation| violation.code).collect();
+        assert_eq!(
+            missing,
+            [
+                "username-required",
+                "passwordHash-required",
+                "email-required",
+                "language-required"
+            ]
+        );
     }
 
     #[test]

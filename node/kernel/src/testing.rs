@@ -396,7 +396,7 @@ pub(crate) fn owner() -> Owner {
 pub(crate) fn new_account() -> NewAccount {
     NewAccount {
         username: owner().username,
-        password: Secret::new("sample-pass-1"),
+        password: Secret::new("sample-pass-1").into(),
         email: Email::parse("samplebeta1@example.com").unwrap(),
         language: "en".to_owned(),
         app: "sample-app".to_owned(),

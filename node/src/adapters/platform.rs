@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use homecore_kernel::ports::{
-    AccessRequestError, AccessRequestState, CoreInfo, InvitationInfo, Platform, Records,
-    RecordsError, RegisterError, Registered, Registration, Unavailable, UserInfo,
+    AccessInfo, AccessRequestError, AccessRequestState, CoreInfo, IntegrityCheck, InvitationInfo,
+    NewUser, Platform, Records, RecordsError, RegisterError, Registered, Registration, Unavailable,
+    UserInfo,
 };
 use homecore_proto::platform::users_client::UsersClient;
 use homecore_proto::platform::{CreateUserRequest, create_user_reply};
@@ -116,6 +117,7 @@ impl PlatformAdapter {
         &self,
         core: &Core,
         account: NewAccount,
+        password: &Secret,
     ) -> Result<Secret, CreateError> {
         let channel = self
             .cluster
@@ -127,7 +129,7 @@ impl PlatformAdapter {
             reservation: account.reservation,
             user: account.user.into(),
             username: account.username.into(),
-            password: account.password.expose().to_owned(),
+            password: password.expose().to_owned(),
             app: account.app,
             language: account.language,
             fields: account.fields.into_iter().collect(),
@@ -175,6 +177,25 @@ impl Platform for PlatformAdapter {
                 Err(unavailable("the registration ended early; try again").into())
             }
         }
+    }
+
+    async fn create_user(&self, user: NewUser) -> Result<(), RegisterError> {
+        let accounts = Arc::clone(&self.accounts);
+        match tokio::spawn(async move { accounts.create_user(user).await }).await {
+            Ok(result) => result,
+            Err(error) => {
+                tracing::error!(%error, "the creation of a user ended early");
+                Err(unavailable("the creation ended early; try again").into())
+            }
+        }
+    }
+
+    async fn find_access(&self, id: &str) -> Result<Option<AccessInfo>, Unavailable> {
+        super::accesses::find(&self.cluster, &self.accounts, id).await
+    }
+
+    async fn check_integrity(&self) -> Result<Vec<IntegrityCheck>, Unavailable> {
+        self.accounts.check_integrity().await
     }
 
     async fn username_taken(&self, username: &Username) -> Result<bool, Unavailable> {
@@ -512,7 +533,7 @@ impl PlatformAdapter {
             reservation: reservation.to_owned(),
             user,
             username: registration.username.clone(),
-            password: registration.password.clone(),
+            password: registration.password.clone().into(),
             app: registration.app.clone(),
             language: registration.language.clone(),
             fields,
@@ -524,7 +545,10 @@ impl PlatformAdapter {
             .unwrap_or_default();
         let token = match home {
             _ if *core == self.cluster.core => self.accounts.create(account).await?,
-            Some(home) => self.create_elsewhere(&home, account).await?,
+            Some(home) => {
+                self.create_elsewhere(&home, account, &registration.password)
+                    .await?
+            }
             None => return Err(unavailable(format!("{core} is not known here yet")).into()),
         };
         Ok(Registered {

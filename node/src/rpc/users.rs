@@ -1,9 +1,13 @@
-//! Creating, on its home core, the account that another core reserved.
+//! Accounts of this core for other cores: creating the one that another core reserved, and looking for
+//! an access.
 
 use std::sync::Arc;
 
 use homecore_proto::platform::users_server;
-use homecore_proto::platform::{CreateUserReply, CreateUserRequest, Refusal, create_user_reply};
+use homecore_proto::platform::{
+    CreateUserReply, CreateUserRequest, FindAccessReply, FindAccessRequest, FoundAccess, Refusal,
+    create_user_reply,
+};
 use homecore_types::{Secret, UserId, Username};
 use tonic::{Request, Response, Status};
 
@@ -34,7 +38,7 @@ impl users_server::Users for Users {
             reservation: request.reservation,
             user: UserId::parse(request.user).map_err(bad)?,
             username: Username::parse(request.username).map_err(bad)?,
-            password: Secret::new(request.password),
+            password: Secret::new(request.password).into(),
             app: request.app,
             language: request.language,
             fields: request.fields.into_iter().collect(),
@@ -53,6 +57,26 @@ impl users_server::Users for Users {
         };
         Ok(Response::new(CreateUserReply {
             result: Some(result),
+        }))
+    }
+
+    async fn find_access(
+        &self,
+        request: Request<FindAccessRequest>,
+    ) -> Result<Response<FindAccessReply>, Status> {
+        let searched = self.accounts.find_access(&request.into_inner().id).await;
+        let searched = searched.map_err(|why| Status::unavailable(why.reason))?;
+        let found = searched.found.map(|access| FoundAccess {
+            username: access.username.into(),
+            r#type: access.kind.wire().to_owned(),
+            expires: access.expires.map(|at| at.0),
+            created: access.created.0,
+            modified: access.modified.0,
+            deleted: access.deleted.map(|at| at.0),
+        });
+        Ok(Response::new(FindAccessReply {
+            found,
+            users_left: searched.users_left,
         }))
     }
 }

@@ -1,5 +1,8 @@
 //! What administrators ask of any core: `/system/…` and `/reg/admin/…` (spec/platform §3.1, §5).
 //! Without the key these routes do not exist.
+//!
+//! `POST /system/users/validate`, `PUT /system/users` and `DELETE /system/users/{name}?onlyReg` of the
+//! original are left out: they let one core write the platform's rows of another one's users.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -35,7 +35,14 @@ pub(crate) async fn register(
     let body = body.json(&state.context).await?;
     let body = Value::Object(body.into_object()?);
     let registration = Registration::parse(&body).map_err(|found| invalid(&found))?;
-    ensure_bounded(&registration)?;
+    ensure_bounded(&[
+        (
+            "hosting",
+            "hosting-invalid",
+            registration.hosting.as_deref(),
+        ),
+        invitation(registration.invitation.as_deref()),
+    ])?;
     let policy = &state.kernel.settings().passwords;
     policy.check(&registration.password).map_err(Error::from)?;
 
@@ -72,19 +79,18 @@ fn made(
     state.context.reply(StatusCode::CREATED, &body)
 }
 
-fn ensure_bounded(registration: &Registration) -> Result<(), ApiError> {
-    for (name, code, text) in [
-        ("hosting", "hosting-invalid", &registration.hosting),
-        (
-            "invitationToken",
-            "invitationToken-invalid",
-            &registration.invitation,
-        ),
-    ] {
-        if text
-            .as_ref()
-            .is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX)
-        {
+/// Texts without a rule of their own, each with its name and the code of a refusal.
+pub(crate) type Bounded<'a> = (&'static str, &'static str, Option<&'a str>);
+
+/// An invitation, to be [bounded](ensure_bounded).
+pub(crate) fn invitation(text: Option<&str>) -> Bounded<'_> {
+    ("invitationToken", "invitationToken-invalid", text)
+}
+
+/// Refuses what is too long to travel in platform commands.
+pub(crate) fn ensure_bounded(texts: &[Bounded<'_>]) -> Result<(), ApiError> {
+    for &(name, code, text) in texts {
+        if text.is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
             let message = format!("Should have at most {TEXT_CHARS_MAX} characters");
             return Err(invalid(&[Violation::of_field(
                 code,
@@ -143,7 +149,8 @@ pub(crate) fn taken(fields: &[(String, String)]) -> ApiError {
     .with_data(Value::Object(data))
 }
 
-fn refused(error: RegisterError) -> ApiError {
+/// Why the platform did not take a user.
+pub(crate) fn refused(error: RegisterError) -> ApiError {
     match error {
         RegisterError::Taken(mut fields) => {
             // The name first, as people read it.

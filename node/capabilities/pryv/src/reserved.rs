@@ -37,12 +37,18 @@ const WORDS: &[&str] = &[
     "clean-up-cache",
 ];
 
-/// Whether a name is reserved on this platform.
+/// Whether nobody may register a name on this platform: its own ones, and those that are kept from
+/// whoever would pass for it.
 #[must_use]
 pub(crate) fn is_reserved(username: &str, site: &SiteFacts) -> bool {
-    username.starts_with("pryv")
-        || RESERVED_LABELS.contains(&username)
-        || WORDS.contains(&username)
+    username.starts_with("pryv") || WORDS.contains(&username) || is_owned(username, site)
+}
+
+/// Whether a name is the platform's own: something else than a user is, or may come to be, where its
+/// user would be. An administrator cannot give it either.
+#[must_use]
+pub(crate) fn is_owned(username: &str, site: &SiteFacts) -> bool {
+    RESERVED_LABELS.contains(&username)
         || Username::is_alias(username)
         || site.cores.contains(username)
         || site.core == username
@@ -71,9 +77,16 @@ mod tests {
             "core-b",
             "sandbox",
             "r-12345678",
+            "backloop",
         ] {
             assert!(is_reserved(name, &site), "{name}");
+            let kept = name == "pryvtest";
+            assert_eq!(is_owned(name, &site), !kept, "{name}");
         }
+        for word in WORDS {
+            assert!(is_reserved(word, &site), "{word}");
+        }
+        assert!(!is_owned("support", &site));
         for name in [
             "alice",
             "core-c",
@@ -83,6 +96,7 @@ mod tests {
             "sandbox2",
         ] {
             assert!(!is_reserved(name, &site), "{name}");
+            assert!(!is_owned(name, &site), "{name}");
         }
     }
 }

@@ -38,6 +38,11 @@ const EMAIL: Type = Type::Pattern {
     example: "samplebeta1@example.com",
 };
 
+const PASSWORD_HASH: Type = Type::Text {
+    min: 1,
+    max: Some(registration::HASH_BYTES_MAX),
+};
+
 /// What a log-in takes.
 pub const LOGIN: Record = Record::open(&[
     Field::new("username", Type::SOME_TEXT).required(),
@@ -93,6 +98,18 @@ pub const REGISTRATION: Record = Record::open(&[
     Field::new("referer", REFERER).nullable(),
     Field::new("invitationToken", Type::TEXT).nullable(),
     Field::new("hosting", Type::TEXT).nullable(),
+]);
+
+/// What creates a user for an administrator: either the password or its hash.
+pub const NEW_USER: Record = Record::closed(&[
+    Field::new("username", USERNAME).required(),
+    Field::new("passwordHash", PASSWORD_HASH),
+    Field::new("password", PASSWORD),
+    Field::new("email", EMAIL).required(),
+    Field::new("language", LANGUAGE).required(),
+    Field::new("appId", APP_ID).nullable(),
+    Field::new("referer", REFERER).nullable(),
+    Field::new("invitationToken", Type::TEXT).nullable(),
 ]);
 
 pub(super) const GET: Description = Description {

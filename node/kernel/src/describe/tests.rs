@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Checked, Field, LOGIN, MFA_CODE, MFA_RECOVER, REGISTRATION, RESET_PASSWORD, RESET_REQUEST,
-    Record, Type,
+    Checked, Field, LOGIN, MFA_CODE, MFA_RECOVER, NEW_USER, REGISTRATION, RESET_PASSWORD,
+    RESET_REQUEST, Record, Type,
 };
 use crate::error::{Error, InvalidParameters, Refusal};
 use crate::fields::watch::{Seen, watched};
 use crate::method::{Method, QueryType};
 use crate::permission::{Level, Permission};
-use crate::ports::Registration;
+use crate::ports::{NewUser, Registration};
 use crate::testing::Home;
 use crate::{access, account, attachment, event, profile, shared_secret, stream};
 
@@ -425,8 +425,60 @@ fn a_registration_is_described() {
     for name in sample.as_object().unwrap().keys() {
         assert!(names.contains(&name.as_str()), "{name} is not described");
     }
-    for field in REGISTRATION.fields {
-        let set = |value: Value| with(&sample, "#", field.name, value);
+    are_as_described(REGISTRATION.fields.iter(), &sample, &takes);
+    assert!(takes(&with(&sample, "#", "unlikely", json!(1))));
+}
+
+/// The same; a new user has either a password or its hash.
+#[test]
+fn a_new_user_is_described() {
+    let takes = |body: &Value| NewUser::parse(body).is_ok();
+    let hash = "$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
+    let sample = |field: &str, value: &str| {
+        let mut sample = json!({
+            "username": "samplebeta1", "email": "samplebeta1@example.com", "language": "en",
+            "appId": "sample-app", "referer": "samples", "invitationToken": "enjoy",
+        });
+        sample[field] = json!(value);
+        sample
+    };
+    let ways = ["password", "passwordHash"];
+    for sample in [
+        sample("password", "sample-pass-1"),
+        sample("passwordHash", hash),
+    ] {
+        assert!(takes(&sample));
+        let others = NEW_USER.fields.iter();
+        let others = others.filter(|field| !ways.contains(&field.name));
+        are_as_described(others, &sample, &takes);
+        assert!(!takes(&with(&sample, "#", "unlikely", json!(1))));
+    }
+    let names: BTreeSet<&str> = NEW_USER.fields.iter().map(|field| field.name).collect();
+    let all = with(
+        &sample("password", "sample-pass-1"),
+        "#",
+        "passwordHash",
+        json!(hash),
+    );
+    assert!(!takes(&all), "both");
+    let all: BTreeSet<&str> = all
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(names, all);
+}
+
+/// That fields of a body that is taken can be left out, be null, and have the types and lengths that are
+/// said.
+fn are_as_described<'a>(
+    fields: impl Iterator<Item = &'a Field>,
+    sample: &Value,
+    takes: &dyn Fn(&Value) -> bool,
+) {
+    for field in fields {
+        let set = |value: Value| with(sample, "#", field.name, value);
         let mut without = sample.clone();
         without.as_object_mut().unwrap().shift_remove(field.name);
         assert_eq!(takes(&without), !field.required, "without {}", field.name);
@@ -449,5 +501,4 @@ fn a_registration_is_described() {
             );
         }
     }
-    assert!(takes(&with(&sample, "#", "unlikely", json!(1))));
 }

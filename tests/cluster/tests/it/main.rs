@@ -1,5 +1,6 @@
 //! Clusters of real processes: names taken at once on every core, cores killed under load, cores
-//! joining and leaving, files of cores that die, and a core whose machine loses power.
+//! joining and leaving, files of cores that die, a core whose machine loses power, and what administrators
+//! look up across cores.
 #![expect(clippy::indexing_slicing, reason = "a missing index is a failed test")]
 
 mod accounts;
@@ -20,6 +21,7 @@ mod network;
 mod people;
 mod power;
 mod secrets;
+mod system;
 mod unique;
 
 use std::time::Duration;

@@ -180,7 +180,7 @@ impl World {
                     let stream = json!({ "id": format!("s{number}"), "name": format!("s{number}"), "parentId": "diary" });
                     id_of(&self.made("streams", &stream).await?, "/stream/id")?
                 }
-                "accesses" => {
+                "accesses" | "system" => {
                     let access = json!({ "name": format!("a{number}"), "permissions": [{ "streamId": "diary", "level": "read" }] });
                     id_of(&self.made("accesses", &access).await?, "/access/id")?
                 }
@@ -241,6 +241,11 @@ impl World {
             "profile.update" | "profile.updatePublic" | "profile.updateApp" => {
                 json!({ "at": number })
             }
+            "system.createUser" => json!({
+                "username": format!("made{number}-t"), "language": "en",
+                "email": format!("made{number}-t@example.com"),
+                "passwordHash": "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+            }),
             "system.createInvitations" => json!({ "count": 1 }),
             "records.put" => {
                 json!({ "subdomain": format!("r{number}"), "records": { "txt": ["x"] } })

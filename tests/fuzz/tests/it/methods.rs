@@ -65,7 +65,7 @@ fn home() -> Home {
     };
     let new = NewAccount {
         username: owner.username.clone(),
-        password: Secret::new("a-password-1"),
+        password: Secret::new("a-password-1").into(),
         email: Email::parse("alice@example.com").unwrap(),
         language: "en".to_owned(),
         app: "app".to_owned(),

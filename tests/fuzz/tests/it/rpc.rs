@@ -10,7 +10,9 @@ use anyhow::{Context as _, ensure};
 use homecore_fuzz_tests::{Campaign, Chance, Verdict};
 use homecore_harness::{Cluster, ClusterOptions, Core, CoreOptions, wait_until};
 use homecore_proto::membership::{CoreAddresses, JoinRequest, RemoveRequest, RenewRequest};
-use homecore_proto::platform::{CreateUserRequest, ProposeRequest, ReadIndexRequest};
+use homecore_proto::platform::{
+    CreateUserRequest, FindAccessRequest, ProposeRequest, ReadIndexRequest,
+};
 use homecore_proto::raft::{Frame, SnapshotPart, snapshot_part};
 use homecore_raft::codec;
 use homecore_raft::command::Command;
@@ -177,6 +179,13 @@ fn seeds() -> Vec<Vec<u8>> {
         framed(of("/Describe"), &[Vec::new()]),
         framed(of("/Remove"), &[remove.encode_to_vec()]),
         framed(of("/Create"), &[create.encode_to_vec()]),
+        framed(
+            of("/FindAccess"),
+            &[FindAccessRequest {
+                id: "cabc".to_owned(),
+            }
+            .encode_to_vec()],
+        ),
         framed(
             of("/Propose"),
             &[ProposeRequest {

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use homecore_proto::platform::users_server::{Users, UsersServer};
-use homecore_proto::platform::{CreateUserReply, CreateUserRequest, Refusal, create_user_reply};
+use homecore_proto::platform::{
+    CreateUserReply, CreateUserRequest, FindAccessReply, FindAccessRequest, Refusal,
+    create_user_reply,
+};
 use homecore_raft::{Handle, PeerError, Peers, PlatformService, RaftService};
 use homecore_types::{NodeId, UserId, Username};
 use hyper_util::rt::TokioIo;
@@ -190,5 +193,13 @@ impl Users for Creation {
         Ok(Response::new(CreateUserReply {
             result: Some(result),
         }))
+    }
+
+    /// Accounts of the simulation have no accesses.
+    async fn find_access(
+        &self,
+        _request: Request<FindAccessRequest>,
+    ) -> Result<Response<FindAccessReply>, Status> {
+        Ok(Response::new(FindAccessReply::default()))
     }
 }

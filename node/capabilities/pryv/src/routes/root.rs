@@ -1,13 +1,13 @@
 //! Routes at the root. Registration routes stand at `/reg/…`; some have an older place too.
 
 use homecore_http::openapi::{Auth, Body, Content, Operation, Routes, Verb};
-use homecore_kernel::describe::{Field, Member, REGISTRATION, Record, Type};
+use homecore_kernel::describe::{Field, Member, NEW_USER, REGISTRATION, Record, Type};
 use homecore_types::ErrorId;
 
 use crate::state::State;
 use crate::{
-    access_request, account, admin, apps, assets, greeting, lookup, mfa, previews, records,
-    registration, user_info,
+    access_request, account, admin, apps, assets, create_user, greeting, inspection, lookup, mfa,
+    previews, records, registration, user_info,
 };
 
 /// First path segments at the root.
@@ -516,5 +516,45 @@ fn admin_routes() -> Routes<State> {
             .answers(204, Content::Nothing)
             .refuses(&[ErrorId::WrongCore]),
             mfa::remove,
+        )
+        .merge(inspection_routes())
+}
+
+/// Administrators' routes that make a user, and that look across users.
+fn inspection_routes() -> Routes<State> {
+    let operation =
+        |verb, path, id, summary| Operation::new(verb, path, id, summary).auth(Auth::Admin);
+    Routes::new()
+        .route(
+            operation(
+                Verb::Post,
+                "/system/create-user",
+                "system.createUser",
+                "Creates a user on this core, invited or not",
+            )
+            .takes(Body::Record(&NEW_USER))
+            .answers(201, Content::members([]))
+            .refuses(&[ErrorId::InvalidParametersFormat, ErrorId::ItemAlreadyExists]),
+            create_user::create,
+        )
+        .route(
+            operation(
+                Verb::Get,
+                "/system/accesses/{id}",
+                "system.getAccess",
+                "Whose an access is",
+            )
+            .says([Member::one("accessIndex", "AccessIndex")]),
+            inspection::access,
+        )
+        .route(
+            operation(
+                Verb::Get,
+                "/system/check-platform-integrity",
+                "system.checkPlatformIntegrity",
+                "Whether the users of this core are what the platform has of them",
+            )
+            .says([Member::many("checks", "IntegrityCheck")]),
+            inspection::integrity,
         )
 }

@@ -27,5 +27,6 @@ mod routing;
 mod shared_secrets;
 mod streams;
 mod support;
+mod system;
 mod usernames;
 mod users;

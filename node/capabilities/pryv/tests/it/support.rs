@@ -5,6 +5,7 @@ pub(crate) mod documented;
 mod mails;
 mod phone;
 mod registry;
+mod system;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -185,40 +186,7 @@ impl Platform for Fake {
             return Err(RegisterError::InvalidInvitation);
         }
         let name = registration.username.clone();
-        let id = UserId::generate(&SystemEntropy);
-        {
-            let mut state = self.state.lock().unwrap();
-            let mut taken = BTreeMap::new();
-            if state.users.contains_key(state.present(name.as_str())) {
-                taken.insert("username".to_owned(), name.to_string());
-            }
-            let email = registration.email.as_str();
-            let mut users = state.users.values();
-            let held = users.any(|u| u.unique.get("email").is_some_and(|e| e == email));
-            if held || state.emails.contains_key(email) {
-                taken.insert("email".to_owned(), email.to_owned());
-            }
-            if !taken.is_empty() {
-                return Err(RegisterError::Taken(taken));
-            }
-            let optional = |text: &Option<String>| text.clone().unwrap_or_default();
-            let user = UserInfo {
-                id: id.clone(),
-                username: name.clone(),
-                core: CoreId::parse(self.this_id()).unwrap(),
-                unique: BTreeMap::from([("email".to_owned(), email.to_owned())]),
-                indexed: BTreeMap::from([
-                    ("language".to_owned(), registration.language.clone()),
-                    ("appId".to_owned(), registration.app.clone()),
-                    (
-                        "invitationToken".to_owned(),
-                        optional(&registration.invitation),
-                    ),
-                    ("referer".to_owned(), optional(&registration.referer)),
-                ]),
-            };
-            state.users.insert(name.to_string(), user);
-        }
+        let id = self.take(&registration)?;
         let kernel = self.kernel.get().unwrap();
         let token = kernel
             .create_account(&id, NewAccount::from(registration))
@@ -229,6 +197,19 @@ impl Platform for Fake {
             token,
             core_url: HERE.to_owned(),
         })
+    }
+
+    async fn create_user(&self, user: ports::NewUser) -> Result<(), RegisterError> {
+        self.place(user).await
+    }
+
+    async fn find_access(&self, id: &str) -> Result<Option<ports::AccessInfo>, Unavailable> {
+        self.whose(id).await
+    }
+
+    async fn check_integrity(&self) -> Result<Vec<ports::IntegrityCheck>, Unavailable> {
+        self.up()?;
+        Ok(system::checks())
     }
 
     async fn username_taken(&self, username: &Username) -> Result<bool, Unavailable> {

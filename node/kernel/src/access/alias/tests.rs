@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use homecore_types::{Secret, UserId, Username};
+use homecore_types::{UserId, Username};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -404,7 +404,6 @@ async fn under_an_alias_only_the_alias_is_a_name() {
         assert_eq!(right.await.unwrap_err(), wrong.await.unwrap_err());
     }
     log_in("r-abcdefgh", "sample-pass-1").await.unwrap();
-    let _: Secret = new_account().password;
 }
 
 #[derive(Clone, Debug)]

@@ -21,7 +21,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Status};
 
 /// Every call that cores serve to each other.
-pub(crate) const METHODS: [&str; 13] = [
+pub(crate) const METHODS: [&str; 14] = [
     "/homecore.membership.v1.Enrolment/Join",
     "/homecore.membership.v1.Membership/RenewCertificate",
     "/homecore.membership.v1.Membership/Describe",
@@ -35,6 +35,7 @@ pub(crate) const METHODS: [&str; 13] = [
     "/homecore.raft.v1.Raft/PreVote",
     "/homecore.raft.v1.Raft/TransferLeader",
     "/homecore.raft.v1.Raft/InstallSnapshot",
+    "/homecore.platform.v1.Users/FindAccess",
 ];
 /// A name that every core has in its certificate.
 const ANY_CORE: &str = "core.homecore.internal";

@@ -1,0 +1,39 @@
+//! `POST /system/create-user`: a user for whom an administrator vouches (spec/platform §5.2).
+//!
+//! It lives on the core that was asked. Nobody has to be invited, and words that are kept from whoever
+//! registers can be given; names that the platform uses itself cannot.
+
+use axum::extract;
+use axum::response::Response;
+use homecore_http::{ApiError, JsonBody};
+use homecore_kernel::Error;
+use homecore_kernel::password::NewPassword;
+use homecore_kernel::ports::NewUser;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::admin::Admin;
+use crate::registration::{ensure_bounded, invalid, invitation, refused, taken};
+use crate::reserved::is_owned;
+use crate::state::State;
+
+/// Answers nothing of the user, as the original.
+pub(crate) async fn create(
+    extract::State(state): extract::State<State>,
+    _admin: Admin,
+    body: JsonBody,
+) -> Result<Response, ApiError> {
+    let body = Value::Object(body.into_object()?);
+    let user = NewUser::parse(&body).map_err(|found| invalid(&found))?;
+    ensure_bounded(&[invitation(user.invitation.as_deref())])?;
+    if let NewPassword::Clear(password) = &user.password {
+        let policy = &state.kernel.settings().passwords;
+        policy.check(password).map_err(Error::from)?;
+    }
+    let name = user.username.as_str();
+    if is_owned(name, &state.context.site.facts()) {
+        return Err(taken(&[("username".to_owned(), name.to_owned())]));
+    }
+    state.platform.create_user(user).await.map_err(refused)?;
+    state.context.reply(StatusCode::CREATED, &json!({}))
+}
