@@ -3,7 +3,7 @@
 //! Each range is ordered by (time, id), so taking the first of all ranges again and again gives the
 //! whole in order; an event found through two of them comes up twice in a row and is taken once.
 //! Where a read stops, (time, id) of the last event is all that must be kept to go on: no snapshot
-//! is held between parts, so a slow client holds nothing on the core. An event whose time is
+//! is held between parts, so a slow client holds nothing on the core. An event whose time or duration is
 //! changed while a client reads may be missed or seen twice by it; any other is seen exactly once.
 
 use std::cmp::Ordering;
@@ -16,7 +16,7 @@ use super::filter::Filter;
 use super::stored::Head;
 use crate::indexes::{
     self, EVENT_BY_MODIFIED, EVENT_BY_STREAM, EVENT_BY_TIME, EVENT_BY_TYPE, EVENT_LASTING,
-    EVENT_RUNNING, SPANS, span_bound,
+    EVENT_RUNNING, SPANS, State, span_bound,
 };
 
 /// With more streams than this the user's whole time line is read and filtered, instead of one
@@ -108,8 +108,15 @@ pub enum Progress {
 
 impl Merge {
     /// Chooses the ranges for a filter, of which so many events are `asked` for.
-    #[must_use]
-    pub fn plan(filter: &Filter, descending: bool, asked: Option<usize>) -> Self {
+    ///
+    /// # Errors
+    /// Of the store, which is asked how long events last.
+    pub fn plan(
+        view: &dyn View,
+        filter: &Filter,
+        descending: bool,
+        asked: Option<usize>,
+    ) -> Result<Self, StoreError> {
         let mut merge = Self {
             sources: Vec::new(),
             descending,
@@ -118,8 +125,9 @@ impl Merge {
         };
         let streams = filter.selection.streams();
         if streams.is_empty() {
-            return merge;
+            return Ok(merge);
         }
+        let mut beside = Vec::new();
         let (from, to) = filter.window.unwrap_or((f64::NEG_INFINITY, f64::INFINITY));
         for state in filter.wanted.states().iter().copied() {
             let of_state = indexes::prefix_of_state(state);
@@ -147,7 +155,8 @@ impl Merge {
             }
             // Events that began before the window and reach into it.
             if filter.window.is_some() && from > f64::MIN {
-                for span in 0..SPANS {
+                let wanted = std::mem::take(&mut merge.sources);
+                for span in spans(view, state)? {
                     let start = from - span_bound(span);
                     let prefix = indexes::prefix_of_span(state, span);
                     merge.add_before(EVENT_LASTING, prefix, (start, from), to);
@@ -155,6 +164,9 @@ impl Merge {
                 if filter.reaches_now() {
                     merge.add_before(EVENT_RUNNING, of_state, (f64::NEG_INFINITY, from), to);
                 }
+                // Few are expected there: one is asked for at first.
+                beside.append(&mut merge.sources);
+                merge.sources = wanted;
             }
         }
         let first = asked.unwrap_or(FETCH_FIRST_MAX).min(FETCH_FIRST_MAX);
@@ -162,7 +174,8 @@ impl Merge {
         for source in &mut merge.sources {
             source.fetch = share;
         }
-        merge
+        merge.sources.append(&mut beside);
+        Ok(merge)
     }
 
     /// What a filter on changes may accept, if little changed: a client that asks again and again
@@ -297,6 +310,30 @@ impl Merge {
         }
         Ok(Progress::Stopped)
     }
+}
+
+/// The spans that events of a state have: most people's events have a few or none, and a look at a range
+/// that is empty costs as much as some documents.
+fn spans(view: &dyn View, state: State) -> Result<Vec<u8>, StoreError> {
+    let mut found = Vec::new();
+    let mut next = 0;
+    while next < SPANS {
+        let scan = Scan {
+            index: EVENT_LASTING,
+            from: indexes::prefix_of_span(state, next),
+            to: Some(indexes::prefix_of_span(state, SPANS)),
+            descending: false,
+            limit: 1,
+            after: None,
+        };
+        let page = view.scan(&scan)?;
+        let Some(span) = page.first().and_then(|(key, _)| key.get(1)) else {
+            break;
+        };
+        found.push(*span);
+        next = span + 1;
+    }
+    Ok(found)
 }
 
 /// Hands on listed events as they are now: those deleted since are left out, and `each` sees the

@@ -347,7 +347,10 @@ pub fn open(
         KnownEvents::begin(account, chosen, shape)
     });
     Ok(Reading {
-        merge: changes.unwrap_or_else(|| Merge::plan(&filter, descending, asked)),
+        merge: match changes {
+            Some(changes) => changes,
+            None => Merge::plan(view, &filter, descending, asked)?,
+        },
         audit,
         held: None,
         filter,
