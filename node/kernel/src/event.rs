@@ -4,7 +4,6 @@
 //! time, type) is read from that text.
 
 pub mod account;
-pub(crate) mod answers;
 pub mod check;
 pub mod conditions;
 pub mod create;

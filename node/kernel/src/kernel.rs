@@ -15,13 +15,13 @@ use crate::access::cache::{AccessCache, Known};
 use crate::access::tracking::Tracker;
 use crate::account;
 use crate::actor::{Actor, Credential, Owner};
+use crate::answers::{self, Answers};
 use crate::audit::AuditListener;
 use crate::audit::entry::Draft;
 use crate::audit::page;
 use crate::audit::pending::Pending;
 use crate::batch::{self, Calls};
 use crate::error::Error;
-use crate::event::answers::Answers;
 use crate::event::types::{Catalogue, EventTypes};
 use crate::method::{self, Method, Params};
 use crate::mfa::sessions::MfaSessions;
@@ -275,6 +275,14 @@ impl Kernel {
             return Ok(reply);
         }
         let draft = draft.asking(shown.as_ref().unwrap_or(&params));
+        let asked = method.may_be_kept(&params);
+        let asked = asked.then(|| self.asked(actor, method, &params)).flatten();
+        if let Some(reply) = asked.as_ref().and_then(|asked| self.answers().reply(asked)) {
+            // It shows no item of which a version would be noted.
+            self.note(&actor.owner.id, draft).await;
+            self.used(actor, method.id());
+            return Ok(reply);
+        }
         let actor_there = actor.clone();
         let short = method.is_short(&params) && self.has_few_streams(&actor.owner.id);
         let read = move |view: &dyn View, context: &Context| {
@@ -288,6 +296,10 @@ impl Kernel {
         };
         self.note(&actor.owner.id, draft.ended(&result)).await;
         let reply = result?;
+        if let Some(asked) = asked {
+            let known = answers::Known::Reply(reply.clone());
+            self.answers().keep(asked, actor, known);
+        }
         self.used(actor, method.id());
         Ok(reply)
     }

@@ -10,6 +10,7 @@
 pub mod access;
 pub mod account;
 pub mod actor;
+pub(crate) mod answers;
 pub mod archive;
 pub mod attachment;
 pub mod audit;

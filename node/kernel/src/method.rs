@@ -19,6 +19,7 @@ use crate::reply::Reply;
 use crate::shared_secret;
 use crate::stream;
 use crate::stream::cache::Trees;
+use crate::stream::store::Store;
 
 /// How a parameter is to be read where all that comes is text (a query string).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +175,13 @@ impl Method {
     #[must_use]
     pub fn parse(id: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|method| method.id() == id)
+    }
+
+    /// Whether a reply to this depends on the access, streams and the account only, so that it may be
+    /// given again while those are the same. The streams of the log also tell of other accesses.
+    pub(crate) fn may_be_kept(self, params: &Value) -> bool {
+        let parent = params.get("parentId").and_then(Value::as_str);
+        self == Self::StreamsGet && parent.is_none_or(|id| Store::of(id) != Store::Audit)
     }
 
     /// Whether a call looks at a few documents only, whatever the user has but streams.

@@ -3,12 +3,12 @@
 use homecore_store::View;
 use serde_json::Value;
 
-use super::answers::Question;
 use super::merge::Most;
 use super::pages::{EventPages, EventsPart};
 use super::query::StreamsQuery;
 use super::read::{self, Reading};
 use crate::actor::Actor;
+use crate::answers::Known;
 use crate::audit::entry::Draft;
 use crate::error::Error;
 use crate::kernel::{Context, Kernel};
@@ -30,12 +30,9 @@ impl Kernel {
         let now = self.now();
         let draft = Draft::of(actor, method, now).asking(params.shown());
         let user = actor.owner.id.clone();
-        // Before anything is read: what changes meanwhile makes it void.
-        let asked = Question::of(&actor.access, &params.value)
-            .and_then(|question| Some((question, self.users().stamp_of_content(&user)?)));
-        let known = asked
-            .as_ref()
-            .and_then(|(question, stamp)| self.answers().find(question, *stamp, now));
+        let asked = self.asked(actor, Method::EventsGet, &params.value);
+        let known = asked.as_ref();
+        let known = known.and_then(|asked| self.answers().events(asked, now));
         if let Some(events) = known {
             self.used(actor, method);
             return Ok(EventPages::known(self.clone(), user, events, draft));
@@ -43,9 +40,8 @@ impl Kernel {
         match self.events_open(actor, &params.value).await {
             Ok((first, mut reading)) => {
                 self.used(actor, method);
-                if let (Some((question, stamp)), Some(known)) = (asked, reading.take_known()) {
-                    let access = &actor.access;
-                    self.answers().keep(question, &user, stamp, access, known);
+                if let (Some(asked), Some(known)) = (asked, reading.take_known()) {
+                    self.answers().keep(asked, actor, Known::Events(known));
                 }
                 Ok(EventPages::new(self.clone(), user, first, reading, draft))
             }

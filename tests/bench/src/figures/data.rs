@@ -122,8 +122,15 @@ async fn calls(effort: Effort, everybody: &[Who], pid: u32) -> anyhow::Result<Ta
         }
     }
     table.note("every client is another user's, and each write is durable when it is answered");
-    table
-        .note("Node.js: open-pryv.io 2.0.0-rc, PostgreSQL 15, a machine of this kind, another day");
+    table.note(
+        "nothing changes between the reads of one user, so what is asked again is answered from memory, but \
+         for what has a window in time",
+    );
+    table.note(
+        "Node.js: open-pryv.io 2.0.0-rc, PostgreSQL 15, a machine of this kind, another day; to compare the \
+         machines: then a loop of fdatasync made 3836/s, puts of one client at three nodes of etcd 474/s, nsd \
+         gave 95000 answers a second to one thread of dnsperf",
+    );
     table.print();
     Ok(table)
 }

@@ -7,10 +7,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::actor::{Actor, Credential};
+use crate::actor::Credential;
 use crate::event::read;
-use crate::kernel::Kernel;
-use crate::method::Method;
 use crate::ports::FieldChanges;
 use crate::testing::{Home, NOW, TestClock, TestEntropy, kernel, new_account, owner};
 
@@ -73,10 +71,30 @@ impl House {
     }
 
     fn is_known(&self, actor: &Actor, params: &Value) -> bool {
-        let stamp = self.kernel.users().stamp_of_content(&owner().id).unwrap();
-        let question = Question::of(&actor.access, params);
-        let found = question.and_then(|q| self.kernel.answers().find(&q, stamp, self.kernel.now()));
-        found.is_some()
+        let asked = self.kernel.asked(actor, Method::EventsGet, params);
+        let known = asked.and_then(|asked| self.kernel.answers().events(&asked, self.kernel.now()));
+        known.is_some()
+    }
+
+    async fn streams(&self, actor: &Actor, params: &Value) -> Value {
+        let reply = self.kernel.streams_get(actor, params.clone()).await;
+        crate::testing::json(reply.unwrap().as_bytes())
+    }
+
+    /// What the store has, whatever is kept.
+    async fn read_streams(&self, actor: &Actor, params: &Value) -> Value {
+        let (user, there, params) = (owner().id, actor.clone(), params.clone());
+        let read = self.kernel.read(&user, move |view, context| {
+            let mut trees = context.trees.for_reading(&there.owner.id);
+            crate::stream::get::get(view, &mut trees, &there, &params)
+        });
+        crate::testing::json(read.await.unwrap().unwrap().as_bytes())
+    }
+
+    fn are_streams_known(&self, actor: &Actor, params: &Value) -> bool {
+        let asked = self.kernel.asked(actor, Method::StreamsGet, params);
+        let known = asked.and_then(|asked| self.kernel.answers().reply(&asked));
+        known.is_some()
     }
 }
 
@@ -148,6 +166,40 @@ async fn a_change_of_the_account_is_shown() {
     changed.unwrap();
     let after = house.asked(&house.me, &query).await;
     assert_eq!(after["events"][0]["content"], "de");
+}
+
+#[tokio::test]
+async fn streams_are_told_again_until_they_change() {
+    let house = House::new().await;
+    let (_, app) = house
+        .shared("app", &json!([{ "streamId": "health", "level": "read" }]))
+        .await;
+    let nothing = json!({});
+    for actor in [&house.me, &app] {
+        let first = house.streams(actor, &nothing).await;
+        assert!(house.are_streams_known(actor, &nothing));
+        assert_eq!(house.streams(actor, &nothing).await, first);
+    }
+    let names = |streams: &Value| streams["streams"].to_string().matches("heart").count();
+    assert!(names(&house.streams(&app, &nothing).await) > 0);
+    house
+        .call(Method::StreamsDelete, json!({ "id": "heart" }))
+        .await
+        .unwrap();
+    assert!(!house.are_streams_known(&app, &nothing));
+    assert_eq!(names(&house.streams(&app, &nothing).await), 0);
+    // A refusal is no answer, and what the log's streams are depends on more.
+    for params in [
+        json!({ "id": "nowhere" }),
+        json!({ "parentId": ":_audit:accesses" }),
+    ] {
+        drop(house.kernel.streams_get(&house.me, params.clone()).await);
+        assert!(!house.are_streams_known(&house.me, &params), "{params}");
+    }
+    // The log has each call, read or not.
+    let log = json!({ "streams": [":_audit:action-streams.get"], "limit": 100 });
+    let entries = house.asked(&house.me, &log).await;
+    assert_eq!(entries["events"].as_array().unwrap().len(), 8);
 }
 
 #[tokio::test]
@@ -272,13 +324,14 @@ async fn memory_has_a_bound() {
     let mut kept = Kept::default();
     let question = |n: usize| Question {
         access: 0,
+        method: Method::EventsGet,
         query: n.to_string().into_bytes(),
     };
     let answer = |stamp| {
         Arc::new(Answer {
             user: owner().id,
             stamp,
-            events: KnownEvents::sized(60 * 1024),
+            known: Known::Events(KnownEvents::sized(60 * 1024)),
             _access: Arc::downgrade(&house.me.access),
         })
     };
@@ -323,7 +376,7 @@ fn a_long_question_is_not_written_down() {
     let access = Home::new().me().access;
     let of = |length: usize| {
         let text = "x".repeat(length);
-        Question::of(&access, &json!({ "streams": [text] }))
+        Question::of(&access, Method::EventsGet, &json!({ "streams": [text] }))
     };
     assert_eq!(
         of(QUERY_BYTES_MAX - 16).unwrap().query.len(),
@@ -393,6 +446,13 @@ proptest! {
                         house.call(Method::StreamsUpdate, update).await.unwrap();
                     }
                     Step::Pass { minutes } => house.clock.step(minutes * 60_000),
+                }
+                for query in [json!({}), json!({ "state": "all" })] {
+                    for actor in [&house.me, &app, &other] {
+                        let streams = house.streams(actor, &query).await;
+                        assert_eq!(streams, house.streams(actor, &query).await);
+                        assert_eq!(streams, house.read_streams(actor, &query).await);
+                    }
                 }
                 for query in [
                     json!({}),

@@ -1,5 +1,5 @@
-//! Short answers to `events.get`, kept between requests: who looks again and again finds most often
-//! that nothing changed, and then nothing is read.
+//! Short answers to `events.get` and `streams.get`, kept between requests: who looks again and again finds
+//! most often that nothing changed, and then nothing is read.
 //!
 //! An answer holds while the user's stamp of content
 //! ([`homecore_store::Users::stamp_of_content`]) is the one that was taken before it was read, and
@@ -13,29 +13,36 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use homecore_types::{Millis, UserId};
 use serde_json::Value;
 
-use super::read::KnownEvents;
-use super::stored::StoredEvent;
 use crate::access::Access;
+use crate::actor::Actor;
+use crate::event::read::KnownEvents;
+use crate::event::stored::StoredEvent;
+use crate::kernel::Kernel;
+use crate::method::Method;
+use crate::reply::Reply;
 
 /// About how much memory answers may take.
 const ANSWERS_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// What an answer takes beside its events: the fields of an account, where no other answer has them.
 const ANSWER_BYTES: usize = 3 * 1024;
+/// Replies that are longer are made anew.
+const REPLY_BYTES_MAX: usize = 64 * 1024;
 /// Queries that are longer are answered anew.
 const QUERY_BYTES_MAX: usize = 1_024;
 
 /// A question, by the access that asks it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Question {
+struct Question {
     /// The address of the access. While there is an answer, no other access has it.
     access: usize,
+    method: Method,
     /// The parameters, JSON.
     query: Vec<u8>,
 }
 
 impl Question {
     /// None if it is longer than what is kept, or has a credential in it.
-    pub(crate) fn of(access: &Arc<Access>, params: &Value) -> Option<Self> {
+    fn of(access: &Arc<Access>, method: Method, params: &Value) -> Option<Self> {
         if params.get("auth").is_some() {
             return None;
         }
@@ -43,6 +50,7 @@ impl Question {
         serde_json::to_writer(&mut query, params).ok()?;
         Some(Self {
             access: Arc::as_ptr(access).addr(),
+            method,
             query: query.0,
         })
     }
@@ -65,12 +73,48 @@ impl io::Write for Short {
     }
 }
 
+/// A question, and the user's stamp when it was asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    question: Question,
+    stamp: u64,
+}
+
+impl Kernel {
+    /// A question to which an answer may be known, or may be kept if it is read from now on: what
+    /// changes meanwhile makes it void.
+    pub(crate) fn asked(&self, actor: &Actor, method: Method, params: &Value) -> Option<Asked> {
+        let question = Question::of(&actor.access, method, params)?;
+        let stamp = self.users().stamp_of_content(&actor.owner.id)?;
+        Some(Asked { question, stamp })
+    }
+}
+
+/// What is kept of an answer.
+#[derive(Debug)]
+pub(crate) enum Known {
+    /// Events: account fields among them have the time of each request.
+    Events(KnownEvents),
+    /// All of it.
+    Reply(Reply),
+}
+
+impl Known {
+    /// About what it takes in memory.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Events(events) => events.bytes(),
+            Self::Reply(reply) => reply.as_bytes().len(),
+        }
+    }
+}
+
 /// An answer.
 #[derive(Debug)]
 struct Answer {
     user: UserId,
     stamp: u64,
-    events: KnownEvents,
+    known: Known,
     /// Holds the address that the question has, and nothing of the access.
     _access: Weak<Access>,
 }
@@ -83,34 +127,40 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// The answer as it is now, if it is known as of the user's present stamp.
-    pub(crate) fn find(
-        &self,
-        question: &Question,
-        stamp: u64,
-        now: Millis,
-    ) -> Option<Vec<StoredEvent>> {
-        let (found, gone) = self.kept().find(question, stamp);
-        drop(gone);
-        found?.events.answer(now)
+    /// The events that answer as it is now, if they are known as of the user's present stamp.
+    pub(crate) fn events(&self, asked: &Asked, now: Millis) -> Option<Vec<StoredEvent>> {
+        match &self.find(asked)?.known {
+            Known::Events(events) => events.answer(now),
+            Known::Reply(_) => None,
+        }
     }
 
-    /// Keeps what was read of a user after the stamp was taken.
-    pub(crate) fn keep(
-        &self,
-        question: Question,
-        user: &UserId,
-        stamp: u64,
-        access: &Arc<Access>,
-        events: KnownEvents,
-    ) {
+    /// The reply, if it is known as of the user's present stamp.
+    pub(crate) fn reply(&self, asked: &Asked) -> Option<Reply> {
+        match &self.find(asked)?.known {
+            Known::Reply(reply) => Some(reply.clone()),
+            Known::Events(_) => None,
+        }
+    }
+
+    fn find(&self, asked: &Asked) -> Option<Arc<Answer>> {
+        let (found, gone) = self.kept().find(&asked.question, asked.stamp);
+        drop(gone);
+        found
+    }
+
+    /// Keeps what was read since it was asked for.
+    pub(crate) fn keep(&self, asked: Asked, actor: &Actor, known: Known) {
+        if matches!(&known, Known::Reply(reply) if reply.as_bytes().len() > REPLY_BYTES_MAX) {
+            return;
+        }
         let answer = Arc::new(Answer {
-            user: user.clone(),
-            stamp,
-            events,
-            _access: Arc::downgrade(access),
+            user: actor.owner.id.clone(),
+            stamp: asked.stamp,
+            known,
+            _access: Arc::downgrade(&actor.access),
         });
-        let gone = self.kept().insert(question, answer);
+        let gone = self.kept().insert(asked.question, answer);
         drop(gone);
     }
 
@@ -211,7 +261,7 @@ impl Gone {
 }
 
 fn bytes(question: &Question, answer: &Answer) -> usize {
-    ANSWER_BYTES + question.query.len() + answer.events.bytes()
+    ANSWER_BYTES + question.query.len() + answer.known.bytes()
 }
 
 #[cfg(test)]
