@@ -339,7 +339,7 @@ pub fn create(
             return Err(CreateError::IdTaken { id: id.clone() });
         }
         Some(id) => id.clone(),
-        None => entropy::wire_id(context.entropy.as_ref()),
+        None => entropy::ordered_id(tx.at(), context.entropy.as_ref()),
     };
     let wire = Value::Object(new.to_wire(&id, tx.at(), &actor.author()));
     let event = StoredEvent {
