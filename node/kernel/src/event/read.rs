@@ -332,7 +332,8 @@ pub fn open(
     }
     let asked = limit.map(|limit| limit.saturating_add(query.skip));
     let tokens = ReadTokens::of(context, &actor.access);
-    // What else is asked for depends on when, or is more than events.
+    // What else is asked for depends on when, or is more than events; and without the secret of read
+    // tokens, attachments would lack theirs for as long as the answer is kept.
     let lasting = tokens.has_key()
         && filter.window.is_none()
         && !filter.running
