@@ -6,7 +6,7 @@ mod client;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, anyhow, ensure};
 use homecore_fuzz_tests::{Campaign, Chance, Verdict};
 use homecore_harness::{Cluster, ClusterOptions, Core, CoreOptions, wait_until};
 use homecore_proto::membership::{CoreAddresses, JoinRequest, RemoveRequest, RenewRequest};
@@ -342,13 +342,22 @@ fn handshakes() {
 }
 
 /// Each call of the port, by somebody who is none of the cluster; the codes of all.
-async fn all(rpc: SocketAddr, as_whom: Identity) -> Vec<(&'static str, Code)> {
-    let mut peer = Peer::new(rpc, as_whom);
+async fn all(rpc: SocketAddr, as_whom: Identity) -> anyhow::Result<Vec<(&'static str, Code)>> {
+    let mut peer = Peer::new(rpc, as_whom.clone());
     let mut codes = Vec::new();
     for method in METHODS {
-        codes.push((method, peer.call(method, vec![Vec::new()]).await));
+        let mut answered = timeout(CALL_MAX, peer.call(method, vec![Vec::new()])).await;
+        // The caller's own library loses about one call in 50,000 whose connection ends at the very
+        // moment it is handed over: its channel drops it neither here nor there (tokio#7714, hyper#4122).
+        // Twice in a row it is the core that does not answer.
+        if answered.is_err() {
+            peer = Peer::new(rpc, as_whom.clone());
+            answered = timeout(CALL_MAX, peer.call(method, vec![Vec::new()])).await;
+        }
+        let code = answered.map_err(|_elapsed| anyhow!("{method} was not answered"))?;
+        codes.push((method, code));
     }
-    codes
+    Ok(codes)
 }
 
 /// TLS ended the connection, sooner or later.
@@ -365,7 +374,7 @@ async fn who_is_none_of_the_cluster_is_refused() -> anyhow::Result<()> {
     let foreign = Identity::of(other.core(0)?)?;
 
     // A member is let in, so that what follows proves something.
-    let codes = all(rpc, second.clone()).await;
+    let codes = all(rpc, second.clone()).await?;
     let is_refused = |code: Code| {
         is_cut_off(code) || matches!(code, Code::Unauthenticated | Code::PermissionDenied)
     };
@@ -379,7 +388,7 @@ async fn who_is_none_of_the_cluster_is_refused() -> anyhow::Result<()> {
         chain: Vec::new(),
         ..own.clone()
     };
-    for (method, code) in all(rpc, stranger).await {
+    for (method, code) in all(rpc, stranger).await? {
         let expected = if method == JOIN {
             Code::Ok
         } else {
@@ -393,7 +402,7 @@ async fn who_is_none_of_the_cluster_is_refused() -> anyhow::Result<()> {
         authority: own.authority.clone(),
         ..foreign.clone()
     };
-    for (method, code) in all(rpc, of_another.clone()).await {
+    for (method, code) in all(rpc, of_another.clone()).await? {
         ensure!(is_cut_off(code), "{method}: {code:?}");
     }
     // And with our authority hung behind it, or a member's certificate without its key.
@@ -403,14 +412,14 @@ async fn who_is_none_of_the_cluster_is_refused() -> anyhow::Result<()> {
         chain,
         ..of_another.clone()
     };
-    for (method, code) in all(rpc, dressed).await {
+    for (method, code) in all(rpc, dressed).await? {
         ensure!(is_cut_off(code), "{method}: {code:?}");
     }
     let stolen = Identity {
         chain: second.chain.clone(),
         ..of_another
     };
-    for (method, code) in all(rpc, stolen).await {
+    for (method, code) in all(rpc, stolen).await? {
         ensure!(is_cut_off(code), "{method}: {code:?}");
     }
 
@@ -420,7 +429,7 @@ async fn who_is_none_of_the_cluster_is_refused() -> anyhow::Result<()> {
         Ok((!cluster.core_mut(1)?.is_running()).then_some(()))
     })
     .await?;
-    for (method, code) in all(rpc, second).await {
+    for (method, code) in all(rpc, second).await? {
         let expected = if method == JOIN {
             Code::Ok
         } else {
