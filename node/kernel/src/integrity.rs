@@ -43,7 +43,7 @@ pub fn of_event(event: &Map<String, Value>) -> String {
                 .map(|duration| ("duration", duration)),
         )
         .chain(attachments.as_deref().map(|files| ("attachments", files)));
-    let mut text = String::with_capacity(256);
+    let mut text = String::with_capacity(512);
     write_members(&mut text, members);
     of_event_text(&text)
 }
@@ -68,7 +68,8 @@ fn without_tokens(attachments: &Value) -> Cow<'_, Value> {
 
 /// `EVENT:0:sha256-…` of an event's canonical text.
 pub(crate) fn of_event_text(text: &str) -> String {
-    let mut integrity = "EVENT:0:sha256-".to_owned();
+    let mut integrity = String::with_capacity(64);
+    integrity.push_str("EVENT:0:sha256-");
     STANDARD.encode_string(
         digest::digest(&digest::SHA256, text.as_bytes()),
         &mut integrity,
@@ -109,13 +110,11 @@ fn write_object(text: &mut String, object: &Map<String, Value>) {
 /// The same for members in any order: they are written in that of the UTF-16 code units of their keys.
 fn write_members<'a>(text: &mut String, members: impl Iterator<Item = (&'a str, &'a Value)>) {
     let mut members: Vec<(&str, &Value)> = members.filter(|(_, value)| !value.is_null()).collect();
-    members.sort_by(|(a, _), (b, _)| {
-        if a.is_ascii() && b.is_ascii() {
-            a.cmp(b)
-        } else {
-            a.encode_utf16().cmp(b.encode_utf16())
-        }
-    });
+    if members.iter().all(|(name, _)| name.is_ascii()) {
+        members.sort_unstable_by_key(|&(name, _)| name);
+    } else {
+        members.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    }
     text.push('{');
     for (i, (name, value)) in members.into_iter().enumerate() {
         if i > 0 {

@@ -52,36 +52,16 @@ pub(crate) fn javascript_float(number: f64) -> String {
     if number == 0.0 {
         return "0".to_owned();
     }
-    // `{:e}` writes the shortest digits that read back equal: d.ddde±x.
-    let scientific = format!("{:e}", number.abs());
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    let sign = if number < 0.0 { "-" } else { "" };
-    format!("{sign}{}", layout(&digits, exponent))
-}
-
-/// Digits `d1 d2 …` of the value d1.d2… × 10^exponent in JavaScript's notation.
-fn layout(digits: &str, exponent: i32) -> String {
-    let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
-    // Where the decimal point stands, counted from the first digit.
-    let point = exponent.saturating_add(1);
-    if count <= point && point <= 21 {
-        let zeros = usize::try_from(point - count).unwrap_or(0);
-        return format!("{digits}{}", "0".repeat(zeros));
+    // There, Rust writes what JavaScript does.
+    if (1e-6..1e21).contains(&number.abs()) {
+        return number.to_string();
     }
-    if 0 < point && point <= 21 {
-        let (whole, rest) = digits.split_at(usize::try_from(point).unwrap_or(0));
-        return format!("{whole}.{rest}");
+    // So it does here, but for the sign of what is large.
+    let scientific = format!("{number:e}");
+    match scientific.split_once('e') {
+        Some((mantissa, exponent)) if number.abs() > 1.0 => format!("{mantissa}e+{exponent}"),
+        _ => scientific,
     }
-    if -6 < point && point <= 0 {
-        let zeros = usize::try_from(-point).unwrap_or(0);
-        return format!("0.{}{digits}", "0".repeat(zeros));
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    let (first, rest) = digits.split_at(1);
-    let dot = if rest.is_empty() { "" } else { "." };
-    format!("{first}{dot}{rest}e{sign}{}", exponent.unsigned_abs())
 }
 
 #[cfg(test)]
@@ -125,7 +105,43 @@ mod tests {
         assert_eq!(seconds(Millis(-1)).to_string(), "-0.001");
     }
 
+    /// By the steps of ECMA-262, `Number::toString`, from the shortest digits.
+    fn by_the_standard(number: f64) -> String {
+        let scientific = format!("{:e}", number.abs());
+        let (mantissa, exponent) = scientific.split_once('e').unwrap();
+        let digits = mantissa.replace('.', "");
+        let (k, n) = (digits.len(), exponent.parse::<i32>().unwrap() + 1);
+        let plain = match (n, usize::try_from(n).unwrap_or(0)) {
+            (1..=21, place) if k <= place => format!("{digits}{}", "0".repeat(place - k)),
+            (1..=21, place) => {
+                let (whole, rest) = digits.split_at(place);
+                format!("{whole}.{rest}")
+            }
+            (-5..=0, _) => {
+                let zeros = usize::try_from(-n).unwrap();
+                format!("0.{}{digits}", "0".repeat(zeros))
+            }
+            _ => format!("{mantissa}e{:+}", n - 1),
+        };
+        if number < 0.0 {
+            format!("-{plain}")
+        } else {
+            plain
+        }
+    }
+
     proptest! {
+        /// Plain where JavaScript is plain, with an exponent where it has one.
+        #[test]
+        fn notation_is_that_of_the_standard(mantissa in -10.0_f64..10.0, exponent in -12_i32..26) {
+            let number = mantissa * 10_f64.powi(exponent);
+            for number in [number, number.trunc()] {
+                if number != 0.0 {
+                    prop_assert_eq!(javascript_float(number), by_the_standard(number));
+                }
+            }
+        }
+
         /// What is written reads back as the same number, whatever it is.
         #[test]
         fn text_reads_back(number in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {

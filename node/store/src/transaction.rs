@@ -17,6 +17,9 @@ pub enum Base {
     Any,
     /// No live document; a tombstone may be there.
     Absent,
+    /// Nothing at all, and nobody looks: for an id that was made just now, of which no other can be
+    /// ([`entropy::ordered_id`](homecore_types::entropy::ordered_id) and the like).
+    New,
     /// Exactly this version.
     Exact(Rev),
     /// A version that another replica wrote: takes the given number if it is larger than ours,
@@ -148,11 +151,14 @@ impl<'a> Transaction<'a> {
     }
 
     fn write(&mut self, write: Write, drop_history: bool) -> Result<Rev, PutError> {
-        let current = self.get(write.kind, &write.id)?;
+        let current = match write.base {
+            Base::New => None,
+            _ => self.get(write.kind, &write.id)?,
+        };
         let current_rev = current.as_ref().map(|d| d.rev);
         let present = current_rev.unwrap_or_default();
         let rev = match write.base {
-            Base::Any => Rev(present.0 + 1),
+            Base::Any | Base::New => Rev(present.0 + 1),
             Base::Absent if current.as_ref().is_none_or(|d| d.deleted) => Rev(present.0 + 1),
             Base::Exact(expected) if current_rev == Some(expected) => Rev(present.0 + 1),
             Base::Graft(theirs) if theirs > present => theirs,

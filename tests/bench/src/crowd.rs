@@ -74,12 +74,13 @@ impl Crowd {
         format!("u{}", digits(self.place(number, 1), NAME_DIGITS))
     }
 
-    /// So many names, or all if there are no more, from everywhere among them and in no order.
-    pub(crate) fn some_names(&self, most: u64) -> Vec<String> {
-        let many = most.min(self.count);
-        let mut numbers: Vec<u64> = (0..many).map(|n| n * self.count / many).collect();
-        numbers.sort_by_key(|number| mixed(*number));
-        numbers.into_iter().map(|n| self.username(n)).collect()
+    /// So many names from everywhere among them and in no order; of a small crowd each comes several
+    /// times, so that whoever asks for them goes through as much memory of its own as with a large one.
+    pub(crate) fn some_names(&self, many: u64) -> Vec<String> {
+        let mut order: Vec<u64> = (0..many).collect();
+        order.sort_by_key(|place| mixed(*place));
+        let numbers = order.into_iter().map(|place| place * self.count / many);
+        numbers.map(|number| self.username(number)).collect()
     }
 
     /// The id of one. The order of ids is not that of names.
@@ -259,6 +260,8 @@ fn mixed(number: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -277,7 +280,9 @@ mod tests {
         let some = crowd.some_names(100);
         assert_eq!(some.len(), 100);
         assert!(!some.is_sorted());
-        assert_eq!(Crowd::new("core-a", 7).unwrap().some_names(100).len(), 7);
+        let few = Crowd::new("core-a", 7).unwrap().some_names(100);
+        assert_eq!(few.len(), 100);
+        assert_eq!(few.into_iter().collect::<BTreeSet<_>>().len(), 7);
         assert!(Crowd::new("core-a", 0).is_err());
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use homecore_types::{ErrorId, Millis};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::actor::Actor;
 use crate::error::Error;
@@ -98,7 +98,7 @@ impl Draft {
     pub fn of(actor: &Actor, action: &str, at: Millis) -> Self {
         let draft = Self::anonymous(&actor.source, &actor.access.id, action, at);
         match &actor.caller {
-            Some(caller) => draft.with("callerId", &Value::from(caller.as_str())),
+            Some(caller) => draft.with("callerId", &json_of(caller.as_str())),
             None => draft,
         }
     }
@@ -117,12 +117,12 @@ impl Draft {
         }
     }
 
-    /// With one more member, which it does not have yet.
-    fn with(mut self, name: &str, value: &Value) -> Self {
+    /// With one more member, which it does not have yet; its value is JSON.
+    fn with(mut self, name: &str, value: &str) -> Self {
         self.members.push_str(",\"");
         self.members.push_str(name);
         self.members.push_str("\":");
-        self.members.push_str(&value.to_string());
+        self.members.push_str(value);
         self
     }
 
@@ -145,11 +145,10 @@ impl Draft {
             return self.asking(&Value::Object(query));
         }
         if let Some(scope) = scope_of(query) {
-            let count = Value::from(scope.len());
-            self = self.with("scopedStreamCount", &count);
-            self = self.with("scopedStreamIds", &Value::Array(scope));
+            self = self.with("scopedStreamCount", &scope.len().to_string());
+            self = self.with("scopedStreamIds", &json_of(&scope));
         }
-        let text = params.to_string();
+        let text = json_of(params);
         if text.len() <= QUERY_BYTES_MAX {
             self.query = text;
         }
@@ -185,18 +184,18 @@ impl Draft {
     pub fn refused_with(mut self, id: ErrorId, message: &str) -> Self {
         self.refused = true;
         let message: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
-        self.with("id", &Value::from(id.wire()))
-            .with("message", &Value::from(message))
+        self.with("id", &json_of(id.wire()))
+            .with("message", &json_of(&message))
     }
 
     /// With the number of items that were sent, and whether the answer was cut off before its end.
     #[must_use]
     pub fn counted(self, items: usize, complete: bool) -> Self {
-        let counted = self.with("recordCount", &Value::from(items));
+        let counted = self.with("recordCount", &items.to_string());
         if complete {
             return counted;
         }
-        counted.with("recordCountIncomplete", &Value::Bool(true))
+        counted.with("recordCountIncomplete", "true")
     }
 
     /// The entry.
@@ -206,13 +205,18 @@ impl Draft {
         let name = self.source.name;
         let ip = self.source.ip;
         let ip = ip.map_or_else(String::new, |ip| format!(",\"ip\":\"{ip}\""));
-        let action = Value::from(self.action.as_str());
+        let action = json_of(&self.action);
         let query = if query.is_empty() { "{}" } else { &query };
         let text = format!(
             "{{\"source\":{{\"name\":\"{name}\"{ip}}},\"action\":{action},\"query\":{query}{members}}}"
         );
         Entry::of(self.at, &self.access, self.action, self.refused, text)
     }
+}
+
+/// A value as JSON; null for what cannot be one.
+fn json_of(value: &(impl Serialize + ?Sized)) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_error| "null".to_owned())
 }
 
 /// An access's id without its version.
@@ -250,8 +254,8 @@ struct Version<'a> {
     integrity: Option<&'a str>,
 }
 
-/// `{key, integrity}` of the written version (spec/pryv-api §1.12).
-fn record_of(reply: &Reply) -> Option<Value> {
+/// `{key, integrity}` of the written version (spec/pryv-api §1.12), JSON.
+fn record_of(reply: &Reply) -> Option<String> {
     let shown: Shown<'_> = serde_json::from_slice(reply.as_bytes()).ok()?;
     let (kind, version) = match (shown.event, shown.access) {
         (Some(event), _) => ("EVENT", event),
@@ -260,8 +264,11 @@ fn record_of(reply: &Reply) -> Option<Value> {
     };
     let integrity = version.integrity?;
     let time = version.deleted.or(version.modified)?;
-    let key = format!("{kind}:0:{}:{time}", version.id);
-    Some(json!({ "key": key, "integrity": integrity }))
+    // What a text of JSON can lend as it is needs no escapes.
+    Some(format!(
+        "{{\"key\":\"{kind}:0:{}:{time}\",\"integrity\":\"{integrity}\"}}",
+        version.id
+    ))
 }
 
 impl Entry {

@@ -40,7 +40,7 @@ pub fn append(
 
 fn put(tx: &mut Transaction<'_>, context: &Context, page: &[Entry]) -> Result<(), StoreError> {
     let id = entropy::ordered_id(tx.at(), context.entropy.as_ref());
-    put_as(tx, id, Base::Absent, page)
+    put_as(tx, id, Base::New, page)
 }
 
 /// Writes entries as a page of this id.

@@ -29,6 +29,8 @@ pub(crate) const ID_PATTERN: &str =
     "^(c[a-z0-9-]{24}|[a-z][a-z0-9]{23}|:[a-zA-Z0-9_-]+:[a-zA-Z0-9-]+)$";
 /// Longest id.
 const ID_BYTES_MAX: usize = 255;
+/// Members of an event.
+const MEMBERS_MAX: usize = 16;
 
 /// Parameters of `events.create`.
 #[derive(Clone, Debug, PartialEq)]
@@ -243,7 +245,7 @@ impl NewEvent {
 
     /// The event as it is stored and sent. Null values and a duration of 0 are left out.
     fn to_wire(&self, id: &str, at: homecore_types::Millis, author: &str) -> Map<String, Value> {
-        let mut map = Map::new();
+        let mut map = Map::with_capacity(MEMBERS_MAX);
         map.insert("id".to_owned(), Value::from(id));
         map.insert("streamIds".to_owned(), Value::from(self.streams.clone()));
         let time = self.time.clone().unwrap_or_else(|| seconds_number(at));
@@ -334,21 +336,23 @@ pub fn create(
         return account::set(stream, new.content.as_ref());
     }
     check_stores(&new.streams, new.id.as_deref())?;
-    let id = match &new.id {
+    let (id, base) = match &new.id {
         Some(id) if tx.get(Kind::Event, id)?.is_some() => {
             return Err(CreateError::IdTaken { id: id.clone() });
         }
-        Some(id) => id.clone(),
-        None => entropy::ordered_id(tx.at(), context.entropy.as_ref()),
+        Some(id) => (id.clone(), Base::Absent),
+        None => (
+            entropy::ordered_id(tx.at(), context.entropy.as_ref()),
+            Base::New,
+        ),
     };
-    let wire = Value::Object(new.to_wire(&id, tx.at(), &actor.author()));
-    let event = StoredEvent {
-        json: wire.to_string().into(),
-    };
+    let wire = serde_json::to_vec(&new.to_wire(&id, tx.at(), &actor.author()))
+        .map_err(|error| StoreError::engine("encoding an event", error))?;
+    let event = StoredEvent { json: wire.into() };
     let write = Write {
         kind: Kind::Event,
         id: id.clone(),
-        base: Base::Absent,
+        base,
         body: event.json.clone(),
         deleted: false,
         entries: new.head(tx.at()).entries(),

@@ -274,7 +274,7 @@ fn lookups(all: &[Sized]) -> Table {
         table.row(row);
     }
     table.note(format!(
-        "{ASKED} names and more from everywhere in the directory; /reg/cores and 421 by {CLIENTS} clients"
+        "{ASKED} questions and more, from everywhere in the directory, the same number for each size; /reg/cores and 421 by {CLIENTS} clients"
     ));
     table
 }
