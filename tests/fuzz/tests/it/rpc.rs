@@ -347,9 +347,9 @@ async fn all(rpc: SocketAddr, as_whom: Identity) -> anyhow::Result<Vec<(&'static
     let mut codes = Vec::new();
     for method in METHODS {
         let mut answered = timeout(CALL_MAX, peer.call(method, vec![Vec::new()])).await;
-        // The caller's own library loses about one call in 50,000 whose connection ends at the very
-        // moment it is handed over: its channel drops it neither here nor there (tokio#7714, hyper#4122).
-        // Twice in a row it is the core that does not answer.
+        // The caller's own library may lose a call whose connection ends at the very moment it is handed
+        // over, under load one in some thousands: its channel neither takes it nor gives it back
+        // (tokio#7714, hyper#4122). Twice in a row it is the core that does not answer.
         if answered.is_err() {
             peer = Peer::new(rpc, as_whom.clone());
             answered = timeout(CALL_MAX, peer.call(method, vec![Vec::new()])).await;
