@@ -53,7 +53,7 @@ pub(crate) struct NewAccount {
     pub(crate) app: String,
     /// ISO code.
     pub(crate) language: String,
-    /// Account fields (`email`, `invitationToken`, `referer`, …).
+    /// Account fields (`email`, `invitationToken`, `referer`, and those that the platform declares).
     pub(crate) fields: BTreeMap<String, String>,
 }
 
@@ -356,6 +356,7 @@ fn account_of(account: NewAccount) -> Result<KernelAccount, homecore_types::IdEr
         app: account.app,
         invitation: fields.remove("invitationToken"),
         referer: fields.remove("referer"),
+        declared: fields,
     })
 }
 

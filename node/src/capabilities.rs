@@ -11,6 +11,7 @@ use homecore_http::openapi::Outline;
 use homecore_http::{Capability, Context, Limits, RateLimits, Site, SiteFacts};
 use homecore_kernel::attachment::token::ReadTokenKey;
 use homecore_kernel::audit::{AuditSettings, MethodSet};
+use homecore_kernel::stream::schema::{Schema, SchemaSource};
 use homecore_kernel::trust::TrustedApps;
 use homecore_kernel::{Kernel, ports};
 use homecore_raft::directory::Directory;
@@ -58,6 +59,7 @@ pub(crate) fn kernel_settings(
     cluster: &Arc<Cluster>,
 ) -> anyhow::Result<homecore_kernel::Settings> {
     // Sealed in the platform store, which a joining core does not have from its first moment.
+    let account_cluster = Arc::clone(cluster);
     let (cluster, known) = (Arc::clone(cluster), OnceLock::new());
     let read_token_key = ReadTokenKey::new(move || {
         if known.get().is_none()
@@ -68,6 +70,7 @@ pub(crate) fn kernel_settings(
         known.get().cloned()
     });
     Ok(homecore_kernel::Settings {
+        account_schema: account_schema(account_cluster),
         session_max_age: config.auth.session_max_age,
         reset_max_age: config.auth.reset_max_age,
         mfa_max_age: config.mfa.session_max_age,
@@ -89,6 +92,35 @@ pub(crate) fn kernel_settings(
         emails_max: config.emails_max,
         username_changes_max: config.auth.username_changes_max,
     })
+}
+
+/// The streams of accounts, as the platform declares them now.
+fn account_schema(cluster: Arc<Cluster>) -> SchemaSource {
+    let built: ArcSwapOption<(Option<String>, Arc<Schema>)> = ArcSwapOption::empty();
+    SchemaSource::new(move || {
+        let directory = cluster.directory();
+        let section = directory
+            .config()
+            .and_then(|config| config.sections.get("custom"));
+        if let Some(built) = &*built.load()
+            && built.0.as_ref() == section
+        {
+            return Arc::clone(&built.1);
+        }
+        let schema = section.map_or_else(|| Ok(Schema::usual()), |text| parse_schema(text));
+        let schema = schema.unwrap_or_else(|error| {
+            // It was checked before the platform took it.
+            tracing::error!(%error, "the platform's section `custom` cannot be read: accounts have the usual streams only");
+            Schema::usual()
+        });
+        built.store(Some(Arc::new((section.cloned(), Arc::clone(&schema)))));
+        schema
+    })
+}
+
+fn parse_schema(text: &str) -> anyhow::Result<Arc<Schema>> {
+    let custom: serde_json::Value = serde_json::from_str(text)?;
+    Ok(Arc::new(Schema::parse(&custom)?))
 }
 
 /// What every protocol shares.

@@ -36,8 +36,8 @@ pub(crate) use mfa::{Endpoint, MfaConfig, MfaMode};
 pub(crate) use reader::Problem;
 pub(crate) use template::{Answers, render};
 use values::{
-    check_hostings, check_tokens, parse_caa, parse_catalogue, parse_engine, parse_filled,
-    parse_hosting, parse_ip, parse_mx, parse_page, parse_socket, parse_trusted_apps,
+    check_custom, check_hostings, check_tokens, parse_caa, parse_catalogue, parse_engine,
+    parse_filled, parse_hosting, parse_ip, parse_mx, parse_page, parse_socket, parse_trusted_apps,
 };
 pub(crate) use values::{parse_domain, parse_host_port, parse_url};
 
@@ -605,6 +605,9 @@ fn read_platform(root: &mut reader::Reader) -> BTreeMap<String, String> {
     }
     if let Some(tokens) = root.json("invitation_tokens", check_tokens) {
         sections.insert("invitationTokens".to_owned(), tokens);
+    }
+    if let Some(custom) = root.json("custom", check_custom) {
+        sections.insert("custom".to_owned(), custom);
     }
     sections
 }

@@ -279,6 +279,9 @@ pub struct SetEmails {
     pub changes: u32,
     /// Fields that listings show to set, field → value; others stay.
     pub indexed: BTreeMap<String, String>,
+    /// Further unique fields to set, field → value; others stay.
+    #[serde(default)]
+    pub unique: BTreeMap<String, String>,
 }
 
 /// Names and addresses that a user has beside its present ones.

@@ -1,5 +1,7 @@
 //! Accounts: one document a user, made with the first personal access.
 
+use std::collections::BTreeMap;
+
 use homecore_store::{Base, Kind, PutError, StoreError, Transaction, View, Write};
 use homecore_types::{Email, ErrorId, Millis, Secret, Username};
 use serde::{Deserialize, Serialize};
@@ -10,10 +12,12 @@ use crate::error::Refusal;
 use crate::indexes::EVENTS_BY_TYPE;
 use crate::kernel::Context;
 use crate::password::NewPassword;
-use crate::ports::Registration;
-use crate::stream::system::Field;
+use crate::ports::{Registration, all_of};
+use crate::stream::Stream;
+use crate::stream::schema::{Field, Schema};
 
 pub mod change;
+pub mod declared;
 pub mod emails;
 mod enter;
 pub mod login;
@@ -30,6 +34,8 @@ pub mod verify;
 use emails::{Address, Origin};
 use reset::PendingReset;
 
+/// Who makes what nobody asked for.
+const SYSTEM: &str = "system";
 /// The id of the one document.
 const ACCOUNT_ID: &str = "account";
 
@@ -50,6 +56,8 @@ pub struct NewAccount {
     pub invitation: Option<String>,
     /// Where the user came from.
     pub referer: Option<String>,
+    /// Fields that the platform declares, by name.
+    pub declared: BTreeMap<String, String>,
 }
 
 impl From<Registration> for NewAccount {
@@ -62,6 +70,7 @@ impl From<Registration> for NewAccount {
             app: registration.app,
             invitation: registration.invitation,
             referer: registration.referer,
+            declared: all_of(&registration.declared),
         }
     }
 }
@@ -112,6 +121,9 @@ pub struct Account {
     /// Where the user came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub referer: Option<String>,
+    /// Fields that the platform declares, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub declared: BTreeMap<String, String>,
     /// When it was made.
     pub created: Millis,
     /// The set of indexes that all its events are in; zero before there was [`EVENTS_BY_TYPE`].
@@ -160,12 +172,16 @@ impl Refusal for AccountError {
 impl Account {
     /// A field as the content of its account event; none where there is nothing to show.
     #[must_use]
-    pub fn field(&self, field: Field) -> Option<Value> {
+    pub fn field(&self, field: &Field) -> Option<Value> {
         match field {
             Field::Language => Some(Value::from(self.language.as_str())),
             Field::AppId => Some(Value::from(self.app_id.as_str())),
             Field::InvitationToken => Some(Value::from(self.invitation_token.as_str())),
             Field::Referer => self.referer.as_deref().map(Value::from),
+            Field::Custom(name) => self
+                .declared
+                .get(name)
+                .map(|text| Value::from(text.as_str())),
             Field::Email => Some(Value::from(self.email.as_str())),
             // Measured on demand (`usage`); nothing is recorded with the account.
             Field::DbDocuments | Field::AttachedFiles => Some(Value::from(0)),
@@ -187,7 +203,12 @@ pub fn create(
     new: &NewAccount,
     password_hash: String,
 ) -> Result<Secret, AccountError> {
-    place(tx, new, password_hash)?;
+    place(
+        tx,
+        &context.settings.account_schema.get(),
+        new,
+        password_hash,
+    )?;
     let opened = login::open_session(tx, context, &new.app)?;
     Ok(Secret::new(opened.token))
 }
@@ -198,6 +219,7 @@ pub fn create(
 /// Of the store.
 pub fn place(
     tx: &mut Transaction<'_>,
+    schema: &Schema,
     new: &NewAccount,
     password_hash: String,
 ) -> Result<(), AccountError> {
@@ -221,10 +243,31 @@ pub fn place(
             .clone()
             .unwrap_or_else(|| NO_INVITATION.to_owned()),
         referer: new.referer.clone(),
+        declared: new.declared.clone(),
         created: tx.at(),
         event_indexes: EVENTS_BY_TYPE,
     };
-    Ok(store(tx, &account, Base::Absent)?)
+    store(tx, &account, Base::Absent)?;
+    Ok(place_first_streams(tx, schema)?)
+}
+
+/// Writes the streams that the platform has every account begin with.
+fn place_first_streams(tx: &mut Transaction<'_>, schema: &Schema) -> Result<(), StoreError> {
+    let at = tx.at();
+    for first in schema.first_streams() {
+        let stream = Stream {
+            name: first.name.clone(),
+            parent_id: first.parent.clone(),
+            client_data: None,
+            trashed: false,
+            created: at,
+            created_by: SYSTEM.to_owned(),
+            modified: at,
+            modified_by: SYSTEM.to_owned(),
+        };
+        stream.replace(tx, &first.id)?;
+    }
+    Ok(())
 }
 
 /// Reads the account.

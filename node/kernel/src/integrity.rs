@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 pub mod check;
+pub mod files;
 
 /// `EVENT:0:sha256-…` of an event in its wire form.
 #[must_use]

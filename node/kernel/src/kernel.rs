@@ -32,6 +32,7 @@ use crate::reply::Reply;
 use crate::session;
 use crate::settings::Settings;
 use crate::stream::cache::TreeCache;
+use crate::stream::schema::Schema;
 
 /// Streams of a user that are looked at in a moment.
 const FEW_STREAMS: usize = 500;
@@ -108,7 +109,7 @@ impl Kernel {
         settings: Settings,
     ) -> std::io::Result<Self> {
         let hasher = Hasher::start(Arc::clone(&entropy))?;
-        let trees = Arc::new(TreeCache::default());
+        let trees = Arc::new(TreeCache::new(settings.account_schema.clone()));
         Ok(Self {
             inner: Arc::new(Inner {
                 users,
@@ -263,7 +264,7 @@ impl Kernel {
         if method == Method::StreamsDelete {
             return self.stream_delete(actor, &params).await?.collect().await;
         }
-        if account::shell::is_alone(method, &params) {
+        if account::shell::is_alone(&self.schema(), method, &params) {
             let reply = self.call_alone(actor, method, params).await?;
             self.used(actor, method.id());
             return Ok(reply);
@@ -409,6 +410,12 @@ impl Kernel {
 
     pub(crate) fn now(&self) -> Millis {
         self.inner.clock.now()
+    }
+
+    /// The streams that accounts have.
+    #[must_use]
+    pub fn schema(&self) -> Arc<Schema> {
+        self.inner.settings.account_schema.get()
     }
 
     pub(crate) fn trees(&self) -> &TreeCache {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::access::AccessType;
+pub use crate::account::declared::{Declared, all_of, indexed_of, unique_of};
 use crate::password::NewPassword;
 
 /// Where a user lives, as this core sees it.
@@ -72,6 +73,8 @@ pub struct Registration {
     pub invitation: Option<String>,
     /// Where the user came from.
     pub referer: Option<String>,
+    /// Fields that the platform declares, by name.
+    pub declared: BTreeMap<String, Declared>,
 }
 
 /// A user whom an administrator creates, checked for form (spec/platform §5.2).
@@ -91,6 +94,8 @@ pub struct NewUser {
     pub invitation: Option<String>,
     /// Where the user came from.
     pub referer: Option<String>,
+    /// Fields that the platform declares, by name.
+    pub declared: BTreeMap<String, Declared>,
 }
 
 /// A new user.
@@ -136,6 +141,8 @@ pub struct FieldChanges {
     pub emails: Option<EmailSet>,
     /// ISO language code.
     pub language: Option<String>,
+    /// Fields that the platform declares, by name.
+    pub declared: BTreeMap<String, Declared>,
 }
 
 /// All addresses of an account.
@@ -160,7 +167,20 @@ impl FieldChanges {
     #[must_use]
     pub fn indexed(&self) -> BTreeMap<String, String> {
         let language = self.language.iter().cloned();
-        language.map(|code| ("language".to_owned(), code)).collect()
+        let language = language.map(|code| ("language".to_owned(), code));
+        language.chain(indexed_of(&self.declared)).collect()
+    }
+
+    /// What nobody else may have, beside addresses: field → value.
+    #[must_use]
+    pub fn unique(&self) -> BTreeMap<String, String> {
+        unique_of(&self.declared)
+    }
+
+    /// Whether the platform has nothing of it.
+    #[must_use]
+    pub fn is_of_account_only(&self) -> bool {
+        self.emails.is_none() && self.indexed().is_empty() && self.unique().is_empty()
     }
 }
 

@@ -2,11 +2,14 @@
 //!
 //! Items look as the original server's: one a field, friendlier than those of other methods.
 
+use std::collections::BTreeMap;
+
 use homecore_types::{Email, Secret, Username};
 use serde_json::{Map, Value};
 
 use crate::password::{NewPassword, is_known_hash};
-use crate::ports::{NewUser, Registration};
+use crate::ports::{Declared, NewUser, Registration};
+use crate::stream::schema::Schema;
 use crate::violation::Violation;
 
 pub(crate) const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 6..=100;
@@ -29,12 +32,12 @@ const HOSTING_INVALID: &str = "Hosting should be a string";
 const INVITATION_INVALID: &str = "Invitation token should be a string";
 
 impl Registration {
-    /// Checks the body of a registration. Fields that it does not know are ignored; the older
-    /// names of `/reg/user` are taken where the present ones are absent.
+    /// Checks the body of a registration. Fields that neither it nor the platform's schema knows are
+    /// ignored; the older names of `/reg/user` are taken where the present ones are absent.
     ///
     /// # Errors
     /// Every violation: first the fields that are missing, then those that are wrong.
-    pub fn parse(body: &Value) -> Result<Self, Vec<Violation>> {
+    pub fn parse(schema: &Schema, body: &Value) -> Result<Self, Vec<Violation>> {
         let Value::Object(map) = body else {
             return Err(vec![Violation::wrong_type("#", &["object"])]);
         };
@@ -48,6 +51,7 @@ impl Registration {
             APP_REQUIRED,
             EMAIL_REQUIRED,
         ]);
+        form.required_declared(schema);
         let username = form.username();
         let password = form.password();
         let email = form.email();
@@ -58,6 +62,7 @@ impl Registration {
         let hosting = form.checked("hosting", "hosting-invalid", HOSTING_INVALID, |text| {
             Some(text.to_owned())
         });
+        let declared = form.declared(schema);
         let violations = form.violations;
         match (username, password, email, app) {
             (Some(username), Some(password), Some(email), Some(app)) if violations.is_empty() => {
@@ -70,6 +75,7 @@ impl Registration {
                     hosting: hosting.filter(|hosting| !hosting.is_empty()),
                     invitation,
                     referer,
+                    declared,
                 })
             }
             _ => Err(violations),
@@ -95,7 +101,7 @@ impl NewUser {
     ///
     /// # Errors
     /// Every violation: first the fields that are missing, then those that are wrong or unknown.
-    pub fn parse(body: &Value) -> Result<Self, Vec<Violation>> {
+    pub fn parse(schema: &Schema, body: &Value) -> Result<Self, Vec<Violation>> {
         let Value::Object(map) = body else {
             return Err(vec![Violation::wrong_type("#", &["object"])]);
         };
@@ -108,6 +114,7 @@ impl NewUser {
             form.required(&[HASH_REQUIRED]);
         }
         form.required(&[EMAIL_REQUIRED, LANGUAGE_REQUIRED]);
+        form.required_declared(schema);
         let username = form.username();
         let hash = form.checked(
             "passwordHash",
@@ -136,11 +143,11 @@ impl NewUser {
         let app = form.app();
         let referer = form.referer();
         let invitation = form.invitation();
+        let declared = form.declared(schema);
         let mut violations = form.violations;
-        for name in map
-            .keys()
-            .filter(|name| !Self::FIELDS.contains(&name.as_str()))
-        {
+        for name in map.keys().filter(|name| {
+            !Self::FIELDS.contains(&name.as_str()) && schema.field(name.as_str()).is_none()
+        }) {
             violations.push(Violation::additional("#", name));
         }
         match (username, password, email, language) {
@@ -155,6 +162,7 @@ impl NewUser {
                     app,
                     invitation,
                     referer,
+                    declared,
                 })
             }
             _ => Err(violations),
@@ -202,6 +210,43 @@ impl<'a> Form<'a> {
                     .push(Violation::of_field(code, message, "#/", name));
             }
         }
+    }
+
+    /// Notes declared fields that must be there and are absent.
+    fn required_declared(&mut self, schema: &Schema) {
+        for (name, _) in schema
+            .declared()
+            .filter(|(_, stream)| stream.rules.required)
+        {
+            if self.value(name).is_none() {
+                let message = format!("Missing required field: {name}");
+                self.violations.push(Violation::of_field(
+                    "missing-required-field",
+                    &message,
+                    "#/",
+                    name,
+                ));
+            }
+        }
+    }
+
+    /// Declared fields that are given, or have a default.
+    fn declared(&mut self, schema: &Schema) -> BTreeMap<String, Declared> {
+        let mut declared = BTreeMap::new();
+        for (name, stream) in schema.declared() {
+            let read = match self.value(name) {
+                Some(value) => stream.rules.read(name, value, "#"),
+                None => match &stream.rules.default {
+                    Some(default) => Ok(stream.rules.value(default.clone())),
+                    None => continue,
+                },
+            };
+            match read {
+                Ok(value) => drop(declared.insert(name.to_owned(), value)),
+                Err(violation) => self.violations.push(violation),
+            }
+        }
+        declared
     }
 
     fn username(&mut self) -> Option<Username> {
@@ -289,16 +334,19 @@ mod tests {
         })
     }
 
-    fn codes(body: &Value) -> Vec<(&'static str, String)> {
-        match Registration::parse(body) {
+    fn codes(body: &Value) -> Vec<(String, String)> {
+        match Registration::parse(&Schema::usual(), body) {
             Ok(_) => Vec::new(),
-            Err(found) => found.into_iter().map(|v| (v.code, v.path)).collect(),
+            Err(found) => found
+                .into_iter()
+                .map(|v| (v.code.into_owned(), v.path))
+                .collect(),
         }
     }
 
     #[test]
     fn a_good_one_is_taken_apart() {
-        let read = Registration::parse(&good()).unwrap();
+        let read = Registration::parse(&Schema::usual(), &good()).unwrap();
         assert_eq!(read.username.as_str(), "samplebeta1");
         assert_eq!(read.email.as_str(), "samplebeta1@example.com");
         assert_eq!(read.app, "sample-app");
@@ -330,7 +378,7 @@ mod tests {
             body[field] = value.clone();
             assert_eq!(
                 codes(&body),
-                [(code, format!("#/{field}"))],
+                [(code.to_owned(), format!("#/{field}"))],
                 "{field} = {value}"
             );
         }
@@ -344,7 +392,8 @@ mod tests {
     /// As recorded: every missing field at once, with its own code.
     #[test]
     fn missing_fields_come_together() {
-        let found = Registration::parse(&json!({ "username": "samplebeta1d" })).unwrap_err();
+        let found = Registration::parse(&Schema::usual(), &json!({ "username": "samplebeta1d" }))
+            .unwrap_err();
         assert_eq!(
             Violation::list(&found),
             json!([
@@ -357,7 +406,10 @@ mod tests {
             ])
         );
         assert_eq!(codes(&json!({})).len(), 4);
-        assert_eq!(codes(&json!([])), [("INVALID_TYPE", "#".to_owned())]);
+        assert_eq!(
+            codes(&json!([])),
+            [("INVALID_TYPE".to_owned(), "#".to_owned())]
+        );
     }
 
     #[test]
@@ -367,7 +419,7 @@ mod tests {
             "username": "Samplebeta1", "passwordHash": hash,
             "email": "SampleBeta1@example.com", "language": "fr"
         });
-        let read = NewUser::parse(&good).unwrap();
+        let read = NewUser::parse(&Schema::usual(), &good).unwrap();
         assert_eq!(read.username.as_str(), "samplebeta1");
         assert_eq!(read.email.as_str(), "samplebeta1@example.com");
         assert_eq!(
@@ -379,11 +431,13 @@ mod tests {
         let found = |field: &str, value: Value| {
             let mut body = good.clone();
             body[field] = value;
-            let found = NewUser::parse(&body).err().unwrap_or_default();
-            let codes = found.into_iter().map(|v| (v.code, v.path));
+            let found = NewUser::parse(&Schema::usual(), &body)
+                .err()
+                .unwrap_or_default();
+            let codes = found.into_iter().map(|v| (v.code.into_owned(), v.path));
             codes.collect::<Vec<_>>()
         };
-        let one = |code, path: &str| vec![(code, path.to_owned())];
+        let one = |code: &str, path: &str| vec![(code.to_owned(), path.to_owned())];
         for field in ["appId", "referer", "invitationToken"] {
             assert!(found(field, Value::Null).is_empty(), "{field}");
             assert!(found(field, json!("some-text")).is_empty(), "{field}");
@@ -409,10 +463,10 @@ mod tests {
             "username": "samplebeta1", "password": "sample-pass-1",
             "email": "samplebeta1@example.com", "language": "fr"
         });
-        let read = NewUser::parse(&clear).unwrap();
+        let read = NewUser::parse(&Schema::usual(), &clear).unwrap();
         assert!(matches!(read.password, NewPassword::Clear(_)));
-        let missing = NewUser::parse(&json!({})).unwrap_err();
-        let missing: Vec<_> = missing.iter().map(|violation| violation.code).collect();
+        let missing = NewUser::parse(&Schema::usual(), &json!({})).unwrap_err();
+        let missing: Vec<&str> = missing.iter().map(|violation| &*violation.code).collect();
         assert_eq!(
             missing,
             [
@@ -426,10 +480,13 @@ mod tests {
 
     #[test]
     fn older_names_are_taken_where_the_present_ones_are_absent() {
-        let read = Registration::parse(&json!({
-            "appid": "sample-app", "username": "samplebeta1x", "password": "sample-pass-1",
-            "email": "a@b.c", "invitationtoken": "enjoy", "languageCode": "de"
-        }))
+        let read = Registration::parse(
+            &Schema::usual(),
+            &json!({
+                "appid": "sample-app", "username": "samplebeta1x", "password": "sample-pass-1",
+                "email": "a@b.c", "invitationtoken": "enjoy", "languageCode": "de"
+            }),
+        )
         .unwrap();
         assert_eq!(
             (

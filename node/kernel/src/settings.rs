@@ -11,6 +11,7 @@ use crate::attachment::token::ReadTokenKey;
 use crate::audit::AuditSettings;
 use crate::preview::PreviewSettings;
 use crate::shared_secret::SharedSecretSettings;
+use crate::stream::schema::SchemaSource;
 use crate::trust::TrustedApps;
 
 /// Settings of the kernel, checked when the configuration is read.
@@ -43,6 +44,8 @@ pub struct Settings {
     pub username_changes_max: u32,
     /// Addresses that an account may have (`account.maxEmails`).
     pub emails_max: usize,
+    /// Which streams accounts have, and so which fields (`custom.systemStreams`).
+    pub account_schema: SchemaSource,
     /// What secrets may be left with an account (`sharedSecrets.*`).
     pub shared_secrets: SharedSecretSettings,
     /// How much is kept of previews, and for how long.
@@ -109,6 +112,7 @@ impl Default for Settings {
             passwords: PasswordPolicy::default(),
             username_changes_max: name::CHANGES_MAX,
             emails_max: 5,
+            account_schema: SchemaSource::default(),
             shared_secrets: SharedSecretSettings::default(),
             previews: PreviewSettings::default(),
         }

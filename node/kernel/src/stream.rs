@@ -15,6 +15,7 @@ pub mod create;
 pub mod delete;
 pub mod deletion;
 pub mod get;
+pub mod schema;
 pub mod store;
 pub mod system;
 pub mod tree;

@@ -1,6 +1,7 @@
 //! What the tests of this crate stand on: one user on the memory engine, a clock that is set by
 //! hand, and chance that repeats itself.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -402,6 +403,7 @@ pub(crate) fn new_account() -> NewAccount {
         app: "sample-app".to_owned(),
         invitation: Some("enjoy".to_owned()),
         referer: Some("samples".to_owned()),
+        declared: BTreeMap::new(),
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! Codes, messages and paths are those that clients of the original server see.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
 
 /// One thing that is wrong with the parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
     /// Which rule was broken.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// The rule's operands; absent in the friendlier items of registration.
     pub params: Option<Value>,
     /// For people.
@@ -137,9 +139,14 @@ impl Violation {
 
     /// An item of registration: a code of its own, and the field's name.
     #[must_use]
-    pub fn of_field(code: &'static str, message: &str, path: &str, param: &str) -> Self {
+    pub fn of_field(
+        code: impl Into<Cow<'static, str>>,
+        message: &str,
+        path: &str,
+        param: &str,
+    ) -> Self {
         Self {
-            code,
+            code: code.into(),
             params: None,
             message: message.to_owned(),
             path: path.to_owned(),
@@ -151,7 +158,7 @@ impl Violation {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut item = Map::new();
-        item.insert("code".to_owned(), Value::from(self.code));
+        item.insert("code".to_owned(), Value::from(&*self.code));
         if let Some(params) = &self.params {
             item.insert("params".to_owned(), params.clone());
         }
@@ -173,7 +180,7 @@ impl Violation {
     #[must_use]
     pub fn item(code: &'static str, operand: Value, message: String, path: &str) -> Self {
         Self {
-            code,
+            code: Cow::Borrowed(code),
             params: Some(Value::Array(vec![operand])),
             message,
             path: path.to_owned(),

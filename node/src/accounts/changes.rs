@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use homecore_kernel::Kernel;
 use homecore_kernel::ports::{
-    Claim, EmailSet, FieldChanges, NameChange, Registry, TakeError, Unavailable, UserNames,
+    Claim, Declared, EmailSet, FieldChanges, NameChange, Registry, TakeError, Unavailable,
+    UserNames,
 };
 use homecore_raft::WriteError;
 use homecore_raft::command::{Command, Rejection, Response, SetEmails};
@@ -107,6 +108,21 @@ impl Accounts {
         }
     }
 
+    /// Values of declared fields that the platform has of a user.
+    fn declared_of(&self, record: &User) -> BTreeMap<String, Declared> {
+        let schema = self.kernel.schema();
+        let fields = schema.declared().filter_map(|(name, stream)| {
+            let values = if stream.rules.unique {
+                &record.unique
+            } else {
+                &record.indexed
+            };
+            let text = values.get(name)?.clone();
+            Some((name.to_owned(), stream.rules.value(text)))
+        });
+        fields.collect()
+    }
+
     async fn adopt(&self, record: &User) -> Result<(), Unavailable> {
         let held = self.cluster.platform.holdings_of(&record.id).await;
         let held = held.map_err(|error| unavailable(error.to_string()))?;
@@ -119,6 +135,7 @@ impl Accounts {
                 changes: held.email_changes,
             }),
             language: record.indexed.get("language").cloned(),
+            declared: self.declared_of(record),
         };
         let names = UserNames {
             present: record.username.clone(),
@@ -206,7 +223,7 @@ impl Registry for Accounts {
         user: &UserId,
         changes: &FieldChanges,
     ) -> Result<Box<dyn Claim>, TakeError> {
-        let indexed = changes.indexed();
+        let (indexed, unique) = (changes.indexed(), changes.unique());
         let update = match &changes.emails {
             Some(set) => Command::SetEmails(SetEmails {
                 user: user.clone(),
@@ -214,10 +231,11 @@ impl Registry for Accounts {
                 others: set.others.iter().map(ToString::to_string).collect(),
                 changes: set.changes.saturating_sub(1),
                 indexed,
+                unique,
             }),
             None => Command::UpdateUser {
                 user: user.clone(),
-                unique: BTreeMap::new(),
+                unique,
                 indexed,
             },
         };

@@ -57,8 +57,13 @@ impl Accounts {
     pub(crate) async fn begin_import(
         &self,
         wanted: Option<UserId>,
-        account: Account,
+        mut account: Account,
     ) -> Result<Import<'_>, ImportFailure> {
+        // It may come from a platform that declares others.
+        let schema = self.kernel.schema();
+        account
+            .declared
+            .retain(|name, _| schema.field(name).is_some());
         let user = wanted.unwrap_or_else(|| UserId::generate(&*self.cluster.entropy));
         let reservation = entropy::wire_id(&*self.cluster.entropy);
         match self.kernel.users().contains(&user).await {
@@ -134,11 +139,21 @@ impl Accounts {
             ),
         ]);
         indexed.extend(account.referer.clone().map(|r| ("referer".to_owned(), r)));
+        let mut unique = BTreeMap::from([("email".to_owned(), account.email.to_string())]);
+        let schema = self.kernel.schema();
+        for (name, text) in &account.declared {
+            let rules = schema.field(name).map(|stream| &stream.rules);
+            if rules.is_some_and(|rules| rules.unique) {
+                unique.insert(name.clone(), text.clone());
+            } else if rules.is_some_and(|rules| rules.indexed) {
+                indexed.insert(name.clone(), text.clone());
+            }
+        }
         let asked = ReserveUser {
             reservation: reservation.to_owned(),
             user: user.clone(),
             username: account.username.clone(),
-            unique: BTreeMap::from([("email".to_owned(), account.email.to_string())]),
+            unique,
             indexed,
             hosting: None,
             invitation: None,

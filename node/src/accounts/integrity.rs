@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::{StreamExt as _, stream};
 use homecore_kernel::account::{Account, NO_INVITATION};
 use homecore_kernel::ports::{IntegrityCheck, Unavailable};
+use homecore_kernel::stream::schema::Schema;
 use homecore_raft::ReadError;
 use homecore_raft::records::{User, UserHoldings};
 use homecore_types::{ErrorId, UserId};
@@ -262,7 +263,7 @@ impl Accounts {
         let Ok(held) = self.holdings_of(&user.id).await else {
             return Look::NotChecked;
         };
-        let lines = differences(user, &held, &account);
+        let lines = differences(&self.kernel.schema(), user, &held, &account);
         if lines.is_empty() {
             Look::Same
         } else {
@@ -284,7 +285,12 @@ fn unread(error: ReadError) -> Unavailable {
 }
 
 /// In what an account differs from what the platform has of its user: a line for each field.
-fn differences(user: &User, held: &UserHoldings, account: &Account) -> Vec<String> {
+fn differences(
+    schema: &Schema,
+    user: &User,
+    held: &UserHoldings,
+    account: &Account,
+) -> Vec<String> {
     let indexed = |field: &str| user.indexed.get(field).map(String::as_str);
     let fields = [
         (
@@ -312,8 +318,22 @@ fn differences(user: &User, held: &UserHoldings, account: &Account) -> Vec<Strin
         ("referer", indexed("referer"), account.referer.as_deref()),
     ];
     let name = &user.username;
+    let declared = schema.declared().filter_map(|(name, stream)| {
+        let values = match &stream.rules {
+            rules if rules.unique => &user.unique,
+            rules if rules.indexed => &user.indexed,
+            _ => return None,
+        };
+        let text = |values: &'_ BTreeMap<String, String>| values.get(name).cloned();
+        Some((name, text(values), text(&account.declared)))
+    });
+    let declared: Vec<_> = declared.collect();
+    let declared = declared
+        .iter()
+        .map(|(name, platform, account)| (*name, platform.as_deref(), account.as_deref()));
     let mut lines: Vec<String> = fields
         .into_iter()
+        .chain(declared)
         .filter(|(_, platform, account)| platform != account)
         .map(|(field, platform, account)| {
             let (platform, account) = (shown(platform), shown(account));

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use homecore_kernel::ports::{NewUser, RegisterError};
+use homecore_kernel::ports::{NewUser, RegisterError, all_of, indexed_of, unique_of};
 use homecore_raft::command::{Command, Rejection, ReserveUser, Response};
 use homecore_types::{UserId, entropy, limits};
 
@@ -24,6 +24,7 @@ impl Accounts {
             .await?;
         let mut fields = given(&new);
         fields.insert("email".to_owned(), new.email.into());
+        fields.extend(all_of(&new.declared));
         let account = NewAccount {
             reservation: reservation.clone(),
             user,
@@ -58,11 +59,14 @@ impl Accounts {
         let mut indexed = given(new);
         indexed.insert("appId".to_owned(), app.to_owned());
         indexed.insert("language".to_owned(), new.language.clone());
+        indexed.extend(indexed_of(&new.declared));
+        let mut unique = unique_of(&new.declared);
+        unique.insert("email".to_owned(), new.email.to_string());
         let asked = ReserveUser {
             reservation: reservation.to_owned(),
             user: user.clone(),
             username: new.username.clone(),
-            unique: BTreeMap::from([("email".to_owned(), new.email.to_string())]),
+            unique,
             indexed,
             hosting: None,
             invitation: None,

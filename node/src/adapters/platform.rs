@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use homecore_kernel::ports::{
     AccessInfo, AccessRequestError, AccessRequestState, CoreInfo, IntegrityCheck, InvitationInfo,
     NewUser, Platform, Records, RecordsError, RegisterError, Registered, Registration, Unavailable,
-    UserInfo,
+    UserInfo, all_of, indexed_of, unique_of,
 };
 use homecore_proto::platform::users_client::UsersClient;
 use homecore_proto::platform::{CreateUserRequest, create_user_reply};
@@ -71,11 +71,14 @@ impl PlatformAdapter {
                 .clone()
                 .map(|i| ("invitationToken".to_owned(), i)),
         );
+        indexed.extend(indexed_of(&registration.declared));
+        let mut unique = unique_of(&registration.declared);
+        unique.insert("email".to_owned(), registration.email.to_string());
         let command = Command::ReserveUser(ReserveUser {
             reservation: reservation.clone(),
             user: UserId::generate(&*self.cluster.entropy),
             username: registration.username.clone(),
-            unique: BTreeMap::from([("email".to_owned(), registration.email.to_string())]),
+            unique,
             indexed,
             hosting: registration.hosting.clone(),
             invitation: registration.invitation.clone(),
@@ -529,6 +532,7 @@ impl PlatformAdapter {
                 .clone()
                 .map(|i| ("invitationToken".to_owned(), i)),
         );
+        fields.extend(all_of(&registration.declared));
         let account = NewAccount {
             reservation: reservation.to_owned(),
             user,

@@ -1,4 +1,5 @@
-//! `homecore check-integrity`: recomputes the hashes of every user of this core.
+//! `homecore check-integrity`: recomputes the hashes of every user's items and files on this core, and
+//! compares the indexes of the databases with what they lead to.
 //!
 //! Works on the data directory of a core that is stopped: it takes the core's lock and applies its
 //! journal, as `serve` does at start, so that nothing that was acknowledged is missed. Users are
@@ -8,9 +9,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use homecore_engine_sqlite::{SqliteEngine, SqliteOptions};
 use homecore_kernel::account;
 use homecore_kernel::integrity::check::{Checked, Mismatch, check};
-use homecore_store::{Kind, Users};
+use homecore_kernel::integrity::files::{FileFault, check_files};
+use homecore_store::{BlobStore, Kind, StoreError, Users};
 use homecore_types::{Clock, SystemClock, UserId};
 use serde_json::{Value, json};
 
@@ -18,6 +21,9 @@ use super::{ConfigArgs, answer, block_on};
 use crate::rpc::files::{self, DataDir};
 use crate::telemetry::chain;
 use crate::wiring::open_users;
+
+/// Lines of damage in the database that are shown of a user; what more there is, is counted.
+const DAMAGES_SHOWN_MAX: usize = 100;
 
 /// `homecore check-integrity`.
 #[derive(Debug, Args)]
@@ -27,6 +33,10 @@ pub(super) struct CheckIntegrityArgs {
     /// Answer in JSON, a line for each user
     #[arg(long)]
     pub(super) json: bool,
+    /// Make the indexes of users' databases anew where they do not agree with what is stored, then check
+    /// again
+    #[arg(long)]
+    repair_indexes: bool,
 }
 
 /// What was found of one user.
@@ -35,8 +45,33 @@ struct Found {
     username: Option<String>,
     checked: Checked,
     mismatches: Vec<Mismatch>,
+    /// Files that were looked at, and what is wrong with some.
+    files: u64,
+    file_faults: Vec<FileFault>,
+    damages: Damages,
     /// Why not everything could be read.
     failure: Option<String>,
+}
+
+/// What is wrong in a user's database.
+#[derive(Debug, Default)]
+struct Damages {
+    shown: Vec<String>,
+    more: usize,
+}
+
+impl Damages {
+    fn note(&mut self, damage: String) {
+        if self.shown.len() < DAMAGES_SHOWN_MAX {
+            self.shown.push(damage);
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.shown.len().saturating_add(self.more)
+    }
 }
 
 /// Checks everything; fails if anything is not as it should be.
@@ -48,38 +83,93 @@ pub(super) fn run(args: &CheckIntegrityArgs) -> anyhow::Result<()> {
     let _lock = files::take_lock(&data).context("stop the core first")?;
     block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let (users, _blobs) = open_users(&data, &Arc::default(), &clock).await?;
-        let result = check_all(&users, args.json).await;
+        if args.repair_indexes {
+            repair(&data, &clock).await?;
+        }
+        let (users, blobs) = open_users(&data, &Arc::default(), &clock).await?;
+        let result = check_all(&users, &blobs, args.json).await;
         users.shutdown().await;
         result
     })
 }
 
-async fn check_all(users: &Users, as_json: bool) -> anyhow::Result<()> {
+/// Makes the indexes anew of users whose databases are damaged.
+async fn repair(data: &DataDir, clock: &Arc<dyn Clock>) -> anyhow::Result<()> {
+    // What is in the journal only must be in the databases first.
+    let (users, _blobs) = open_users(data, &Arc::default(), clock).await?;
+    let mut damaged = Vec::new();
+    for user in users.list().await? {
+        let found = damages_of(&users, &user).await;
+        // What cannot be read at all may be readable with new indexes.
+        if found.is_err() || found.is_ok_and(|damages| damages.len() > 0) {
+            damaged.push(user);
+        }
+    }
+    users.shutdown().await;
+    drop(users);
+    let root = data.root().to_owned();
+    tokio::task::spawn_blocking(move || {
+        let engine = SqliteEngine::open(&root, SqliteOptions::default())?;
+        for user in damaged {
+            match engine.rebuild_indexes(&user) {
+                Ok(()) => answer(&format!("{user}: the indexes were made anew"))?,
+                Err(error) => answer(&format!(
+                    "{user}: the indexes cannot be made anew: {}",
+                    chain(&error)
+                ))?,
+            }
+        }
+        Ok(())
+    })
+    .await?
+}
+
+async fn damages_of(users: &Users, user: &UserId) -> Result<Damages, StoreError> {
+    users
+        .read(user, |view| {
+            let mut damages = Damages::default();
+            view.check(&mut |damage| damages.note(damage))?;
+            Ok(damages)
+        })
+        .await?
+}
+
+async fn check_all(users: &Users, blobs: &BlobStore, as_json: bool) -> anyhow::Result<()> {
     let list = users.list().await?;
-    let (mut mismatches, mut failures) = (0_usize, 0_usize);
+    let (mut mismatches, mut files, mut damages, mut failures) = (0, 0, 0, 0);
     for user in &list {
-        let found = check_user(users, user).await;
-        mismatches = mismatches.saturating_add(found.mismatches.len());
-        failures = failures.saturating_add(usize::from(found.failure.is_some()));
+        let found = check_user(users, blobs, user).await;
+        mismatches += found.mismatches.len();
+        files += found.file_faults.len();
+        damages += found.damages.len();
+        failures += usize::from(found.failure.is_some());
         answer(&if as_json { found.json() } else { found.text() })?;
     }
-    if mismatches == 0 && failures == 0 {
+    if mismatches + files + damages + failures == 0 {
         if !as_json {
             answer(&format!("{} users, everything is in order", list.len()))?;
         }
         return Ok(());
     }
-    bail!("{mismatches} mismatches; {failures} users could not be read")
+    let hint = match damages {
+        0 => "",
+        _ => "; indexes can be made anew with --repair-indexes",
+    };
+    bail!(
+        "{mismatches} mismatches; {files} files missing or changed; {damages} faults in databases; {failures} users could not be read{hint}"
+    )
 }
 
-async fn check_user(users: &Users, user: &UserId) -> Found {
-    let mut mismatches = Vec::new();
+async fn check_user(users: &Users, blobs: &BlobStore, user: &UserId) -> Found {
+    let (mut mismatches, mut file_faults) = (Vec::new(), Vec::new());
+    let mut failure = None;
+    let mut failed = |error: StoreError| failure = Some(chain(&error));
     let checked = check(users, user, &mut |mismatch| mismatches.push(mismatch)).await;
-    let (checked, failure) = match checked {
-        Ok(checked) => (checked, None),
-        Err(error) => (Checked::default(), Some(chain(&error))),
-    };
+    let checked = checked.map_err(&mut failed).unwrap_or_default();
+    let files = check_files(users, blobs, user, &mut |fault| file_faults.push(fault)).await;
+    let files = files.map_err(&mut failed).unwrap_or_default();
+    let damages = damages_of(users, user).await;
+    let damages = damages.map_err(&mut failed).unwrap_or_default();
     // Whose they are is a help only; a damaged account is not what is looked for here.
     let account = users.read(user, |view| account::load(view)).await;
     Found {
@@ -90,6 +180,9 @@ async fn check_user(users: &Users, user: &UserId) -> Found {
             .map(|account| account.username.to_string()),
         checked,
         mismatches,
+        files,
+        file_faults,
+        damages,
         failure,
     }
 }
@@ -104,14 +197,24 @@ impl Found {
         } = self.checked;
         let name = self.username.as_deref().unwrap_or("(no name)");
         let mut text = format!(
-            "{name} ({}): {events} events, {event_deletions} deleted events, {event_versions} former versions, {accesses} accesses, {} mismatches",
+            "{name} ({}): {events} events, {event_deletions} deleted events, {event_versions} former versions, {accesses} accesses, {} files, {} mismatches",
             self.user,
+            self.files,
             self.mismatches.len()
         );
         for mismatch in &self.mismatches {
             let Mismatch { id, rev, fault, .. } = mismatch;
             let noun = noun(mismatch);
             text.push_str(&format!("\n  {noun} {id}, version {}, {fault}", rev.0));
+        }
+        for fault in &self.file_faults {
+            text.push_str(&format!("\n  {fault}"));
+        }
+        for damage in &self.damages.shown {
+            text.push_str(&format!("\n  in the database: {damage}"));
+        }
+        if self.damages.more > 0 {
+            text.push_str(&format!("\n  and {} more", self.damages.more));
         }
         if let Some(failure) = &self.failure {
             text.push_str(&format!("\n  cannot be read: {failure}"));
@@ -130,8 +233,16 @@ impl Found {
                 })
             })
             .collect();
+        let files: Vec<Value> = self
+            .file_faults
+            .iter()
+            .map(|fault| {
+                json!({ "event": fault.event, "hash": fault.hash.to_string(), "missing": fault.is_missing })
+            })
+            .collect();
         json!({
-            "ok": self.mismatches.is_empty() && self.failure.is_none(),
+            "ok": self.mismatches.is_empty() && self.file_faults.is_empty()
+                && self.damages.len() == 0 && self.failure.is_none(),
             "user": self.user.as_str(),
             "username": self.username,
             "events": self.checked.events,
@@ -139,6 +250,10 @@ impl Found {
             "eventVersions": self.checked.event_versions,
             "accesses": self.checked.accesses,
             "mismatches": mismatches,
+            "files": self.files,
+            "fileFaults": files,
+            "damages": self.damages.shown,
+            "moreDamages": self.damages.more,
             "failure": self.failure,
         })
         .to_string()

@@ -221,6 +221,7 @@ fn rest(out: &mut String, answers: &Answers) {
         out,
         "# event_types = \"https://pryv.github.io/event-types/flat.json\"",
     );
+    declared_fields(out);
     changes(out);
     line(out, "\n[log]");
     line(
@@ -353,6 +354,29 @@ fn mail(out: &mut String) {
         "# smtp_password_file = \"/etc/homecore/smtp-password\"",
     );
     line(out, "# smtp_ca_file = \"/etc/homecore/smtp-ca.pem\"");
+}
+
+fn declared_fields(out: &mut String) {
+    for text in [
+        "\n# Account fields of this platform's own (in the file of the core that founds it), and streams that every",
+        "# account begins with. Keys are those of the original server.",
+        "# [[custom.systemStreams.account]]",
+        "# id = \"insuranceNumber\"",
+        "# name = \"Insurance number\"",
+        "# type = \"identifier/string\"",
+        "# isUnique = true                 # nobody else on the platform has it; so it is indexed, too",
+        "# isIndexed = true                # shown in listings of users",
+        "# isRequiredInValidation = true   # nobody registers without it",
+        "# isShown = true                  # false: nobody can read it",
+        "# isEditable = true",
+        "# regexValidation = \"^756\\\\.\"",
+        "# default = \"none\"                # where nothing is given; not of a unique one",
+        "# [[custom.systemStreams.other]]",
+        "# id = \"diary\"",
+        "# name = \"Diary\"",
+    ] {
+        line(out, text);
+    }
 }
 
 fn changes(out: &mut String) {

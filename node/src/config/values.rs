@@ -169,6 +169,22 @@ pub(super) fn check_tokens(value: &Value) -> Result<(), Problem> {
     }
 }
 
+/// Checks the declaration of account streams.
+pub(super) fn check_custom(value: &Value) -> Result<(), Problem> {
+    let of = |message: String| Problem {
+        key: "custom".to_owned(),
+        message,
+    };
+    let json = serde_json::to_value(value).map_err(|error| of(error.to_string()))?;
+    match homecore_kernel::stream::schema::Schema::parse(&json) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Problem {
+            key: error.at,
+            message: error.problem,
+        }),
+    }
+}
+
 fn table<'a>(key: &str, value: &'a Value) -> Result<&'a toml::Table, Problem> {
     value
         .as_table()

@@ -196,6 +196,14 @@ pub trait View {
     /// Of the engine.
     fn last_seq(&self) -> Result<Seq, StoreError>;
 
+    /// Reads everything of the user and tells `each` what is not as it was written: a document or a kept
+    /// version that was changed, an index that does not lead where it should. Takes as long as the user
+    /// is large: for checking, not for requests.
+    ///
+    /// # Errors
+    /// Of the engine, where it cannot read on.
+    fn check(&self, each: &mut dyn FnMut(String)) -> Result<(), StoreError>;
+
     /// Whether it is known, without a look at what is stored, that nothing of these kinds changed after
     /// `since`.
     fn is_unchanged(&self, _kinds: &[Kind], _since: Seq) -> bool {

@@ -228,6 +228,10 @@ impl View for MemoryDatabase {
     fn last_seq(&self) -> Result<Seq, StoreError> {
         self.state().last_seq()
     }
+
+    fn check(&self, each: &mut dyn FnMut(String)) -> Result<(), StoreError> {
+        self.state().check(each)
+    }
 }
 
 impl UserDatabase for MemoryDatabase {

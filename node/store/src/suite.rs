@@ -121,6 +121,13 @@ pub fn dump(view: &dyn View) -> Result<Dump, StoreError> {
         last: view.last_seq()?,
         ..Dump::default()
     };
+    let mut faults = Vec::new();
+    view.check(&mut |fault| faults.push(fault))?;
+    if !faults.is_empty() {
+        return Err(StoreError::Corrupted {
+            what: faults.join("; "),
+        });
+    }
     dump.changes = view.changes(Seq(0), usize::MAX >> 1)?;
     for kind in Kind::ALL {
         for document in view.list(*kind, None, usize::MAX >> 1)? {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use homecore_types::{UserId, limits};
 
 use super::transaction::Transaction;
-use super::{MachineError, Outcome, Stop};
+use super::{MachineError, Outcome, Stop, users};
 use crate::command::{Rejection, Response, SetEmails};
 use crate::keys::{Holdings, Unique, Users};
 use crate::records::{User, UserHoldings};
@@ -44,13 +44,15 @@ pub(super) fn set(transaction: &mut Transaction<'_>, mut change: SetEmails) -> O
     let held: BTreeSet<String> = held.cloned().collect();
     let wanted = once;
     check_count(wanted.len())?;
-    check_free(transaction, &id, &wanted)?;
+    let addresses = wanted.iter().map(|email| row(email));
+    check_free(transaction, &id, addresses.chain(change.unique.clone()))?;
     for email in held.difference(&wanted) {
         transaction.delete::<Unique>(&row(email));
     }
     for email in wanted.difference(&held) {
         transaction.put::<Unique>(&row(email), &id)?;
     }
+    users::put_unique(transaction, &mut user, change.unique)?;
     user.unique.insert(EMAIL.to_owned(), change.present);
     user.indexed.extend(change.indexed);
     holdings.emails = change.others;
@@ -76,7 +78,7 @@ pub(super) fn hold(
         }
     }
     check_count(holdings.emails.len().saturating_add(1))?;
-    check_free(transaction, &user.id, &wanted)?;
+    check_free(transaction, &user.id, wanted.iter().map(|email| row(email)))?;
     for email in &wanted {
         transaction.put::<Unique>(&row(email), &user.id)?;
     }
@@ -93,17 +95,17 @@ fn check_count(emails: usize) -> Result<(), Rejection> {
     })
 }
 
-/// That nobody else has any of them.
-fn check_free(
+/// That nobody else has any of these values of fields.
+pub(super) fn check_free(
     transaction: &Transaction<'_>,
     id: &UserId,
-    wanted: &BTreeSet<String>,
+    wanted: impl IntoIterator<Item = (String, String)>,
 ) -> Result<(), Stop> {
     let mut fields = BTreeMap::new();
-    for email in wanted {
-        let holder = transaction.get::<Unique>(&row(email))?;
+    for row in wanted {
+        let holder = transaction.get::<Unique>(&row)?;
         if holder.is_some_and(|holder| holder != *id) {
-            fields.extend([row(email)]);
+            fields.extend([row]);
         }
     }
     if fields.is_empty() {

@@ -280,28 +280,29 @@ pub(super) fn update(
         Some(user) if user.reservation.is_none() => user,
         _ => return Err(Rejection::UnknownUser { user: id }.into()),
     };
-    let mut taken = BTreeMap::new();
-    for (field, value) in &unique {
-        let holder = transaction.get::<Unique>(&(field.clone(), value.clone()))?;
-        if holder.is_some_and(|holder| holder != id) {
-            taken.insert(field.clone(), value.clone());
-        }
-    }
-    if !taken.is_empty() {
-        return Err(Rejection::Conflict { fields: taken }.into());
-    }
+    emails::check_free(transaction, &id, unique.clone())?;
+    put_unique(transaction, &mut user, unique)?;
+    user.indexed.extend(indexed);
+    transaction.put::<Users>(&id, &user)?;
+    Ok(Response::Done)
+}
+
+/// Gives a user values that nobody else has, for those that it had of these fields.
+pub(super) fn put_unique(
+    transaction: &mut Transaction<'_>,
+    user: &mut User,
+    unique: BTreeMap<String, String>,
+) -> Result<(), MachineError> {
     for (field, value) in unique {
         if let Some(former) = user.unique.insert(field.clone(), value.clone()) {
             transaction.delete::<Unique>(&(field.clone(), former));
         }
         if field == emails::EMAIL {
-            emails::became_present(transaction, &id, &value)?;
+            emails::became_present(transaction, &user.id, &value)?;
         }
-        transaction.put::<Unique>(&(field, value), &id)?;
+        transaction.put::<Unique>(&(field, value), &user.id)?;
     }
-    user.indexed.extend(indexed);
-    transaction.put::<Users>(&id, &user)?;
-    Ok(Response::Done)
+    Ok(())
 }
 
 /// A deadline of a reservation has passed: held names become free, and what is only remembered is

@@ -24,7 +24,7 @@ pub(crate) async fn create(
     body: JsonBody,
 ) -> Result<Response, ApiError> {
     let body = Value::Object(body.into_object()?);
-    let user = NewUser::parse(&body).map_err(|found| invalid(&found))?;
+    let user = NewUser::parse(&state.kernel.schema(), &body).map_err(|found| invalid(&found))?;
     ensure_bounded(&[invitation(user.invitation.as_deref())])?;
     if let NewPassword::Clear(password) = &user.password {
         let policy = &state.kernel.settings().passwords;

@@ -34,7 +34,8 @@ pub(crate) async fn register(
     state.limit(Rate::Registration, client)?;
     let body = body.json(&state.context).await?;
     let body = Value::Object(body.into_object()?);
-    let registration = Registration::parse(&body).map_err(|found| invalid(&found))?;
+    let registration =
+        Registration::parse(&state.kernel.schema(), &body).map_err(|found| invalid(&found))?;
     ensure_bounded(&[
         (
             "hosting",

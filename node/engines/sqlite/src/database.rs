@@ -12,7 +12,7 @@ use homecore_store::{
 use rusqlite::Connection;
 
 use crate::durable::Durable;
-use crate::view::{Place, Rows, entries_of};
+use crate::view::{Place, Rows, entries_of, sealed_entries, unsealed_entries};
 use crate::{fault, schema};
 
 /// See [`UserDatabase`].
@@ -103,8 +103,7 @@ impl SqliteDatabase {
             deleted,
         };
         let body = &place.sealed(&mutation.body);
-        let entries = rmp_serde::to_vec(&mutation.entries)
-            .map_err(|error| StoreError::engine("encoding entries", error))?;
+        let entries = sealed_entries(kind, &mutation.id, &mutation.entries)?;
         // A first version is seldom of something that is here: it is not looked for before.
         let present = if mutation.rev == Rev(1) {
             None
@@ -149,10 +148,11 @@ impl SqliteDatabase {
             .prepare_cached(schema::DOCUMENT_UPDATE)
             .and_then(|mut update| update.execute((number, rev, seq, at, deleted, &entries, body)))
             .map_err(writing)?;
-        let former: Vec<Entry> =
-            rmp_serde::from_slice(&former).map_err(|error| StoreError::Corrupted {
-                what: format!("the entries of a document of {}: {error}", self.what),
-            })?;
+        let former = unsealed_entries(kind, &mutation.id, &former).map_err(|damage| {
+            StoreError::Corrupted {
+                what: format!("{}: {damage}", self.what),
+            }
+        })?;
         self.enter(mutation, number, &former).map_err(writing)
     }
 
@@ -296,6 +296,10 @@ impl View for SqliteDatabase {
     /// With what the open transaction holds; it is not in the database before the commit.
     fn last_seq(&self) -> Result<Seq, StoreError> {
         Ok(self.last)
+    }
+
+    fn check(&self, each: &mut dyn FnMut(String)) -> Result<(), StoreError> {
+        self.rows().check(each)
     }
 
     /// A change that was undone counts until there is another one with its number.

@@ -15,7 +15,7 @@ use rustix::fs::FlockOperation;
 use crate::database::SqliteDatabase;
 use crate::durable::{Durability, Durable};
 use crate::reader::SqliteReader;
-use crate::{fault, files, schema};
+use crate::{check, fault, files, schema};
 
 /// The file in a user's folder.
 const DATABASE: &str = "data.sqlite";
@@ -114,6 +114,16 @@ impl SqliteEngine {
     #[must_use]
     pub fn staging(&self) -> PathBuf {
         self.users.join(STAGING)
+    }
+
+    /// Makes all indexes of a user anew from the documents, all or nothing: what to do where
+    /// [`homecore_store::View::check`] finds that they do not agree. Nobody else has the user open.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownUser`], [`StoreError::Corrupted`] if a document cannot be read, or of the disk.
+    pub fn rebuild_indexes(&self, user: &UserId) -> Result<(), StoreError> {
+        let (mut connection, _path, what) = self.connect(user)?;
+        check::rebuild(&mut connection, &what)
     }
 
     fn connect(&self, user: &UserId) -> Result<(Connection, PathBuf, String), StoreError> {

@@ -11,9 +11,10 @@
 //! A user's folder appears and disappears by one rename, so a crash leaves all of it or nothing.
 //!
 //! **Invariant:** no SQL leaves this crate, no statement reads a whole table (`schema/plans.txt`
-//! says how each is run), and nothing here is called from an async worker but short reads of users
+//! says how each is run) but those of `check`, which no request runs, and nothing here is called from an async worker but short reads of users
 //! who were read lately (`Users::read_short`).
 
+mod check;
 mod database;
 mod durable;
 mod engine;

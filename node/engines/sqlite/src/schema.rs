@@ -16,7 +16,7 @@ use crate::engine::SqliteOptions;
 use crate::fault;
 
 /// The format of a user's database, in `user_version`. Another layout is another number.
-pub(crate) const FORMAT: i64 = 2;
+pub(crate) const FORMAT: i64 = 3;
 
 /// How long a connection waits for a lock. Only closing and opening the same user's database take
 /// any that another connection could meet.
@@ -109,6 +109,22 @@ pub(crate) const LIST_AFTER: &str = "SELECT kind, id, rev, seq, written_at, dele
 /// What changed.
 pub(crate) const CHANGES: &str = "SELECT kind, id, rev, seq, written_at, deleted, body \
      FROM document WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+
+/// Every document with its number and entries, for checking: reads the whole table.
+pub(crate) const DOCUMENTS_ALL: &str = "SELECT kind, id, rev, seq, written_at, deleted, body, number, entries \
+     FROM document NOT INDEXED ORDER BY number";
+/// Every kept version, for checking: reads the whole table.
+pub(crate) const HISTORY_ALL: &str = "SELECT kind, id, rev, seq, written_at, deleted, body \
+     FROM history NOT INDEXED ORDER BY number";
+/// Whether an entry is there.
+pub(crate) const ENTRY_IS_THERE: &str =
+    "SELECT 1 FROM entry WHERE place = ?1 AND key = ?2 AND id = ?3 AND document = ?4";
+/// How many entries there are, for checking: reads the whole table.
+pub(crate) const ENTRIES_COUNT: &str = "SELECT count(*) FROM entry";
+/// What SQLite itself finds wrong, at most 100 lines.
+pub(crate) const PAGES_CHECK: &str = "PRAGMA integrity_check(100)";
+/// The first step of making all indexes anew.
+pub(crate) const INDEXES_EMPTY: &str = "DELETE FROM entry; REINDEX;";
 
 /// A scan with its bounds and direction. The join is a CROSS JOIN because SQLite keeps the order
 /// of those: entries first.

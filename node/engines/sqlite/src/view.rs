@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use homecore_store::engine::Page;
-use homecore_store::{Document, Kind, Rev, Scan, Seq, StoreError, View};
+use homecore_store::{Document, Entry, Kind, Rev, Scan, Seq, StoreError, View};
 use homecore_types::{Millis, seal};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
@@ -156,6 +156,10 @@ impl View for Rows<'_> {
     fn last_seq(&self) -> Result<Seq, StoreError> {
         Ok(self.state()?.1)
     }
+
+    fn check(&self, each: &mut dyn FnMut(String)) -> Result<(), StoreError> {
+        self.check_all(each)
+    }
 }
 
 fn limit(limit: usize) -> i64 {
@@ -163,7 +167,7 @@ fn limit(limit: usize) -> i64 {
 }
 
 /// Why a row could not be read.
-enum Unreadable {
+pub(crate) enum Unreadable {
     Sql(rusqlite::Error),
     Damaged(StoreError),
 }
@@ -181,7 +185,7 @@ impl From<StoreError> for Unreadable {
 }
 
 impl Unreadable {
-    fn into_error(self, what: &str) -> StoreError {
+    pub(crate) fn into_error(self, what: &str) -> StoreError {
         match self {
             Self::Sql(error) => fault::sql(&format!("reading {what}"))(error),
             Self::Damaged(StoreError::Corrupted { what: detail }) => StoreError::Corrupted {
@@ -228,7 +232,7 @@ impl Place<'_> {
 }
 
 /// The first seven columns: kind, id, rev, seq, the rest as in [`schema::DOCUMENT`].
-fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
+pub(crate) fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
     let number: u8 = row.get(0)?;
     let kind = Kind::try_from(number).map_err(|unknown| StoreError::Corrupted {
         what: unknown.to_string(),
@@ -257,6 +261,26 @@ fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
         body: Bytes::copy_from_slice(body),
         id,
     })
+}
+
+/// A document's entries as they are stored: with a checksum, for the index is made from them where it is
+/// damaged.
+pub(crate) fn sealed_entries(kind: u8, id: &str, entries: &[Entry]) -> Result<Vec<u8>, StoreError> {
+    let mut sealed = rmp_serde::to_vec(entries)
+        .map_err(|error| StoreError::engine("encoding entries", error))?;
+    seal::seal(&mut sealed, &[&[kind], id.as_bytes()]);
+    Ok(sealed)
+}
+
+/// Reads them again; what is wrong where they are not what they were.
+pub(crate) fn unsealed_entries(kind: u8, id: &str, stored: &[u8]) -> Result<Vec<Entry>, String> {
+    let damage = || {
+        let kind = Kind::try_from(kind).map(|kind| format!("{kind:?}"));
+        let kind = kind.unwrap_or_else(|unknown| unknown.to_string());
+        format!("{kind} {id}: its entries are not what they were")
+    };
+    let entries = seal::unsealed(stored, &[&[kind], id.as_bytes()]).ok_or_else(damage)?;
+    rmp_serde::from_slice(entries).map_err(|_error| damage())
 }
 
 /// A document's number and entries, as stored.

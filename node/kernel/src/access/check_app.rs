@@ -188,7 +188,7 @@ fn name_of(tree: &Tree, id: &str) -> Option<String> {
     if !tree.contains(id) {
         return None;
     }
-    let wire = system::to_wire(id, None)?;
+    let wire = system::to_wire(tree.schema(), id, None)?;
     Some(wire.get("name")?.as_str()?.to_owned())
 }
 

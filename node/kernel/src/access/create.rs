@@ -149,10 +149,10 @@ pub fn create(
     let new = NewAccess::parse(params)?;
     check_type(actor, &new)?;
     permissions::check_characters(&new.permissions)?;
-    permissions::check_account(&new.permissions)?;
+    let tree = trees.current(tx.view())?;
+    permissions::check_account(tree.schema(), &new.permissions)?;
     check_client_data(new.client_data.as_ref())?;
     let caller = present(tx, actor)?;
-    let tree = trees.current(tx.view())?;
     let permissions = if caller.is_personal() {
         permissions::stored(&new.permissions)
     } else {

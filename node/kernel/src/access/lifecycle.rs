@@ -226,7 +226,9 @@ fn check(home: &Home, told: &Told) {
         told.deleted.len()
     );
 
-    let tree = home.look(|view| Tree::load(view)).unwrap();
+    let tree = home
+        .look(|view| Tree::load(view, crate::stream::schema::Schema::usual()))
+        .unwrap();
     let now = home.context.now();
     let mut names = Vec::new();
     for access in told.live() {

@@ -6,8 +6,8 @@ use super::error::AccessError;
 use crate::error::{InvalidParameters, InvalidStructure};
 use crate::fields::{Fields, Null};
 use crate::permission::{Level, Permission, Setting};
+use crate::stream::schema::Schema;
 use crate::stream::store::Store;
-use crate::stream::system::account_stream;
 use crate::violation::Violation;
 use homecore_types::limits::PERMISSIONS_PER_ACCESS_MAX;
 
@@ -125,7 +125,7 @@ fn is_forbidden(c: char) -> bool {
 ///
 /// # Errors
 /// If there is no such stream, if it is hidden, or if the level is too high.
-pub(super) fn check_account(asked: &[Asked]) -> Result<(), AccessError> {
+pub(super) fn check_account(schema: &Schema, asked: &[Asked]) -> Result<(), AccessError> {
     for asked in asked {
         let Permission::Stream { level, stream_id } = &asked.permission else {
             continue;
@@ -134,7 +134,7 @@ pub(super) fn check_account(asked: &[Asked]) -> Result<(), AccessError> {
             continue;
         }
         let id = || stream_id.clone();
-        match account_stream(stream_id) {
+        match schema.get(stream_id) {
             None => return Err(AccessError::UnknownAccountStream { id: id() }),
             Some(stream) if !stream.shown => {
                 return Err(AccessError::HiddenAccountStream { id: id() });

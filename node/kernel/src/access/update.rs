@@ -116,7 +116,7 @@ pub fn update(
     let mut access = former.clone();
     if let Some(asked) = &changes.permissions {
         permissions::check_characters(asked)?;
-        permissions::check_account(asked)?;
+        permissions::check_account(trees.current(tx.view())?.schema(), asked)?;
         access.permissions = Some(permissions::stored(asked));
     }
     match changes.expiry {

@@ -1,6 +1,7 @@
 //! `account.get` and `account.update` (spec/pryv-api §9.2): what an account shows, and its fields
 //! that the platform keeps, too.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use homecore_store::{Base, Transaction};
@@ -13,8 +14,10 @@ use super::emails::{EmailEdits, EmailError, NewLink};
 use crate::error::{InvalidParameters, Refusal};
 use crate::fields::{Fields, Null};
 use crate::kernel::Usage;
-use crate::ports::{FieldChanges, TakeError};
+use crate::ports::{Declared, FieldChanges, TakeError};
 use crate::reply::Reply;
+use crate::stream::schema::{Field, Schema};
+use crate::stream::store::ACCOUNT_ROOT;
 use crate::violation::Violation;
 
 /// Longest language code.
@@ -29,6 +32,8 @@ pub struct Wanted {
     pub email: Option<Email>,
     /// ISO language code.
     pub language: Option<String>,
+    /// Fields that the platform declares, by name.
+    pub declared: BTreeMap<String, Declared>,
     /// What else is to become of addresses.
     pub edits: Box<EmailEdits>,
 }
@@ -50,6 +55,12 @@ pub enum ChangeError {
     /// See [`InvalidParameters`].
     #[error(transparent)]
     Parameters(#[from] InvalidParameters),
+    /// The platform does not let people change it.
+    #[error("The account field \"{field}\" cannot be edited")]
+    NotEditable {
+        /// Its name.
+        field: String,
+    },
     /// See [`TakeError`].
     #[error(transparent)]
     Take(#[from] TakeError),
@@ -86,6 +97,7 @@ impl Refusal for ChangeError {
             Self::TooMany { .. } => ErrorId::TooManyRequests,
             Self::SameName
             | Self::ReservedName(_)
+            | Self::NotEditable { .. }
             | Self::Take(
                 TakeError::Reserved(_)
                 | TakeError::ChangesUsed { .. }
@@ -102,6 +114,7 @@ impl Refusal for ChangeError {
             Self::Parameters(invalid) => invalid.data(),
             Self::Take(TakeError::Taken(fields)) => Some(json!(fields)),
             Self::Emails(error) => error.data(),
+            Self::NotEditable { field } => Some(json!({ "field": field })),
             Self::Take(TakeError::ChangesUsed { used, most }) => Some(json!({
                 "usernameChangesUsed": used, "usernameChangesLimit": most,
             })),
@@ -150,6 +163,7 @@ impl Refusal for ChangeError {
             Self::NoRegistry | Self::Interrupted => Some(Duration::from_secs(1)),
             Self::PersonOnly
             | Self::Parameters(_)
+            | Self::NotEditable { .. }
             | Self::SameName
             | Self::ReservedName(_)
             | Self::Take(
@@ -177,19 +191,27 @@ pub fn email(text: &str) -> Option<Email> {
     short.then(|| Email::normalise(text).ok()).flatten()
 }
 
-/// Reads the parameters of `account.update`: `{update: {email?, language?, emails?}}`.
+/// Reads the parameters of `account.update`: `{update: {email?, language?, emails?, …}}`, with the fields
+/// that the platform declares.
 ///
 /// # Errors
-/// All violations.
-pub fn parse(params: &Value) -> Result<Wanted, InvalidParameters> {
-    let outer = Fields::strict(params, &["update"], &["update"])?;
+/// All violations; a field that cannot be edited.
+pub fn parse(schema: &Schema, params: &Value) -> Result<Wanted, ChangeError> {
+    let outer = Fields::lenient(params, &["update"])?;
     let Some(update) = outer.raw("update") else {
         outer.finish()?;
         return Ok(Wanted::default());
     };
+    let (usual, violations, declared) = take_declared(schema, update)?;
     let known = &["email", "language", "emails"];
-    let mut fields = Fields::strict_at("#/update", update, &[], known)?;
-    let mut checked = Wanted::default();
+    let mut fields = Fields::strict_at("#/update", &usual, &[], known)?;
+    for violation in violations {
+        fields.violated(violation);
+    }
+    let mut checked = Wanted {
+        declared,
+        ..Wanted::default()
+    };
     if let Some(text) = fields.text("email", Null::Refused) {
         checked.email = email(text);
         if checked.email.is_none() {
@@ -218,6 +240,31 @@ pub fn parse(params: &Value) -> Result<Wanted, InvalidParameters> {
     Ok(checked)
 }
 
+/// What is left without declared fields, what is wrong with these, and their values.
+type Taken = (Value, Vec<Violation>, BTreeMap<String, Declared>);
+
+fn take_declared(schema: &Schema, update: &Value) -> Result<Taken, ChangeError> {
+    let (mut usual, mut violations, mut declared) = (update.clone(), Vec::new(), BTreeMap::new());
+    let Value::Object(map) = &mut usual else {
+        return Ok((usual, violations, declared));
+    };
+    for (name, stream) in schema.declared() {
+        let Some(value) = map.remove(name) else {
+            continue;
+        };
+        if !(stream.editable && stream.shown) {
+            return Err(ChangeError::NotEditable {
+                field: name.to_owned(),
+            });
+        }
+        match stream.rules.read(name, &value, "#/update") {
+            Ok(value) => drop(declared.insert(name.to_owned(), value)),
+            Err(violation) => violations.push(violation),
+        }
+    }
+    Ok((usual, violations, declared))
+}
+
 fn wrong(field: &'static str, message: &str) -> Violation {
     let code = match field {
         "email" => "email-invalid",
@@ -235,6 +282,19 @@ impl Account {
         if let Some(emails) = &changes.emails {
             self.set_emails(emails);
         }
+        let declared = changes.declared.iter();
+        self.declared
+            .extend(declared.map(|(name, value)| (name.clone(), value.text.clone())));
+    }
+
+    /// Those of declared fields that are not so already.
+    pub(super) fn different(
+        &self,
+        wanted: &BTreeMap<String, Declared>,
+    ) -> BTreeMap<String, Declared> {
+        let mut wanted = wanted.clone();
+        wanted.retain(|name, value| self.declared.get(name) != Some(&value.text));
+        wanted
     }
 
     /// Whether the fields are so already.
@@ -248,24 +308,53 @@ impl Account {
                 .language
                 .as_ref()
                 .is_none_or(|code| *code == self.language)
+            && self.different(&changes.declared).is_empty()
     }
 
     /// The answer of `account.get`.
     #[must_use]
-    pub fn shown(&self, usage: Usage) -> Reply {
-        Reply::from_map(self.to_wire(usage, true))
+    pub fn shown(&self, schema: &Schema, usage: Usage) -> Reply {
+        Reply::from_map(self.to_wire(schema, usage, true))
+    }
+
+    /// What of declared fields below a stream is shown, those inside others as objects.
+    fn declared_below(&self, schema: &Schema, parent: &str) -> Map<String, Value> {
+        let mut shown = Map::new();
+        for stream in schema.children_of(parent).filter_map(|id| schema.get(id)) {
+            let Some((Field::Custom(name), _)) = &stream.field else {
+                continue;
+            };
+            if !stream.shown {
+                continue;
+            }
+            let inside = self.declared_below(schema, &stream.id);
+            if !inside.is_empty() {
+                shown.insert(name.clone(), Value::Object(inside));
+            } else if let Some(text) = self.declared.get(name) {
+                shown.insert(name.clone(), Value::from(text.as_str()));
+            }
+        }
+        shown
     }
 
     /// `{"account": …}`, with every address or with the present one.
-    pub(super) fn to_wire(&self, usage: Usage, with_addresses: bool) -> Map<String, Value> {
+    pub(super) fn to_wire(
+        &self,
+        schema: &Schema,
+        usage: Usage,
+        with_addresses: bool,
+    ) -> Map<String, Value> {
         let mut account = json!({
             "username": self.username, "email": self.email, "language": self.language,
             "storageUsed": {
                 "dbDocuments": usage.db_documents_bytes, "attachedFiles": usage.attached_files_bytes,
             },
         });
-        if let Some(account) = account.as_object_mut().filter(|_| with_addresses) {
-            account.insert("emails".to_owned(), Value::Array(self.addresses()));
+        if let Some(account) = account.as_object_mut() {
+            account.extend(self.declared_below(schema, ACCOUNT_ROOT));
+            if with_addresses {
+                account.insert("emails".to_owned(), Value::Array(self.addresses()));
+            }
         }
         Map::from_iter([("account".to_owned(), account)])
     }

@@ -242,6 +242,7 @@ impl Account {
                     changes: self.email_changes.saturating_add(1),
                 }),
                 language: language.filter(|code| *code != self.language),
+                declared: self.different(&wanted.declared),
             },
             send: draft.send,
         })

@@ -28,7 +28,11 @@ impl Kernel {
     /// # Errors
     /// As of [`Self::create_account`].
     pub async fn place_account(&self, user: &UserId, new: NewAccount) -> Result<(), Error> {
-        self.make_account(user, new, super::place).await
+        let schema = self.schema();
+        self.make_account(user, new, move |tx, new, hash| {
+            super::place(tx, &schema, new, hash)
+        })
+        .await
     }
 
     async fn make_account<T: Send + 'static>(

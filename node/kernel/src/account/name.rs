@@ -126,7 +126,7 @@ impl Kernel {
             .read(&actor.owner.id, |view, _| super::load(view))
             .await??;
         let left = most.saturating_sub(account.username_changes);
-        let mut map = account.to_wire(usage, false);
+        let mut map = account.to_wire(&self.schema(), usage, false);
         map.insert("usernameChangesRemaining".to_owned(), Value::from(left));
         Ok(Reply::from_map(map))
     }

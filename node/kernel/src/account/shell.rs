@@ -25,10 +25,10 @@ use crate::password::PasswordHashText;
 use crate::ports::{FieldChanges, Registry};
 use crate::reply::Reply;
 use crate::stream::cache::Trees;
-use crate::stream::system::AccountStream;
+use crate::stream::schema::{AccountStream, Schema};
 
 /// Whether a call cannot run on the store's threads alone.
-pub(crate) fn is_alone(method: Method, params: &Value) -> bool {
+pub(crate) fn is_alone(schema: &Schema, method: Method, params: &Value) -> bool {
     match method {
         Method::AccountGet
         | Method::AccountUpdate
@@ -37,7 +37,7 @@ pub(crate) fn is_alone(method: Method, params: &Value) -> bool {
         // It may have an alias, which is the platform's.
         | Method::AccessesDelete => true,
         Method::AccessesCreate => alias::is_asked(params),
-        Method::EventsCreate | Method::EventsUpdate => account_event::names_field(params),
+        Method::EventsCreate | Method::EventsUpdate => account_event::names_field(schema, params),
         _ => false,
     }
 }
@@ -76,7 +76,7 @@ impl Kernel {
                 self.note(&actor.owner.id, draft.ended(&result)).await;
                 result
             }
-            Method::AccountUpdate => match parse(actor, &params) {
+            Method::AccountUpdate => match parse(&self.schema(), actor, &params) {
                 Ok(changes) if changes.is_empty() => {
                     let result = self.account_get(actor).await;
                     self.note(&actor.owner.id, draft.ended(&result)).await;
@@ -101,7 +101,7 @@ impl Kernel {
         let account = self
             .read(&actor.owner.id, |view, _| super::load(view))
             .await??;
-        Ok(account.shown(usage))
+        Ok(account.shown(&self.schema(), usage))
     }
 
     async fn account_update(
@@ -233,7 +233,7 @@ impl Kernel {
         };
         let step = Step::Fields(changes, Vec::new());
         self.take_and_write(actor, step, draft, move |account, context| {
-            let event = account_event::event(account, stream, context.now());
+            let event = account_event::event(account, &stream, context.now());
             match event {
                 Some(event) => Ok(Reply::of("event", &event.json)),
                 None => Err(AccountError::Missing.into()),
@@ -302,15 +302,15 @@ impl Kernel {
     }
 }
 
-fn parse(actor: &Actor, params: &Value) -> Result<Wanted, ChangeError> {
+fn parse(schema: &Schema, actor: &Actor, params: &Value) -> Result<Wanted, ChangeError> {
     if !actor.is_personal() {
         return Err(ChangeError::PersonOnly);
     }
-    Ok(change::parse(params)?)
+    change::parse(schema, params)
 }
 
 /// The field that an event would set, if that is why it was refused.
-fn to_take(error: &Error) -> Option<(&'static AccountStream, Wanted)> {
+fn to_take(error: &Error) -> Option<(Arc<AccountStream>, Wanted)> {
     let cause = error.cause();
     let refused = match cause.downcast_ref::<UpdateError>() {
         Some(UpdateError::Event(refused)) => Some(refused),
@@ -319,7 +319,7 @@ fn to_take(error: &Error) -> Option<(&'static AccountStream, Wanted)> {
     };
     match refused {
         Some(CreateError::AccountFieldOfPlatform { stream, changes }) => {
-            Some((stream, changes.clone()))
+            Some((Arc::clone(stream), changes.clone()))
         }
         _ => None,
     }

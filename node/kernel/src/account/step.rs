@@ -32,8 +32,8 @@ impl Step {
         user: &UserId,
     ) -> Result<(Taken, Box<dyn Claim>), TakeError> {
         match self {
-            // Links are the account's alone.
-            Self::Fields(changes, links) if changes.is_empty() => {
+            // Links, and fields that are neither unique nor indexed, are the account's alone.
+            Self::Fields(changes, links) if changes.is_of_account_only() => {
                 Ok((Taken::Fields(changes, links), Box::new(NoClaim)))
             }
             Self::Fields(changes, links) => {

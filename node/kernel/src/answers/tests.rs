@@ -161,6 +161,7 @@ async fn a_change_of_the_account_is_shown() {
     let changes = FieldChanges {
         emails: None,
         language: Some("de".to_owned()),
+        declared: [].into(),
     };
     let changed = house.kernel.adopt_fields(&owner().id, changes).await;
     changed.unwrap();

@@ -7,6 +7,7 @@ use super::{Note, Taken, Unusable, unusable};
 use crate::account::Account;
 use crate::account::emails::archived::{self, Addresses};
 use crate::password;
+use crate::stream::schema::VALUE_CHARS_MAX;
 
 /// Fields that an account has here, by their names in archives.
 const FIELDS: &[&str] = &["email", "language", "appId", "invitationToken", "referer"];
@@ -50,6 +51,11 @@ pub fn read(
     let email =
         Email::normalise(email).map_err(|_error| unusable("email", "is no e-mail address"))?;
     let addresses = Addresses::read(record, &email, &names.emails, &mut notes)?;
+    let declared: Map<String, Value> = fields
+        .iter()
+        .filter(|(name, _)| !name.is_empty() && !FIELDS.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     let first = fields.get("").and_then(Value::as_i64);
     let text = |name: &str, default: &str| field(name).unwrap_or(default).to_owned();
     let former = former(&username, names, &mut notes);
@@ -66,7 +72,7 @@ pub fn read(
         "formerUsernames": former, "usernameChanges": changes, "username": username, "email": email, "passwordHash": hash, "passwordSet": set,
         "language": text("language", "en"), "appId": text("appId", "unknown"),
         "invitationToken": text("invitationToken", "no-token"), "referer": field("referer"),
-        "created": first.unwrap_or(set.0).min(set.0),
+        "declared": declared, "created": first.unwrap_or(set.0).min(set.0),
     });
     let mut item: Account = serde_json::from_value(account)
         .map_err(|_error| unusable("accountFields", "are no account"))?;
@@ -132,7 +138,7 @@ fn fields(
         let first = Millis::from_seconds(time_of(first));
         fields.insert(String::new(), Value::from(first.0));
     }
-    let mut others = false;
+    let (mut others, mut unusable) = (false, false);
     for entry in entries {
         let name = entry
             .get("field")
@@ -141,14 +147,27 @@ fn fields(
         if FIELDS.contains(&name) {
             let value = entry.get("value").cloned().unwrap_or(Value::Null);
             fields.insert(name.to_owned(), value);
-        } else {
-            others |= !MEASURED.contains(&name);
+        } else if !name.is_empty() && !MEASURED.contains(&name) {
+            // One that the other platform declared. Only texts can be fields here.
+            others = true;
+            match entry.get("value") {
+                Some(Value::String(text)) if text.chars().count() <= VALUE_CHARS_MAX => {
+                    fields.insert(name.to_owned(), Value::from(text.as_str()));
+                }
+                _ => unusable = true,
+            }
         }
     }
     if others {
         notes.push(Note {
             field: "accountFields",
-            text: "it has fields that accounts do not have here; they are left out",
+            text: "it has fields of its platform's own; those that this platform declares too (custom.systemStreams.account) are taken",
+        });
+    }
+    if unusable {
+        notes.push(Note {
+            field: "accountFields",
+            text: "values of its platform's own fields that are no texts are left out",
         });
     }
     Ok(fields)
@@ -173,6 +192,11 @@ pub fn write(account: &Account) -> Map<String, Value> {
                 "createdBy": "system",
             }));
         }
+    }
+    for (name, value) in &account.declared {
+        fields.push(json!({
+            "field": name, "value": value, "time": time(account.created), "createdBy": "system",
+        }));
     }
     let mut record = Map::new();
     let password = json!({

@@ -121,7 +121,7 @@ pub(super) const GET: Description = Description {
 
 pub(super) const UPDATE: Description = Description {
     summary: "Changes fields of the account",
-    takes: &Record::closed(&[Field::new(
+    takes: &Record::open(&[Field::new(
         "update",
         Type::Record(&Record::closed(&[
             Field::new("email", EMAIL),

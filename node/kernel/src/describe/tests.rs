@@ -13,6 +13,7 @@ use crate::fields::watch::{Seen, watched};
 use crate::method::{Method, QueryType};
 use crate::permission::{Level, Permission};
 use crate::ports::{NewUser, Registration};
+use crate::stream::schema::Schema;
 use crate::testing::Home;
 use crate::{access, account, attachment, event, profile, shared_secret, stream};
 
@@ -71,7 +72,7 @@ fn parse(home: &mut Home, method: Method, params: &Value) -> Result<(), Error> {
         Method::AccountGet => Ok(()),
         Method::AccountUsernameChanges => home.read(&me, method, params).map(drop),
         Method::AccountChangeUsername => Ok(account::name::parse(params).map(drop)?),
-        Method::AccountUpdate => Ok(account::change::parse(params).map(drop)?),
+        Method::AccountUpdate => Ok(account::change::parse(&Schema::usual(), params).map(drop)?),
         Method::AccountChangePassword => {
             Ok(account::passwords::ChangePassword::parse(params).map(drop)?)
         }
@@ -414,7 +415,7 @@ fn query_parameters_are_read_as_they_are_described() {
 /// Its items are of another kind, so it is only asked whether it takes something.
 #[test]
 fn a_registration_is_described() {
-    let takes = |body: &Value| Registration::parse(body).is_ok();
+    let takes = |body: &Value| Registration::parse(&Schema::usual(), body).is_ok();
     let sample = json!({
         "username": "samplebeta1", "password": "sample-pass-1", "appId": "sample-app",
         "email": "samplebeta1@example.com", "language": "en", "referer": "samples",
@@ -432,7 +433,7 @@ fn a_registration_is_described() {
 /// The same; a new user has either a password or its hash.
 #[test]
 fn a_new_user_is_described() {
-    let takes = |body: &Value| NewUser::parse(body).is_ok();
+    let takes = |body: &Value| NewUser::parse(&Schema::usual(), body).is_ok();
     let hash = "$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy";
     let sample = |field: &str, value: &str| {
         let mut sample = json!({

@@ -2,6 +2,7 @@
 //! for, with the time of the request, and stored nowhere else.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use homecore_types::Millis;
 use serde_json::Value;
@@ -13,8 +14,8 @@ use crate::account::Account;
 use crate::account::change::{self, Wanted};
 use crate::integrity;
 use crate::number::{javascript, seconds_number};
+use crate::stream::schema::{AccountStream, Field, Schema};
 use crate::stream::store::Store;
-use crate::stream::system::{ACCOUNT_EVENT_ORDER, AccountStream, Field, account_stream, stream_of};
 
 /// The event of an account stream; none where there is nothing to show.
 #[must_use]
@@ -34,17 +35,16 @@ pub struct AccountEvents {
 }
 
 impl AccountEvents {
-    /// Those of an account.
+    /// Those of an account with these streams.
     #[must_use]
-    pub fn of(account: &Account) -> Self {
-        let streams = ACCOUNT_EVENT_ORDER
-            .iter()
-            .filter_map(|field| stream_of(*field));
+    pub fn of(account: &Account, schema: &Schema) -> Self {
+        let events = schema
+            .in_order_of_events()
+            .filter_map(|stream| Prepared::of(account, stream))
+            .collect();
         Self {
             event_indexes: account.event_indexes,
-            events: streams
-                .filter_map(|stream| Prepared::of(account, stream))
-                .collect(),
+            events,
         }
     }
 
@@ -109,17 +109,17 @@ impl Moment {
 /// An event that lacks only its time, which is in it three times.
 #[derive(Debug)]
 struct Prepared {
-    id: &'static str,
-    kind: &'static str,
+    id: String,
+    kind: String,
     wire: [String; 4],
     canonical: [String; 4],
 }
 
 impl Prepared {
     fn of(account: &Account, stream: &AccountStream) -> Option<Self> {
-        let (field, kind) = stream.field?;
+        let (field, kind) = stream.field.as_ref()?;
         let content = account.field(field)?;
-        let (id, kind_text) = (Value::from(stream.id), Value::from(kind));
+        let (id, kind_text) = (Value::from(stream.id.as_str()), Value::from(kind.as_str()));
         let by = "\"system\"";
         let wire = [
             format!("{{\"id\":{id},\"streamIds\":[{id}],\"time\":"),
@@ -136,8 +136,8 @@ impl Prepared {
             format!(",\"type\":{kind_text}}}"),
         ];
         Some(Self {
-            id: stream.id,
-            kind,
+            id: stream.id.clone(),
+            kind: kind.clone(),
             wire,
             canonical,
         })
@@ -146,10 +146,10 @@ impl Prepared {
     /// What a query decides by.
     fn head_at(&self, now: Millis) -> Head {
         Head {
-            streams: vec![self.id.to_owned()],
+            streams: vec![self.id.clone()],
             time: now.as_seconds(),
             duration: None,
-            kind: self.kind.to_owned(),
+            kind: self.kind.clone(),
             trashed: false,
             modified: now.as_seconds(),
             attachments: Vec::new(),
@@ -169,15 +169,18 @@ impl Prepared {
 ///
 /// # Errors
 /// If it names another stream beside it, or the field cannot be set.
-pub fn target(streams: &[String]) -> Result<Option<&'static AccountStream>, CreateError> {
+pub fn target(
+    schema: &Schema,
+    streams: &[String],
+) -> Result<Option<Arc<AccountStream>>, CreateError> {
     let Some(id) = streams.iter().find(|id| Store::of(id) == Store::Account) else {
         return Ok(None);
     };
     if streams.len() > 1 {
         return Err(CreateError::AccountStreamWithOthers { id: id.clone() });
     }
-    match account_stream(id) {
-        Some(stream) if stream.editable => Ok(Some(stream)),
+    match schema.get(id) {
+        Some(stream) if stream.editable => Ok(Some(Arc::clone(stream))),
         _ => Err(CreateError::AccountStreamReadOnly { id: id.clone() }),
     }
 }
@@ -189,7 +192,7 @@ pub fn target(streams: &[String]) -> Result<Option<&'static AccountStream>, Crea
 /// # Errors
 /// Always: that one, or why the content does not fit.
 pub fn set(
-    stream: &'static AccountStream,
+    stream: &Arc<AccountStream>,
     content: Option<&Value>,
 ) -> Result<StoredEvent, CreateError> {
     let text = match content {
@@ -197,7 +200,7 @@ pub fn set(
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => None,
     };
-    let changes = text.and_then(|text| match stream.field {
+    let changes = text.and_then(|text| match &stream.field {
         Some((Field::Language, _)) => Some(Wanted {
             language: Some(change::language(&text)?),
             ..Wanted::default()
@@ -206,21 +209,31 @@ pub fn set(
             email: Some(change::email(&text)?),
             ..Wanted::default()
         }),
+        Some((Field::Custom(name), _)) => {
+            stream.rules.check(name, &text).ok()?;
+            Some(Wanted {
+                declared: [(name.clone(), stream.rules.value(text))].into(),
+                ..Wanted::default()
+            })
+        }
         _ => None,
     });
     Err(match changes {
-        Some(changes) => CreateError::AccountFieldOfPlatform { stream, changes },
+        Some(changes) => CreateError::AccountFieldOfPlatform {
+            stream: Arc::clone(stream),
+            changes,
+        },
         None => CreateError::AccountContent {
-            id: stream.id.to_owned(),
+            id: stream.id.clone(),
         },
     })
 }
 
 /// Whether the parameters of `events.create` or `events.update` may come to [`set`].
 #[must_use]
-pub fn names_field(params: &Value) -> bool {
+pub fn names_field(schema: &Schema, params: &Value) -> bool {
     let editable = |id: &Value| {
-        let stream = id.as_str().and_then(account_stream);
+        let stream = id.as_str().and_then(|id| schema.get(id));
         stream.is_some_and(|stream| stream.editable)
     };
     let streams = params.get("streamIds").and_then(Value::as_array);

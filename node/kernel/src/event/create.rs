@@ -1,5 +1,7 @@
 //! `events.create` (spec/pryv-api §4.7). The checks come in the order of that table.
 
+use std::sync::Arc;
+
 use homecore_store::{Base, Kind, PutError, StoreError, Transaction, Write};
 use homecore_types::{ErrorId, entropy};
 use serde_json::{Map, Number, Value, json};
@@ -19,8 +21,8 @@ use crate::kernel::Context;
 use crate::number::{seconds, seconds_number};
 use crate::permission::{Level, Parents};
 use crate::stream::cache::Trees;
+use crate::stream::schema::AccountStream;
 use crate::stream::store::{Store, is_reserved_local, refusal_of};
-use crate::stream::system::AccountStream;
 use crate::stream::tree::Tree;
 use crate::violation::Violation;
 
@@ -98,7 +100,7 @@ pub enum CreateError {
     #[error("The account field \"{}\" is changed through the account", stream.id)]
     AccountFieldOfPlatform {
         /// Which.
-        stream: &'static AccountStream,
+        stream: Arc<AccountStream>,
         /// What to set.
         changes: Wanted,
     },
@@ -327,13 +329,13 @@ pub fn create(
     {
         return Err(CreateError::Forbidden);
     }
-    if let Some(stream) = account::target(&new.streams)? {
+    if let Some(stream) = account::target(tree.schema(), &new.streams)? {
         if !new.attachments.is_empty() {
             return Err(CreateError::AccountContent {
-                id: stream.id.to_owned(),
+                id: stream.id.clone(),
             });
         }
-        return account::set(stream, new.content.as_ref());
+        return account::set(&stream, new.content.as_ref());
     }
     check_stores(&new.streams, new.id.as_deref())?;
     let (id, base) = match &new.id {

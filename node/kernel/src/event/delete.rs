@@ -21,7 +21,6 @@ use crate::reply::Reply;
 use crate::settings::DeletionMode;
 use crate::shared_secret;
 use crate::stream::cache::Trees;
-use crate::stream::system::account_stream;
 
 /// What became of the event.
 #[derive(Debug, PartialEq, Eq)]
@@ -123,7 +122,8 @@ pub fn delete(
     let tree = trees.current(tx.view())?;
     let rights = actor.access.rights();
     let may_delete = |stream: &str| rights.allows(&*tree, stream, Level::updates);
-    if let Some(stream) = account_stream(id).filter(|stream| stream.field.is_some()) {
+    let stream = tree.schema().get(id);
+    if let Some(stream) = stream.filter(|stream| stream.field.is_some()) {
         return Err(if stream.shown && may_delete(id) {
             DeleteError::AccountField { id: id.to_owned() }
         } else {

@@ -30,7 +30,6 @@ use crate::permission::{Level, Rights};
 use crate::reply::{ObjectWriter, Reply};
 use crate::stream::cache::Trees;
 use crate::stream::store::Store;
-use crate::stream::system::account_stream;
 use crate::violation::Violation;
 use beside::{Beside, Log};
 use collected::COLLECTED_BYTES_MAX;
@@ -556,7 +555,8 @@ pub fn get_one(
 
     let tree = trees.current(view)?;
     let rights = actor.access.rights();
-    if let Some(stream) = account_stream(&id).filter(|stream| stream.field.is_some()) {
+    let stream = tree.schema().get(&id);
+    if let Some(stream) = stream.filter(|stream| stream.field.is_some()) {
         if !select::may_read(&tree, rights, &id) {
             return Err(ReadError::Forbidden);
         }

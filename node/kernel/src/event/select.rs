@@ -168,8 +168,7 @@ fn check(tree: &Tree, rights: &Rights, clauses: &[Clause]) -> Result<(), SelectE
 /// Whether an access may read the events of a stream. Hidden account fields nobody may.
 #[must_use]
 pub fn may_read(tree: &Tree, rights: &Rights, id: &str) -> bool {
-    system::account_stream(id).is_none_or(|stream| stream.shown)
-        && rights.allows(tree, id, Level::reads)
+    tree.schema().get(id).is_none_or(|stream| stream.shown) && rights.allows(tree, id, Level::reads)
 }
 
 struct Expander<'a> {
@@ -306,7 +305,7 @@ impl Expander<'_> {
                 }
             }
             if &*id != AUDIT_ROOT {
-                let system = system::children_of(&id).into_iter();
+                let system = system::children_of(self.tree.schema(), &id);
                 open.extend(system.filter(|child| !stops.contains(child)).map(Arc::from));
             }
             found.insert(id);

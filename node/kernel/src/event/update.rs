@@ -1,5 +1,7 @@
 //! `events.update` (spec/pryv-api §4.9): fields that are named replace those that are there.
 
+use std::sync::Arc;
+
 use homecore_store::{Base, Document, Kind, PutError, StoreError, Transaction, Write};
 use homecore_types::{ErrorId, Millis};
 use serde_json::{Map, Value, json};
@@ -19,8 +21,8 @@ use crate::patch::merge_keys;
 use crate::permission::Level;
 use crate::shared_secret;
 use crate::stream::cache::Trees;
+use crate::stream::schema::AccountStream;
 use crate::stream::store::Store;
-use crate::stream::system::{AccountStream, account_stream};
 use crate::stream::tree::Tree;
 use crate::violation::Violation;
 
@@ -266,7 +268,8 @@ pub fn update(
     asked: &EventChanges,
 ) -> Result<StoredEvent, UpdateError> {
     let tree = trees.current(tx.view())?;
-    if let Some(stream) = account_stream(&asked.id).filter(|stream| stream.field.is_some()) {
+    let stream = tree.schema().get(&asked.id);
+    if let Some(stream) = stream.filter(|stream| stream.field.is_some()) {
         return update_account(tx, &tree, actor, stream, asked);
     }
     let unknown = || UpdateError::Unknown {
@@ -348,12 +351,12 @@ fn update_account(
     tx: &mut Transaction<'_>,
     tree: &Tree,
     actor: &Actor,
-    stream: &'static AccountStream,
+    stream: &Arc<AccountStream>,
     asked: &EventChanges,
 ) -> Result<StoredEvent, UpdateError> {
-    let id = || stream.id.to_owned();
+    let id = || stream.id.clone();
     let rights = actor.access.rights();
-    if !rights.allows(tree, stream.id, Level::updates) {
+    if !rights.allows(tree, &stream.id, Level::updates) {
         return Err(UpdateError::Forbidden);
     }
     if !stream.editable {
@@ -361,7 +364,7 @@ fn update_account(
     }
     if asked
         .streams()
-        .is_some_and(|streams| streams != [stream.id])
+        .is_some_and(|streams| streams != [stream.id.as_str()])
     {
         return Err(UpdateError::AccountStreamChanged { id: id() });
     }

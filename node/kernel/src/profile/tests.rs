@@ -132,7 +132,7 @@ fn the_form_and_the_size_are_checked() {
         let Err(ProfileError::Parameters(invalid)) = refused else {
             panic!("{refused:?}")
         };
-        let found: Vec<&str> = invalid.0.iter().map(|violation| violation.code).collect();
+        let found: Vec<&str> = invalid.0.iter().map(|violation| &*violation.code).collect();
         assert_eq!(found, codes, "{params}");
     }
     let changed = update_of_app(&mut home, &app, &json!("x"));

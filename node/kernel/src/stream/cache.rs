@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use homecore_store::{Kind, Seq, StoreError, View};
 use homecore_types::UserId;
 
+use super::schema::{Schema, SchemaSource};
 use super::tree::Tree;
 use crate::account::{self, AccountError};
 use crate::event::account::AccountEvents;
@@ -28,6 +29,7 @@ const CHANGES_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub struct TreeCache {
     kept: Mutex<Kept>,
+    schema: SchemaSource,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +54,15 @@ pub(crate) struct Versioned {
 }
 
 impl TreeCache {
+    /// An empty one, of trees with the account streams of a schema.
+    #[must_use]
+    pub fn new(schema: SchemaSource) -> Self {
+        Self {
+            kept: Mutex::default(),
+            schema,
+        }
+    }
+
     /// The trees of a read of committed states.
     #[must_use]
     pub fn for_reading<'a>(&'a self, user: &'a UserId) -> ReaderTree<'a> {
@@ -80,6 +91,7 @@ impl TreeCache {
     pub fn for_writing(&self, user: &UserId) -> WriterTree {
         WriterTree {
             versioned: self.find(user),
+            schema: self.schema.get(),
         }
     }
 
@@ -170,7 +182,7 @@ impl ReaderTree<'_> {
             None => {
                 let kept = self.cache.find(self.user);
                 let kept_seq = kept.as_ref().map(|kept| kept.seq);
-                let current = refresh(view, kept)?;
+                let current = refresh(view, kept, &self.cache.schema.get())?;
                 // The tree of an older snapshot than the kept one stays private.
                 if kept_seq.is_none_or(|kept| kept < current.seq) {
                     self.cache.keep(self.user, &current);
@@ -192,7 +204,10 @@ impl Trees for ReaderTree<'_> {
         if let Some(known) = &current.account {
             return Ok(Arc::clone(known));
         }
-        let read = Arc::new(AccountEvents::of(&account::load(view)?));
+        let read = Arc::new(AccountEvents::of(
+            &account::load(view)?,
+            current.tree.schema(),
+        ));
         current.account = Some(Arc::clone(&read));
         let current = current.clone();
         self.cache.keep(self.user, &current);
@@ -205,6 +220,7 @@ impl Trees for ReaderTree<'_> {
 #[derive(Debug)]
 pub struct WriterTree {
     versioned: Option<Versioned>,
+    schema: Arc<Schema>,
 }
 
 impl WriterTree {
@@ -216,17 +232,20 @@ impl WriterTree {
 
 impl Trees for WriterTree {
     fn current(&mut self, view: &dyn View) -> Result<Arc<Tree>, StoreError> {
-        let current = refresh(view, self.versioned.take())?;
+        let current = refresh(view, self.versioned.take(), &self.schema)?;
         let tree = Arc::clone(&current.tree);
         self.versioned = Some(current);
         Ok(tree)
     }
 
     fn account(&mut self, view: &dyn View) -> Result<Arc<AccountEvents>, AccountError> {
-        let mut current = refresh(view, self.versioned.take())?;
+        let mut current = refresh(view, self.versioned.take(), &self.schema)?;
         let account = match &current.account {
             Some(known) => Arc::clone(known),
-            None => Arc::new(AccountEvents::of(&account::load(view)?)),
+            None => Arc::new(AccountEvents::of(
+                &account::load(view)?,
+                current.tree.schema(),
+            )),
         };
         current.account = Some(Arc::clone(&account));
         self.versioned = Some(current);
@@ -235,8 +254,14 @@ impl Trees for WriterTree {
 }
 
 /// Brings a tree to the state of a view.
-fn refresh(view: &dyn View, known: Option<Versioned>) -> Result<Versioned, StoreError> {
+fn refresh(
+    view: &dyn View,
+    known: Option<Versioned>,
+    schema: &Arc<Schema>,
+) -> Result<Versioned, StoreError> {
     let seq = view.last_seq()?;
+    // One that was read before this core knew its platform has other account streams.
+    let known = known.filter(|known| Arc::ptr_eq(known.tree.schema(), schema));
     if let Some(mut known) = known {
         if known.seq == seq {
             return Ok(known);
@@ -262,7 +287,7 @@ fn refresh(view: &dyn View, known: Option<Versioned>) -> Result<Versioned, Store
     }
     Ok(Versioned {
         seq,
-        tree: Arc::new(Tree::load(view)?),
+        tree: Arc::new(Tree::load(view, Arc::clone(schema))?),
         account: None,
     })
 }

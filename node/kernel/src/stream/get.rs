@@ -234,7 +234,7 @@ impl Listing<'_> {
     /// for, not in the trash.
     fn children(&self, id: &str) -> Vec<String> {
         let stored = self.tree.children_of(id).map(|child| child.to_string());
-        let system = system::children_of(id).into_iter().map(str::to_owned);
+        let system = system::children_of(self.tree.schema(), id).map(str::to_owned);
         stored
             .chain(system)
             .filter(|child| self.rights.allows(self.tree, child, Level::lists))
@@ -249,7 +249,7 @@ impl Listing<'_> {
         }
         let head: Option<Map<String, Value>> = match stored {
             Some(stream) => Some(stream.to_wire(id, parent)),
-            None => system::to_wire(id, parent),
+            None => system::to_wire(self.tree.schema(), id, parent),
         };
         let Some(head) = head else { return };
         if self.text.last() == Some(&b'}') {
@@ -263,7 +263,8 @@ impl Listing<'_> {
         if id != AUDIT_ROOT {
             for child in self.children(id) {
                 // Hidden account fields are listed by naming their parent only.
-                if system::account_stream(&child).is_none_or(|stream| stream.shown) {
+                let schema = self.tree.schema();
+                if schema.get(&child).is_none_or(|stream| stream.shown) {
                     self.write(&child, Some(id), depth + 1);
                 }
             }

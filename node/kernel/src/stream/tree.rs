@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use homecore_store::{Document, Kind, StoreError, View};
 
+use super::schema::Schema;
 use super::store::EMAILS;
 use super::{STREAM_DEPTH_MAX, Stream, system};
 use crate::permission::Parents;
@@ -18,20 +19,38 @@ const LOAD_PAGE: usize = 1_000;
 type Siblings = BTreeSet<(String, Arc<str>)>;
 
 /// The streams of a user.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tree {
     streams: BTreeMap<Arc<str>, Stream>,
     /// By parent; none: the roots.
     children: BTreeMap<Option<Arc<str>>, Siblings>,
+    /// Those of the account, which are not stored.
+    schema: Arc<Schema>,
 }
 
 impl Tree {
+    /// No stream but those of the account.
+    #[must_use]
+    pub fn new(schema: Arc<Schema>) -> Self {
+        Self {
+            streams: BTreeMap::new(),
+            children: BTreeMap::new(),
+            schema,
+        }
+    }
+
+    /// The streams of the account.
+    #[must_use]
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
     /// Reads every stream of a user.
     ///
     /// # Errors
     /// Of the store.
-    pub fn load(view: &dyn View) -> Result<Self, StoreError> {
-        let mut tree = Self::default();
+    pub fn load(view: &dyn View, schema: Arc<Schema>) -> Result<Self, StoreError> {
+        let mut tree = Self::new(schema);
         let mut after: Option<String> = None;
         loop {
             let page = view.list(Kind::Stream, after.as_deref(), LOAD_PAGE)?;
@@ -199,11 +218,11 @@ impl Parents for Tree {
     fn parent_of(&self, stream_id: &str) -> Option<&str> {
         match self.streams.get(stream_id) {
             Some(stream) => stream.parent_id.as_deref(),
-            None => system::parent_of(stream_id),
+            None => system::parent_of(&self.schema, stream_id),
         }
     }
 
     fn contains(&self, stream_id: &str) -> bool {
-        self.streams.contains_key(stream_id) || system::exists(stream_id)
+        self.streams.contains_key(stream_id) || system::exists(&self.schema, stream_id)
     }
 }

@@ -62,7 +62,10 @@ fn alike() -> Account {
 #[test]
 fn an_account_that_is_as_the_platform_has_it_differs_in_nothing() {
     let none: [String; 0] = [];
-    assert_eq!(differences(&record(), &holdings(), &alike()), none);
+    assert_eq!(
+        differences(&Schema::usual(), &record(), &holdings(), &alike()),
+        none
+    );
 
     // Who came without an invitation, and from nowhere, as registrations and imports write it.
     let mut record = record();
@@ -70,10 +73,16 @@ fn an_account_that_is_as_the_platform_has_it_differs_in_nothing() {
     record.indexed.remove("referer");
     let mut account = account("invitationToken", json!(NO_INVITATION));
     account.referer = None;
-    assert_eq!(differences(&record, &holdings(), &account), none);
+    assert_eq!(
+        differences(&Schema::usual(), &record, &holdings(), &account),
+        none
+    );
     let told = NO_INVITATION.to_owned();
     record.indexed.insert("invitationToken".to_owned(), told);
-    assert_eq!(differences(&record, &holdings(), &account), none);
+    assert_eq!(
+        differences(&Schema::usual(), &record, &holdings(), &account),
+        none
+    );
 }
 
 #[test]
@@ -90,24 +99,34 @@ fn each_field_that_differs_is_named_with_both_values() {
         ("invitationToken", "enjoy", "no-token"),
         ("referer", "samples", "elsewhere"),
     ] {
-        let found = differences(&record(), &holdings(), &account(field, json!(other)));
+        let found = differences(
+            &Schema::usual(),
+            &record(),
+            &holdings(),
+            &account(field, json!(other)),
+        );
         let expected = both(field, &format!("{present:?}"), &format!("{other:?}"));
         assert_eq!(found, expected);
     }
-    let found = differences(&record(), &holdings(), &account("referer", Value::Null));
+    let found = differences(
+        &Schema::usual(),
+        &record(),
+        &holdings(),
+        &account("referer", Value::Null),
+    );
     assert_eq!(found, both("referer", "\"samples\"", "absent"));
     for field in ["language", "appId", "referer", "email"] {
         let mut record = record();
         record.indexed.remove(field);
         record.unique.remove(field);
-        let found = differences(&record, &holdings(), &alike());
+        let found = differences(&Schema::usual(), &record, &holdings(), &alike());
         let line = found.first().unwrap();
         assert!(line.contains(&format!("{field} is absent on")), "{line}");
         assert_eq!(found.len(), 1);
     }
     let mut record = record();
     record.indexed.remove("invitationToken");
-    let found = differences(&record, &holdings(), &alike());
+    let found = differences(&Schema::usual(), &record, &holdings(), &alike());
     assert_eq!(found, both("invitationToken", "\"no-token\"", "\"enjoy\""));
 }
 
@@ -115,14 +134,22 @@ fn each_field_that_differs_is_named_with_both_values() {
 fn further_addresses_and_former_names_are_compared_without_their_order() {
     let mut turned = account("formerUsernames", json!(["earlier2", "earlier1"]));
     let none: [String; 0] = [];
-    assert_eq!(differences(&record(), &holdings(), &turned), none);
+    assert_eq!(
+        differences(&Schema::usual(), &record(), &holdings(), &turned),
+        none
+    );
     turned.former_usernames.pop();
-    let found = differences(&record(), &holdings(), &turned);
+    let found = differences(&Schema::usual(), &record(), &holdings(), &turned);
     let sets = "{\"earlier1\", \"earlier2\"} on the platform and {\"earlier2\"} in the account";
     let line = format!("user \"samplebeta1\": former usernames are {sets}");
     assert_eq!(found, [line]);
 
-    let found = differences(&record(), &UserHoldings::default(), &alike());
+    let found = differences(
+        &Schema::usual(),
+        &record(),
+        &UserHoldings::default(),
+        &alike(),
+    );
     let sets = "{} on the platform and {\"other@example.com\"} in the account";
     let line = format!("user \"samplebeta1\": further e-mails are {sets}");
     assert_eq!(found, [line]);

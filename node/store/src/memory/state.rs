@@ -209,4 +209,15 @@ impl View for State {
     fn last_seq(&self) -> Result<Seq, StoreError> {
         Ok(self.last)
     }
+
+    fn check(&self, each: &mut dyn FnMut(String)) -> Result<(), StoreError> {
+        let mut wanted = OrdMap::new();
+        for (place, (_, entries)) in &self.documents {
+            wanted.extend(entries.iter().map(|entry| (found_at(entry, place), ())));
+        }
+        if wanted != self.entries {
+            each("the indexes are not those of the documents".to_owned());
+        }
+        Ok(())
+    }
 }

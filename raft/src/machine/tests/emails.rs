@@ -13,6 +13,7 @@ fn set(user: &str, present: &str, others: &[&str], changes: u32) -> Command {
         others: others.iter().map(|email| (*email).to_owned()).collect(),
         changes,
         indexed: BTreeMap::from([("language".to_owned(), "fr".to_owned())]),
+        unique: BTreeMap::new(),
     })
 }
 

@@ -71,6 +71,7 @@ fn a_command() -> impl Strategy<Value = Command> {
                 others: vec![format!("{other}@test.org"), "0@test.org".to_owned()],
                 changes,
                 indexed: BTreeMap::new(),
+                unique: BTreeMap::new(),
             })
         }),
         4 => (0..8_usize, 0..4_u8, "[ab]").prop_map(|(id, email, language)| Command::UpdateUser {

@@ -1,8 +1,8 @@
 //! `homecore check-integrity` over the data of a core that ran, was killed, and was tampered with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use homecore_harness::{Cluster, ClusterOptions, Core, Http};
 use serde_json::{Value, json};
 
@@ -77,5 +77,83 @@ async fn what_was_changed_behind_the_core_is_found() -> anyhow::Result<()> {
     let said = failure(core, &["check-integrity"]).await?;
     ensure!(said.contains("exit status: 1"), "{said}");
     ensure!(said.contains("1 users could not be read"), "{said}");
+    Ok(())
+}
+
+/// Files below a directory whose path is as it is wanted.
+fn files(directory: &Path, wanted: fn(&Path) -> bool) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.extend(files(&path, wanted)?);
+        } else if wanted(&path) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+/// The database files of users.
+fn databases(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    files(directory, |path| path.ends_with("data.sqlite"))
+}
+
+/// Attached files of users.
+fn blobs(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    files(directory, |path| {
+        path.components().any(|part| part.as_os_str() == "blobs")
+            && path.file_name().is_some_and(|name| name.len() == 64)
+    })
+}
+
+/// The name of the stream stands in the events' keys, and in nothing else that the core compares.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_hides_an_event_is_found_and_made_anew() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let http = Http::new()?;
+    let person = Person::new(&http, &cluster.core(0)?.url(), "anna1").await?;
+    person.write_with_file(&http, 1).await?.expect(201)?;
+    let core = cluster.core_mut(0)?;
+    core.kill()?;
+    let printed = core.run(&["check-integrity"]).await?;
+    ensure!(printed.contains("1 files, 0 mismatches"), "{printed}");
+
+    // An entry of an index: kind of key, the stream, its end, the state.
+    let key = b"notes\0\0\0";
+    let database = databases(&core.data())?.pop().context("no database")?;
+    let bytes = std::fs::read(&database)?;
+    let places: Vec<usize> = (0..bytes.len())
+        .filter(|at| bytes[*at..].starts_with(key))
+        .collect();
+    ensure!(!places.is_empty(), "the key is nowhere");
+    // It stands in the document's row and in the index: which is which is told by whether it can be made anew.
+    let mut repaired = 0;
+    for place in places {
+        let mut damaged = bytes.clone();
+        damaged[place] = b'm';
+        std::fs::write(&database, &damaged)?;
+        let said = failure(core, &["check-integrity"]).await?;
+        ensure!(said.contains("--repair-indexes"), "{said}");
+        if let Ok(printed) = core.run(&["check-integrity", "--repair-indexes"]).await {
+            ensure!(printed.contains("the indexes were made anew"), "{printed}");
+            ensure!(printed.contains("everything is in order"), "{printed}");
+            repaired += 1;
+        }
+        std::fs::write(&database, &bytes)?;
+    }
+    ensure!(repaired > 0, "no damage could be repaired");
+
+    // A file that was changed, and one that is gone.
+    let file = blobs(&core.data())?.pop().context("no file")?;
+    let content = std::fs::read(&file)?;
+    std::fs::write(&file, vec![b'x'; content.len()])?;
+    let said = failure(core, &["check-integrity"]).await?;
+    ensure!(said.contains("1 files missing or changed"), "{said}");
+    std::fs::remove_file(&file)?;
+    let said = failure(core, &["check-integrity"]).await?;
+    ensure!(said.contains("1 files missing or changed"), "{said}");
+    std::fs::write(&file, content)?;
+    core.run(&["check-integrity"]).await?;
     Ok(())
 }

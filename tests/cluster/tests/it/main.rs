@@ -11,6 +11,7 @@ mod clocks;
 mod damage;
 mod disks;
 mod dumps;
+mod fields;
 mod files;
 mod integrity;
 mod joining;

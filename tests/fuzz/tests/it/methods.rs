@@ -71,6 +71,7 @@ fn home() -> Home {
         app: "app".to_owned(),
         invitation: None,
         referer: None,
+        declared: [].into(),
     };
     let actor = runtime.block_on(async {
         let token = kernel.create_account(&owner.id, new).await.unwrap();

@@ -127,7 +127,9 @@ fn an_update_is_in_force_at_once() {
     let level = |home: &Home| {
         home.look(|view| {
             let found = token::find(view, &home.context, &token).unwrap();
-            let tree = crate::stream::tree::Tree::load(view).unwrap();
+            let tree =
+                crate::stream::tree::Tree::load(view, crate::stream::schema::Schema::usual())
+                    .unwrap();
             found.access.rights().level(&tree, "weight")
         })
     };

@@ -340,6 +340,7 @@ async fn what_the_platform_has_is_adopted() {
             changes: 1,
         }),
         language: Some("it".to_owned()),
+        declared: [].into(),
     };
     for _ in 0..2 {
         it.kernel

@@ -8,18 +8,18 @@ use super::event;
 use crate::account;
 use crate::integrity;
 use crate::number::seconds;
-use crate::stream::system::{ACCOUNT_STREAMS, AccountStream};
+use crate::stream::schema::{AccountStream, Schema};
 use crate::testing::Home;
 
 /// The event member by member, as any other event is written.
 fn plain(account: &account::Account, stream: &AccountStream, now: Millis) -> Option<String> {
-    let (field, kind) = stream.field?;
+    let (field, kind) = stream.field.as_ref()?;
     let mut map = Map::new();
     for (name, value) in [
-        ("id", Value::from(stream.id)),
+        ("id", Value::from(stream.id.as_str())),
         ("streamIds", json!([stream.id])),
         ("time", seconds(now)),
-        ("type", Value::from(kind)),
+        ("type", Value::from(kind.as_str())),
         ("content", account.field(field)?),
         ("created", seconds(now)),
         ("createdBy", Value::from("system")),
@@ -41,16 +41,22 @@ proptest! {
         app in any::<String>(),
         referer in proptest::option::of(any::<String>()),
         mailbox in "[a-z\"]{1,8}",
+        own in any::<String>(),
     ) {
+        let declared = json!({ "systemStreams": { "account": [
+            { "id": "own", "name": "Own", "type": "string/pryv" },
+        ] } });
+        let schema = Schema::parse(&declared).unwrap();
         let mut account = Home::new().look(|view| account::load(view).unwrap());
         account.language = language;
         account.app_id = app;
         account.referer = referer;
+        account.declared.insert("own".to_owned(), own);
         if let Ok(email) = Email::parse(format!("{mailbox}@example.com").as_str()) {
             account.email = email;
         }
         for now in [now, now - now % 1_000].map(Millis) {
-            for stream in ACCOUNT_STREAMS {
+            for stream in schema.children_of(":_system:account").filter_map(|id| schema.get(id)) {
                 let made = event(&account, stream, now);
                 let made = made.map(|event| String::from_utf8(event.json.to_vec()).unwrap());
                 prop_assert_eq!(made, plain(&account, stream, now), "{}", stream.id);

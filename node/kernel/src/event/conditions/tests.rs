@@ -1,5 +1,7 @@
 //! What conditions hold of, and which are refused.
 
+use std::borrow::Cow;
+
 use serde_json::json;
 
 use super::*;
@@ -14,7 +16,7 @@ fn parse_both(content: &Value, client_data: &Value) -> (Conditions, Vec<Violatio
     (read, violations)
 }
 
-fn parse(content: &Value) -> Result<Conditions, Vec<(&'static str, String)>> {
+fn parse(content: &Value) -> Result<Conditions, Vec<(Cow<'static, str>, String)>> {
     let (read, violations) = parse_both(content, &Value::Null);
     if violations.is_empty() {
         return Ok(read);
@@ -196,6 +198,10 @@ fn what_is_malformed_is_refused() {
             "#/content/0/prefix",
         ),
     ] {
-        assert_eq!(parse(&bad), Err(vec![(code, path.to_owned())]), "{bad}");
+        assert_eq!(
+            parse(&bad),
+            Err(vec![(Cow::Borrowed(code), path.to_owned())]),
+            "{bad}"
+        );
     }
 }

@@ -77,6 +77,10 @@ impl View for Counting<'_> {
     fn last_seq(&self) -> Result<Seq, StoreError> {
         self.inner.last_seq()
     }
+
+    fn check(&self, each: &mut dyn FnMut(String)) -> Result<(), StoreError> {
+        self.inner.check(each)
+    }
 }
 
 /// Events found, documents read, bytes read.

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::permission::{Permission, with_injected};
 use crate::stream::Stream;
+use crate::stream::schema::Schema;
 
 fn stream(parent: Option<&str>, trashed: bool) -> Stream {
     Stream {
@@ -24,7 +25,7 @@ fn stream(parent: Option<&str>, trashed: bool) -> Stream {
 
 /// A(B,C), D(E,F), T in the trash.
 fn example() -> Tree {
-    let mut tree = Tree::default();
+    let mut tree = Tree::new(Schema::usual());
     for (id, parent) in [
         ("A", None),
         ("B", Some("A")),
@@ -63,7 +64,7 @@ fn matched(rights: &Rights, query: &Value, trashed_too: bool) -> Result<Vec<Stri
 /// Many parts that each mean much are refused before they are worked out; many that mean the same are not.
 #[test]
 fn what_a_query_may_mean_is_bounded() {
-    let mut tree = Tree::default();
+    let mut tree = Tree::new(Schema::usual());
     tree.insert("root", stream(None, false));
     for number in 0..2_000 {
         tree.insert(&format!("s{number}"), stream(Some("root"), false));
@@ -281,7 +282,7 @@ proptest! {
         not in selectors(0),
         events in prop::collection::vec(prop::collection::vec(0_usize..10, 1..4), 20),
     ) {
-        let mut tree = Tree::default();
+        let mut tree = Tree::new(Schema::usual());
         for (i, (parent, trashed)) in shape.iter().enumerate() {
             let parent = parent.filter(|p| *p < i).map(|p| format!("s{p}"));
             tree.insert(&format!("s{i}"), stream(parent.as_deref(), *trashed));

@@ -155,7 +155,7 @@ fn protected_fields_are_refused_or_dropped() {
             )
         );
     }
-    std::sync::Arc::make_mut(&mut home.context.settings).ignore_protected_fields = true;
+    Arc::make_mut(&mut home.context.settings).ignore_protected_fields = true;
     let changed = home
         .update_event(
             &me,
@@ -358,7 +358,7 @@ fn history_is_kept_when_the_operator_wants_it() {
         .unwrap();
     let read = home.read(&me, Method::EventsGetOne, &one).unwrap();
     assert_eq!(read["history"], json!([]));
-    std::sync::Arc::make_mut(&mut home.context.settings).keep_history = true;
+    Arc::make_mut(&mut home.context.settings).keep_history = true;
     home.update_event(&me, ID, &json!({ "content": 72.5 }))
         .unwrap();
     home.update_event(&me, ID, &json!({ "content": 3 }))

@@ -366,7 +366,7 @@ fn system_streams_stay() {
 fn the_form_is_checked() {
     let codes = |params: Value| {
         let invalid = DeleteStream::parse(&params).unwrap_err();
-        let codes = invalid.0.iter().map(|violation| violation.code);
+        let codes = invalid.0.iter().map(|violation| violation.code.to_string());
         codes.collect::<Vec<_>>()
     };
     assert_eq!(codes(json!({})), ["OBJECT_MISSING_REQUIRED_PROPERTY"]);

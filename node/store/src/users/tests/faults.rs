@@ -420,4 +420,8 @@ impl View for FaultyDatabase {
     fn last_seq(&self) -> Result<Seq, StoreError> {
         self.inner.last_seq()
     }
+
+    fn check(&self, each: &mut dyn FnMut(String)) -> Result<(), StoreError> {
+        self.inner.check(each)
+    }
 }

@@ -103,6 +103,7 @@ fn about_people() -> Vec<Command> {
             others: vec![text("d@test.org")],
             changes: 0,
             indexed: [].into(),
+            unique: [(text("insuranceNumber"), text("756.1"))].into(),
         }),
         Command::RenameUser {
             user: user(),

@@ -60,6 +60,7 @@ impl Fake {
             hosting: None,
             invitation: user.invitation,
             referer: user.referer,
+            declared: user.declared,
         };
         let id = self.take(&as_registered)?;
         let account = NewAccount {

@@ -1,0 +1,196 @@
+//! Changes behind the engine's back are told, and indexes can be made again.
+
+use bytes::Bytes;
+use homecore_store::{Commit, Engine as _, Index, Mutation, Position, Rev, Scan, Seq};
+use homecore_types::{Millis, UserId};
+
+use super::*;
+use crate::{SqliteEngine, SqliteOptions};
+
+fn user() -> UserId {
+    UserId::parse("a".repeat(24)).unwrap()
+}
+
+fn mutation(seq: u64, id: &str, rev: u64) -> Mutation {
+    let entry = |index, key: &[u8]| Entry {
+        index: Index(index),
+        key: key.to_vec(),
+    };
+    Mutation {
+        kind: Kind::Event,
+        id: id.to_owned(),
+        rev: Rev(rev),
+        seq: Seq(seq),
+        deleted: false,
+        body: Bytes::from(format!("{{\"note\":\"{id}\"}}")),
+        entries: vec![
+            entry(2, id.as_bytes()),
+            entry(3, b"one"),
+            // Twice the same is once.
+            entry(3, b"one"),
+        ],
+        keep_previous: rev > 1,
+        drop_history: false,
+    }
+}
+
+/// Two events, one with a former version.
+fn engine(folder: &std::path::Path) -> SqliteEngine {
+    let engine = SqliteEngine::open(folder, SqliteOptions::default()).unwrap();
+    let mut database = engine.create(&user(), Position(0)).unwrap();
+    database.begin().unwrap();
+    let mutations = vec![
+        mutation(1, "first", 1),
+        mutation(2, "second", 1),
+        mutation(3, "second", 2),
+    ];
+    let commit = Commit {
+        user: user(),
+        at: Millis(1),
+        mutations,
+    };
+    database.apply(&commit).unwrap();
+    database.commit(Position(1)).unwrap();
+    drop(database);
+    engine
+}
+
+fn faults(engine: &SqliteEngine) -> Vec<String> {
+    let mut found = Vec::new();
+    let database = engine.open(&user()).unwrap();
+    database.check(&mut |fault| found.push(fault)).unwrap();
+    found
+}
+
+fn change(engine: &SqliteEngine, sql: &str) {
+    let connection = Connection::open(engine.folder(&user()).join("data.sqlite")).unwrap();
+    connection.execute_batch(sql).unwrap();
+}
+
+/// Ids under the key that both events have.
+fn under_one(engine: &SqliteEngine) -> Vec<String> {
+    let scan = Scan {
+        index: Index(3),
+        from: b"one".to_vec(),
+        to: Some(b"onf".to_vec()),
+        descending: false,
+        limit: 10,
+        after: None,
+    };
+    let database = engine.open(&user()).unwrap();
+    let found = database.scan(&scan).unwrap();
+    found.into_iter().map(|(_, event)| event.id).collect()
+}
+
+#[test]
+fn a_key_that_was_changed_is_told_and_made_again() {
+    let ways: &[(&str, &[&str])] = &[
+        (
+            "UPDATE entry SET key = x'6f6e66' WHERE place = 3 AND id = 'first'",
+            &["Event first is not in index 3", "1 entries of indexes"],
+        ),
+        (
+            "DELETE FROM entry WHERE place = 3 AND id = 'first'",
+            &["Event first is not in index 3"],
+        ),
+        (
+            "UPDATE entry SET document = 2 WHERE place = 3 AND id = 'first'",
+            &["Event first is not in index 3", "1 entries of indexes"],
+        ),
+        (
+            "INSERT INTO entry VALUES (9, x'00', 'third', 77)",
+            &["1 entries of indexes"],
+        ),
+    ];
+    for (way, told) in ways {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(folder.path());
+        assert_eq!(faults(&engine), [""; 0]);
+        change(&engine, way);
+        let found = faults(&engine);
+        assert_eq!(found.len(), told.len(), "{way}: {found:?}");
+        for (found, told) in found.iter().zip(*told) {
+            assert!(found.starts_with(told), "{way}: {found}");
+        }
+        engine.rebuild_indexes(&user()).unwrap();
+        assert_eq!(faults(&engine), [""; 0], "{way}");
+        assert_eq!(under_one(&engine), ["first", "second"], "{way}");
+    }
+}
+
+#[test]
+fn what_was_written_and_changed_is_told() {
+    for (way, told) in [
+        (
+            "UPDATE document SET body = CAST(x'7b7d' || substr(body, 3) AS BLOB) WHERE id = 'first'",
+            "Event first is not what it was",
+        ),
+        (
+            "UPDATE document SET entries = x'c1' WHERE id = 'first'",
+            "Event first: its entries are not what they were",
+        ),
+        (
+            "UPDATE history SET written_at = 2",
+            "Event second is not what it was",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(folder.path());
+        change(&engine, way);
+        let found = faults(&engine);
+        assert!(
+            found
+                .iter()
+                .any(|found| found.ends_with(told) || found == told),
+            "{way}: {found:?}"
+        );
+    }
+}
+
+/// A byte of the file is changed, in the index of documents by id: "first" there becomes "fisst".
+#[test]
+fn an_index_of_sqlite_that_was_changed_is_told_and_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path());
+    let path = engine.folder(&user()).join("data.sqlite");
+    let page = |connection: &Connection| -> i64 {
+        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'document_by_id'";
+        connection.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let page = usize::try_from(page(&Connection::open(&path).unwrap())).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let place = bytes[(page - 1) * 4096..page * 4096]
+        .windows(5)
+        .position(|window| window == b"first")
+        .unwrap();
+    bytes[(page - 1) * 4096 + place + 2] = b's';
+    std::fs::write(&path, &bytes).unwrap();
+    let is_there = |id: &str| {
+        let database = engine.open(&user()).unwrap();
+        database.get(Kind::Event, id).unwrap().is_some()
+    };
+    assert!(!is_there("first"), "the byte makes no difference");
+    let found = faults(&engine);
+    assert!(
+        found.iter().any(|found| found.starts_with("SQLite: ")),
+        "{found:?}"
+    );
+    engine.rebuild_indexes(&user()).unwrap();
+    assert_eq!(faults(&engine), [""; 0]);
+    assert!(is_there("first"));
+}
+
+#[test]
+fn entries_that_cannot_be_read_leave_the_indexes_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path());
+    change(
+        &engine,
+        "UPDATE document SET entries = x'c1' WHERE id = 'first'",
+    );
+    assert!(matches!(
+        engine.rebuild_indexes(&user()),
+        Err(StoreError::Corrupted { .. })
+    ));
+    assert_eq!(under_one(&engine), ["first", "second"]);
+}

@@ -1,0 +1,633 @@
+//! Which streams an account has: those of every platform, and those that this one declares for fields of
+//! its own (spec/pryv-api §5.6, `custom.systemStreams`). The declaration is the platform's, the same
+//! on every core: the wire's names of its keys are kept, so that it can be moved from another server.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
+
+use regex_lite::{Regex, RegexBuilder};
+use serde_json::{Map, Value};
+
+use super::store::ACCOUNT_ROOT;
+use crate::ports::Declared;
+use crate::violation::Violation;
+
+/// Begins the id of a stream of a declared field.
+const CUSTOM_PREFIX: &str = ":system:";
+/// Most declared streams, those inside others included.
+const STREAMS_MAX: usize = 100;
+/// Deepest nesting of declared streams.
+const DEPTH_MAX: usize = 5;
+/// Longest id and longest name.
+const NAME_CHARS_MAX: usize = 100;
+/// Longest value of a declared field.
+pub const VALUE_CHARS_MAX: usize = 1_000;
+/// Most bytes that a compiled pattern takes.
+const PATTERN_BYTES_MAX: usize = 256 * 1024;
+
+/// Names that a declared field cannot have: parameters of a registration or of an account already.
+const NAMES_TAKEN: &[&str] = &[
+    "account",
+    "appId",
+    "appid",
+    "attachedFiles",
+    "dbDocuments",
+    "email",
+    "emails",
+    "hosting",
+    "id",
+    "invitationToken",
+    "invitationtoken",
+    "language",
+    "languageCode",
+    "password",
+    "passwordHash",
+    "passwordRules",
+    "referer",
+    "storageUsed",
+    "username",
+];
+
+/// What of an account a stream shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// Preferred language.
+    Language,
+    /// The app that registered the user.
+    AppId,
+    /// The invitation that was used.
+    InvitationToken,
+    /// Where the user came from.
+    Referer,
+    /// Bytes of documents.
+    DbDocuments,
+    /// Bytes of files.
+    AttachedFiles,
+    /// The address.
+    Email,
+    /// A field that the platform declares, by its name: the id without prefix.
+    Custom(String),
+}
+
+/// A stream of the account tree.
+#[derive(Debug)]
+pub struct AccountStream {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its parent; none for the root.
+    pub parent: Option<String>,
+    /// Visible in listings; hidden ones cannot be read.
+    pub shown: bool,
+    /// Clients may set the field.
+    pub editable: bool,
+    /// The field and the type of its event, where the stream holds one.
+    pub field: Option<(Field, String)>,
+    /// What else holds for a declared field.
+    pub rules: Rules,
+}
+
+/// What holds for the values of a declared field.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Nobody else on the platform may have the value.
+    pub unique: bool,
+    /// The platform shows it in its listing of users.
+    pub indexed: bool,
+    /// Nobody registers without it.
+    pub required: bool,
+    /// What it must look like.
+    pattern: Option<Regex>,
+    /// Code and text of the violation where it does not.
+    mismatch: Option<(String, String)>,
+    /// What accounts begin with where nothing is given.
+    pub default: Option<String>,
+}
+
+impl Rules {
+    /// Whether a value may be stored; if not, code and text of why.
+    ///
+    /// # Errors
+    /// The violation's code and text.
+    pub fn check(&self, name: &str, text: &str) -> Result<(), (String, String)> {
+        if text.chars().count() > VALUE_CHARS_MAX {
+            let text = format!("{name} should have at most {VALUE_CHARS_MAX} characters");
+            return Err(("MAX_LENGTH".to_owned(), text));
+        }
+        let fits = self
+            .pattern
+            .as_ref()
+            .is_none_or(|pattern| pattern.is_match(text));
+        if fits {
+            return Ok(());
+        }
+        Err(self.mismatch.clone().unwrap_or_else(|| {
+            let text = format!("{name} does not have the form that is asked for");
+            ("PATTERN".to_owned(), text)
+        }))
+    }
+
+    /// Reads a value that stands under its name in the object at `path`.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(&self, name: &str, value: &Value, path: &str) -> Result<Declared, Violation> {
+        let path = format!("{path}/{name}");
+        let text = value
+            .as_str()
+            .ok_or_else(|| Violation::wrong_type(&path, &["string"]))?;
+        match self.check(name, text) {
+            Ok(()) => Ok(self.value(text.to_owned())),
+            Err((code, message)) => Err(Violation::of_field(code, &message, &path, name)),
+        }
+    }
+
+    /// A value with what the platform has to know of it.
+    #[must_use]
+    pub fn value(&self, text: String) -> Declared {
+        Declared {
+            text,
+            unique: self.unique,
+            indexed: self.indexed,
+        }
+    }
+}
+
+/// A stream that every new account begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstStream {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its parent; it stands before it.
+    pub parent: Option<String>,
+}
+
+/// The streams of accounts, each parent before its children.
+#[derive(Debug)]
+pub struct Schema {
+    streams: Vec<Arc<AccountStream>>,
+    places: BTreeMap<String, usize>,
+    first_streams: Vec<FirstStream>,
+}
+
+/// Why a declaration is refused: where, and what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{at}: {problem}")]
+pub struct SchemaError {
+    /// The key, such as `custom.systemStreams.account[2].type`.
+    pub at: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+fn wrong(at: &str, problem: impl Into<String>) -> SchemaError {
+    SchemaError {
+        at: at.to_owned(),
+        problem: problem.into(),
+    }
+}
+
+impl Schema {
+    /// That of a platform that declares nothing.
+    #[must_use]
+    pub fn usual() -> Arc<Self> {
+        static USUAL: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(Schema::of(usual())));
+        Arc::clone(&USUAL)
+    }
+
+    fn of(streams: Vec<AccountStream>) -> Self {
+        let mut schema = Self {
+            streams: Vec::new(),
+            places: BTreeMap::new(),
+            first_streams: Vec::new(),
+        };
+        for stream in streams {
+            schema.add(stream);
+        }
+        schema
+    }
+
+    fn add(&mut self, stream: AccountStream) {
+        self.places.insert(stream.id.clone(), self.streams.len());
+        self.streams.push(Arc::new(stream));
+    }
+
+    /// Reads `{"systemStreams": {"account": […], "other": […]}}`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place.
+    pub fn parse(custom: &Value) -> Result<Self, SchemaError> {
+        let mut schema = Self::of(usual());
+        let custom = object(custom, "custom", &["systemStreams"])?;
+        let Some(streams) = custom.get("systemStreams") else {
+            return Ok(schema);
+        };
+        let streams = object(streams, "custom.systemStreams", &["account", "other"])?;
+        let mut reader = Reader {
+            schema: &mut schema,
+            ids: BTreeSet::new(),
+        };
+        if let Some(list) = streams.get("account") {
+            reader.account(list, "custom.systemStreams.account", ACCOUNT_ROOT, 0)?;
+        }
+        if let Some(list) = streams.get("other") {
+            reader.other(list, "custom.systemStreams.other", None, 0)?;
+        }
+        Ok(schema)
+    }
+
+    /// A stream by id.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Arc<AccountStream>> {
+        self.streams.get(*self.places.get(id)?)
+    }
+
+    /// Children of a stream.
+    pub fn children_of<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a str> {
+        self.streams
+            .iter()
+            .filter(move |stream| stream.parent.as_deref() == Some(id))
+            .map(|stream| stream.id.as_str())
+    }
+
+    /// The fields that the platform declares: names, types, streams.
+    pub fn declared(&self) -> impl Iterator<Item = (&str, &Arc<AccountStream>)> {
+        self.streams
+            .iter()
+            .filter_map(|stream| match &stream.field {
+                Some((Field::Custom(name), _)) => Some((name.as_str(), stream)),
+                _ => None,
+            })
+    }
+
+    /// A declared field by name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Arc<AccountStream>> {
+        self.get(&format!("{CUSTOM_PREFIX}{name}"))
+            .filter(|stream| matches!(stream.field, Some((Field::Custom(_), _))))
+    }
+
+    /// Streams of fields in the order in which their events are listed, latest first: that of the original
+    /// server, then declared ones.
+    pub fn in_order_of_events(&self) -> impl Iterator<Item = &Arc<AccountStream>> {
+        const ORDER: [Field; 4] = [
+            Field::AttachedFiles,
+            Field::DbDocuments,
+            Field::Email,
+            Field::Language,
+        ];
+        let of = |wanted: Field| {
+            let is = move |stream: &&Arc<AccountStream>| {
+                let field = stream.field.as_ref();
+                field.is_some_and(|(field, _)| *field == wanted)
+            };
+            self.streams.iter().find(is)
+        };
+        let declared = self.declared().map(|(_, stream)| stream);
+        ORDER
+            .into_iter()
+            .filter_map(of)
+            .chain(declared.filter(|stream| stream.shown))
+    }
+
+    /// Streams that a new account begins with, each parent before its children.
+    #[must_use]
+    pub fn first_streams(&self) -> &[FirstStream] {
+        &self.first_streams
+    }
+}
+
+/// Where the kernel has the schema from. It is asked at every use: before a core knows its platform, there
+/// are only the usual streams.
+#[derive(Clone)]
+pub struct SchemaSource(Arc<dyn Fn() -> Arc<Schema> + Send + Sync>);
+
+impl SchemaSource {
+    /// One that asks this.
+    pub fn new(ask: impl Fn() -> Arc<Schema> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    /// The present one.
+    #[must_use]
+    pub fn get(&self) -> Arc<Schema> {
+        (self.0)()
+    }
+}
+
+impl Default for SchemaSource {
+    fn default() -> Self {
+        Self::new(Schema::usual)
+    }
+}
+
+impl std::fmt::Debug for SchemaSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SchemaSource").finish_non_exhaustive()
+    }
+}
+
+struct Reader<'a> {
+    schema: &'a mut Schema,
+    ids: BTreeSet<String>,
+}
+
+/// What both kinds of declared streams have.
+struct Head {
+    id: String,
+    name: String,
+    kind: Option<String>,
+}
+
+impl Reader<'_> {
+    fn account(
+        &mut self,
+        list: &Value,
+        at: &str,
+        parent: &str,
+        depth: usize,
+    ) -> Result<(), SchemaError> {
+        const KEYS: &[&str] = &[
+            "id",
+            "name",
+            "type",
+            "isUnique",
+            "isIndexed",
+            "isEditable",
+            "isShown",
+            "isRequiredInValidation",
+            "regexValidation",
+            "regexError",
+            "default",
+            "children",
+        ];
+        for (place, entry) in array(list, at)?.iter().enumerate() {
+            let at = format!("{at}[{place}]");
+            let entry = object(entry, &at, KEYS)?;
+            let head = self.head(entry, &at, depth)?;
+            if NAMES_TAKEN.contains(&head.id.as_str()) {
+                let problem = format!("{} is built in: leave it out", head.id);
+                return Err(wrong(&format!("{at}.id"), problem));
+            }
+            let kind = head
+                .kind
+                .ok_or_else(|| wrong(&format!("{at}.type"), "is missing"))?;
+            let unique = flag(entry, &at, "isUnique", false)?;
+            let rules = Rules {
+                unique,
+                indexed: flag(entry, &at, "isIndexed", false)? || unique,
+                required: flag(entry, &at, "isRequiredInValidation", false)?,
+                pattern: pattern(entry, &at)?,
+                mismatch: mismatch(entry, &at)?,
+                default: text(entry, &at, "default")?,
+            };
+            if let Some(default) = &rules.default {
+                let at = format!("{at}.default");
+                rules
+                    .check(&head.id, default)
+                    .map_err(|(_, problem)| wrong(&at, problem))?;
+                if rules.unique {
+                    return Err(wrong(&at, "a unique field can have no default"));
+                }
+            }
+            let id = format!("{CUSTOM_PREFIX}{}", head.id);
+            self.schema.add(AccountStream {
+                id: id.clone(),
+                name: head.name,
+                parent: Some(parent.to_owned()),
+                shown: flag(entry, &at, "isShown", true)?,
+                editable: flag(entry, &at, "isEditable", true)?,
+                field: Some((Field::Custom(head.id), kind)),
+                rules,
+            });
+            if let Some(children) = entry.get("children") {
+                self.account(children, &format!("{at}.children"), &id, depth + 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn other(
+        &mut self,
+        list: &Value,
+        at: &str,
+        parent: Option<&str>,
+        depth: usize,
+    ) -> Result<(), SchemaError> {
+        for (place, entry) in array(list, at)?.iter().enumerate() {
+            let at = format!("{at}[{place}]");
+            let entry = object(entry, &at, &["id", "name", "type", "children"])?;
+            let head = self.head(entry, &at, depth)?;
+            self.schema.first_streams.push(FirstStream {
+                id: head.id.clone(),
+                name: head.name,
+                parent: parent.map(str::to_owned),
+            });
+            if let Some(children) = entry.get("children") {
+                self.other(
+                    children,
+                    &format!("{at}.children"),
+                    Some(&head.id),
+                    depth + 1,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn head(
+        &mut self,
+        entry: &Map<String, Value>,
+        at: &str,
+        depth: usize,
+    ) -> Result<Head, SchemaError> {
+        if depth >= DEPTH_MAX {
+            return Err(wrong(at, format!("is deeper than {DEPTH_MAX}")));
+        }
+        let id = text(entry, at, "id")?;
+        let id = id.ok_or_else(|| wrong(&format!("{at}.id"), "is missing"))?;
+        let id = id.strip_prefix(CUSTOM_PREFIX).unwrap_or(&id).to_owned();
+        let letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if id.is_empty() || id.len() > NAME_CHARS_MAX || !id.chars().all(letter) {
+            let problem =
+                format!("must be 1 to {NAME_CHARS_MAX} of the letters a-z, A-Z, digits, - and _");
+            return Err(wrong(&format!("{at}.id"), problem));
+        }
+        if !self.ids.insert(id.to_lowercase()) {
+            return Err(wrong(&format!("{at}.id"), format!("{id} is there already")));
+        }
+        if self.ids.len() > STREAMS_MAX {
+            return Err(wrong(
+                at,
+                format!("there can be {STREAMS_MAX} streams, not more"),
+            ));
+        }
+        let name = text(entry, at, "name")?;
+        let name = name.ok_or_else(|| wrong(&format!("{at}.name"), "is missing"))?;
+        if name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
+            let problem = format!("must have 1 to {NAME_CHARS_MAX} characters");
+            return Err(wrong(&format!("{at}.name"), problem));
+        }
+        let kind = text(entry, at, "type")?;
+        if kind.as_deref().is_some_and(|kind| !is_type(kind)) {
+            let problem = "must be of the form class/format, such as string/pryv";
+            return Err(wrong(&format!("{at}.type"), problem));
+        }
+        Ok(Head { id, name, kind })
+    }
+}
+
+fn is_type(kind: &str) -> bool {
+    let part = |part: &str| {
+        let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        !part.is_empty() && part.chars().all(letter)
+    };
+    kind.split_once('/')
+        .is_some_and(|(class, format)| part(class) && part(format) && class != "series")
+}
+
+fn object<'a>(
+    value: &'a Value,
+    at: &str,
+    known: &[&str],
+) -> Result<&'a Map<String, Value>, SchemaError> {
+    let map = value
+        .as_object()
+        .ok_or_else(|| wrong(at, "must be a table"))?;
+    match map.keys().find(|key| !known.contains(&key.as_str())) {
+        Some(key) => {
+            let known = known.join(", ");
+            let problem = format!("is no key here; there are {known}");
+            Err(wrong(&format!("{at}.{key}"), problem))
+        }
+        None => Ok(map),
+    }
+}
+
+fn array<'a>(value: &'a Value, at: &str) -> Result<&'a Vec<Value>, SchemaError> {
+    value
+        .as_array()
+        .ok_or_else(|| wrong(at, "must be a list of tables"))
+}
+
+fn flag(entry: &Map<String, Value>, at: &str, key: &str, usual: bool) -> Result<bool, SchemaError> {
+    match entry.get(key) {
+        None | Some(Value::Null) => Ok(usual),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => Err(wrong(&format!("{at}.{key}"), "must be true or false")),
+    }
+}
+
+fn text(entry: &Map<String, Value>, at: &str, key: &str) -> Result<Option<String>, SchemaError> {
+    match entry.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(wrong(&format!("{at}.{key}"), "must be a text")),
+    }
+}
+
+fn pattern(entry: &Map<String, Value>, at: &str) -> Result<Option<Regex>, SchemaError> {
+    let Some(pattern) = text(entry, at, "regexValidation")? else {
+        return Ok(None);
+    };
+    RegexBuilder::new(&pattern)
+        .size_limit(PATTERN_BYTES_MAX)
+        .build()
+        .map(Some)
+        .map_err(|error| wrong(&format!("{at}.regexValidation"), error.to_string()))
+}
+
+fn mismatch(entry: &Map<String, Value>, at: &str) -> Result<Option<(String, String)>, SchemaError> {
+    let Some(error) = entry.get("regexError") else {
+        return Ok(None);
+    };
+    let at = format!("{at}.regexError");
+    let error = object(error, &at, &["code", "message"])?;
+    match (text(error, &at, "code")?, text(error, &at, "message")?) {
+        (Some(code), Some(message)) => Ok(Some((code, message))),
+        _ => Err(wrong(&at, "must have a code and a message")),
+    }
+}
+
+/// What clients may do with a field.
+enum Access {
+    Hidden,
+    Shown,
+    Editable,
+}
+
+/// The streams of every account.
+fn usual() -> Vec<AccountStream> {
+    const STORAGE_USED: &str = ":_system:storageUsed";
+    let stream =
+        |id: &str, name: &str, parent: Option<&str>, access: &Access, field| AccountStream {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            parent: parent.map(str::to_owned),
+            shown: !matches!(access, Access::Hidden),
+            editable: matches!(access, Access::Editable),
+            field,
+            rules: Rules::default(),
+        };
+    let top = Some(ACCOUNT_ROOT);
+    let of = |field, kind: &str| Some((field, kind.to_owned()));
+    vec![
+        stream(ACCOUNT_ROOT, "Account", None, &Access::Shown, None),
+        stream(
+            ":_system:language",
+            "Language",
+            top,
+            &Access::Editable,
+            of(Field::Language, "language/iso-639-1"),
+        ),
+        stream(
+            ":_system:appId",
+            "appId",
+            top,
+            &Access::Hidden,
+            of(Field::AppId, "identifier/string"),
+        ),
+        stream(
+            ":_system:invitationToken",
+            "Invitation Token",
+            top,
+            &Access::Hidden,
+            of(Field::InvitationToken, "token/string"),
+        ),
+        stream(
+            ":_system:referer",
+            "Referer",
+            top,
+            &Access::Hidden,
+            of(Field::Referer, "identifier/string"),
+        ),
+        stream(STORAGE_USED, "Storage used", top, &Access::Shown, None),
+        stream(
+            ":_system:dbDocuments",
+            "Db Documents",
+            Some(STORAGE_USED),
+            &Access::Shown,
+            of(Field::DbDocuments, "data-quantity/b"),
+        ),
+        stream(
+            ":_system:attachedFiles",
+            "Attached files",
+            Some(STORAGE_USED),
+            &Access::Shown,
+            of(Field::AttachedFiles, "data-quantity/b"),
+        ),
+        stream(
+            ":system:email",
+            "Email",
+            top,
+            &Access::Editable,
+            of(Field::Email, "email/string"),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! Account fields that a platform declares: asked for at registration, unique on the platform, streams and
+//! events of the account, the same on every core.
+
+use anyhow::{Context as _, ensure};
+use homecore_harness::{Cluster, ClusterOptions, Http, Reply};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::people::{Person, registration};
+
+const DECLARED: &str = r#"custom.systemStreams={ account = [
+    { id = "insurance", name = "Insurance", type = "identifier/string", isUnique = true, isRequiredInValidation = true, regexValidation = "^756\\." },
+    { id = "phone", name = "Phone", type = "phone/string", default = "none" },
+    { id = "tariff", name = "Tariff", type = "string/pryv", isIndexed = true, isEditable = false },
+    { id = "secret", name = "Secret", type = "string/pryv", isShown = false },
+], other = [{ id = "diary", name = "Diary", type = "note/txt" }] }"#;
+
+struct Platform {
+    cluster: Cluster,
+    http: Http,
+}
+
+impl Platform {
+    async fn start() -> anyhow::Result<Self> {
+        let mut options = ClusterOptions::cores(3);
+        options.set = vec![DECLARED.split_whitespace().collect::<Vec<_>>().join(" ")];
+        Ok(Self {
+            cluster: Cluster::start(options).await?,
+            http: Http::new()?,
+        })
+    }
+
+    async fn register(&self, core: usize, name: &str, with: &Value) -> anyhow::Result<Reply> {
+        let mut body = registration(name, &format!("{name}@example.com"));
+        for (field, value) in with.as_object().context("no object")? {
+            body[field] = value.clone();
+        }
+        let url = format!("{}users", self.cluster.core(core)?.url());
+        self.http.post(&url, None, &body).await
+    }
+
+    async fn account(&self, person: &Person) -> anyhow::Result<Value> {
+        let url = person.url("account");
+        let reply = self.http.get(&url, Some(&person.token)).await?;
+        Ok(reply.expect(200)?["account"].clone())
+    }
+
+    async fn change(&self, person: &Person, changes: &Value) -> anyhow::Result<Reply> {
+        let url = person.url("account");
+        self.http
+            .request(Method::PUT, &url, Some(&person.token), Some(changes))
+            .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn declared_fields_are_fields_like_any_other() -> anyhow::Result<()> {
+    let it = Platform::start().await?;
+    let missing = it.register(0, "alice", &json!({})).await?.expect(400)?;
+    ensure!(
+        missing["error"]["data"][0]["code"] == "missing-required-field",
+        "{missing}"
+    );
+    let wrong = it
+        .register(0, "alice", &json!({ "insurance": "1" }))
+        .await?
+        .expect(400)?;
+    ensure!(wrong["error"]["data"][0]["param"] == "insurance", "{wrong}");
+    // Registered wherever; the home core is chosen by the platform, and has the fields.
+    let mut people = Vec::new();
+    for (core, name) in ["alice", "bruno", "carla"].iter().enumerate() {
+        let fields =
+            json!({ "insurance": format!("756.{core}"), "tariff": "basic", "secret": "s" });
+        let body = it.register(core, name, &fields).await?.expect(201)?;
+        people.push(Person::registered(name, &body)?);
+    }
+    let taken = json!({ "insurance": "756.0" });
+    let clash = it.register(1, "doris", &taken).await?.expect(409)?;
+    ensure!(
+        clash["error"]["data"] == json!({ "insurance": "756.0" }),
+        "{clash}"
+    );
+
+    let alice = &people[0];
+    let account = it.account(alice).await?;
+    ensure!(
+        account["insurance"] == "756.0"
+            && account["phone"] == "none"
+            && account["tariff"] == "basic",
+        "{account}"
+    );
+    ensure!(account.get("secret").is_none(), "{account}");
+
+    // Changed through the account, and through its event.
+    let changed = it
+        .change(alice, &json!({ "phone": "+41 1", "insurance": "756.9" }))
+        .await?;
+    let changed = changed.expect(200)?;
+    ensure!(changed["account"]["insurance"] == "756.9", "{changed}");
+    let clash = it
+        .change(alice, &json!({ "insurance": "756.1" }))
+        .await?
+        .expect(409)?;
+    ensure!(clash["error"]["id"] == "item-already-exists", "{clash}");
+    let fixed = it
+        .change(alice, &json!({ "tariff": "gold" }))
+        .await?
+        .expect(400)?;
+    ensure!(fixed["error"]["data"]["field"] == "tariff", "{fixed}");
+    let event = json!({ "streamIds": [":system:phone"], "type": "x/y", "content": "+41 2" });
+    let made = it
+        .http
+        .post(&alice.url("events"), Some(&alice.token), &event)
+        .await?;
+    let made = made.expect(201)?;
+    ensure!(made["event"]["type"] == "phone/string", "{made}");
+    let event = json!({ "content": "756.2" });
+    let url = alice.url("events/:system:insurance");
+    let clash = it
+        .http
+        .request(Method::PUT, &url, Some(&alice.token), Some(&event))
+        .await?;
+    let clash = clash.expect(409)?;
+    ensure!(
+        clash["error"]["data"] == json!({ "insurance": "756.2" }),
+        "{clash}"
+    );
+    ensure!(it.account(alice).await?["phone"] == "+41 2");
+
+    // Both at once: an address and a unique field, or neither.
+    let both = json!({ "email": "new@example.com", "insurance": "756.1" });
+    it.change(alice, &both).await?.expect(409)?;
+    ensure!(it.account(alice).await?["email"] == "alice@example.com");
+    let both = json!({ "email": "new@example.com", "insurance": "756.7" });
+    it.change(alice, &both).await?.expect(200)?;
+    let account = it.account(alice).await?;
+    ensure!(
+        account["email"] == "new@example.com" && account["insurance"] == "756.7",
+        "{account}"
+    );
+    // What she had is free.
+    let free = json!({ "insurance": "756.9" });
+    it.register(2, "erika", &free).await?.expect(201)?;
+
+    // The streams, with the one that every account begins with.
+    let streams = it
+        .http
+        .get(&alice.url("streams"), Some(&alice.token))
+        .await?
+        .expect(200)?;
+    let text = streams.to_string();
+    for (stream, is_there) in [
+        (":system:phone", true),
+        (":system:insurance", true),
+        (":system:secret", false),
+        ("diary", true),
+    ] {
+        let found = text.contains(&format!("\"id\":\"{stream}\""));
+        ensure!(found == is_there, "{stream}: {text}");
+    }
+    // An app sees what it is given, and nobody is given what is hidden.
+    let app = json!({ "name": "app", "type": "app", "permissions": [
+        { "streamId": ":system:phone", "level": "read" },
+    ] });
+    let made = it
+        .http
+        .post(&alice.url("accesses"), Some(&alice.token), &app)
+        .await?;
+    let token = made.expect(201)?["access"]["token"].clone();
+    let token = token.as_str().context("no token")?;
+    let events = it
+        .http
+        .get(&alice.url("events"), Some(token))
+        .await?
+        .expect(200)?;
+    ensure!(
+        events["events"]
+            .as_array()
+            .is_some_and(|events| events.len() == 1)
+            && events["events"][0]["content"] == "+41 2",
+        "{events}"
+    );
+    let hidden = json!({ "name": "spy", "type": "app", "permissions": [
+        { "streamId": ":system:secret", "level": "read" },
+    ] });
+    it.http
+        .post(&alice.url("accesses"), Some(&alice.token), &hidden)
+        .await?
+        .expect(400)?;
+
+    // The platform and the accounts agree.
+    for core in it.cluster.cores() {
+        let url = format!("{}system/check-platform-integrity", core.url());
+        let checks = it
+            .http
+            .get(&url, Some(it.cluster.admin_key().expose()))
+            .await?
+            .expect(200)?;
+        for check in checks["checks"].as_array().context("no checks")? {
+            ensure!(check["errors"] == json!([]), "{checks}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declaration_that_is_wrong_is_refused_with_its_key() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let core = cluster.core_mut(0)?;
+    let set = r#"custom.systemStreams={ account = [{ id = "email", name = "E", type = "email/string" }] }"#;
+    let error = core.run(&["check-config", "--set", set]).await;
+    let said = format!("{:#}", error.err().context("it was taken")?);
+    ensure!(
+        said.contains("custom.systemStreams.account[0].id"),
+        "{said}"
+    );
+    ensure!(said.contains("email is built in"), "{said}");
+    Ok(())
+}
