@@ -132,6 +132,8 @@ async fn tokens_are_taken_from_every_place() {
         token.clone(),
         format!("{token} my-app"),
         format!("Bearer {token}"),
+        format!("Bearer {token} my-app"),
+        basic(format!("{token} my-app:")),
         basic(format!("{token}:")),
         basic(format!("{token}:pass")),
     ] {
