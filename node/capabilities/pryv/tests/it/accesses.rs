@@ -217,6 +217,8 @@ async fn query_parameters_are_read() {
         .get_as(token(&ended), "/samplebeta1/events")
         .await;
     assert_eq!(answer.error(), error(403, "forbidden"));
+    let named = answer.header("pryv-access-id");
+    assert_eq!(named, ended["id"].as_str(), "it was found");
     for (query, count) in [
         ("", 4),
         ("?includeExpired=false", 4),
