@@ -210,6 +210,17 @@ async fn logging_out_ends_the_token() {
         .post_as(&token, "/samplebeta1/auth/logout", &json!({}))
         .await;
     assert_eq!(again.error(), error(403, "invalid-access-token"));
+
+    let (core, token) = core_with_user().await;
+    let path = "/samplebeta1/auth/logout";
+    let request = || {
+        Request::post(path)
+            .header("content-type", "application/json")
+            .header("authorization", token.as_str())
+    };
+    let malformed = core.ask(request(), "{").await;
+    assert_eq!(malformed.error(), error(400, "invalid-request-structure"));
+    assert_eq!(core.ask(request(), "").await.status, 200);
 }
 
 #[tokio::test]
