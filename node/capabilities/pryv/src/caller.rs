@@ -53,11 +53,7 @@ pub(crate) async fn authenticate(
         Ok(actor) => actor,
         Err(error) => {
             note_stranger(&state, &methods, &parts, &error).await;
-            let expired = expired_access(&state, &parts, &error).await;
-            return match expired {
-                Some(id) => name_id(error.into_response(), &id),
-                None => error.into_response(),
-            };
+            return refuse(&state, &parts, error).await;
         }
     };
     parts.extensions.insert(actor.clone());
@@ -79,6 +75,16 @@ async fn note_stranger(state: &State, methods: &Methods, parts: &Parts, error: &
         kernel
             .note_stranger(&user.user, source, method, refused)
             .await;
+    }
+}
+
+/// The answer to a call that was refused for its token.
+pub(crate) async fn refuse(state: &State, parts: &Parts, error: ApiError) -> Response {
+    let expired = expired_access(state, parts, &error).await;
+    let response = error.into_response();
+    match expired {
+        Some(id) => name_id(response, &id),
+        None => response,
     }
 }
 
