@@ -356,19 +356,18 @@ async fn read(
         return Ok(Read { bytes, structure });
     };
     let (share, budget) = (share.clone(), Arc::clone(&context.budget));
-    let work = move || inflate(coding, &bytes, max, |more| share.take(&budget, more));
-    let bytes = if max <= INLINE_PARSE_BYTES_MAX {
-        work()?
-    } else {
-        let inflating = tokio::task::spawn_blocking(work);
-        inflating
-            .await
-            .map_err(|error| ApiError::internal(&error))??
+    let work = move || {
+        let bytes = inflate(coding, &bytes, max, |more| share.take(&budget, more))?;
+        let structure = weigh(&bytes);
+        Ok(Read { bytes, structure })
     };
-    Ok(Read {
-        structure: weigh(&bytes),
-        bytes,
-    })
+    if max <= INLINE_PARSE_BYTES_MAX {
+        return work();
+    }
+    let inflating = tokio::task::spawn_blocking(work);
+    inflating
+        .await
+        .map_err(|error| ApiError::internal(&error))?
 }
 
 /// Lets the rest of a body that is too large go by, up to a length and a time: a client that writes
