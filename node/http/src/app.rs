@@ -227,7 +227,7 @@ impl App {
             let rest = path.get(first.len() + 1..).unwrap_or_default();
             set_path(&mut request, if rest.is_empty() { "/" } else { rest })?;
         }
-        if request.method() == Method::POST && form::is_form(request.headers()) {
+        if form::is_form(request.headers()) {
             request = form::unfold(&self.context, request).await?;
         }
         let mut routes = if at_root {

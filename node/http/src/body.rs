@@ -2,7 +2,7 @@
 //!
 //! Four bounds, because each alone leaves a way to exhaust a core:
 //!
-//! - how large one body may be: little ([`ANONYMOUS_BODY_BYTES_MAX`]) until a capability knows who
+//! - how large one body may be, inflated if it came compressed: little ([`ANONYMOUS_BODY_BYTES_MAX`]) until a capability knows who
 //!   calls and says so with [`KnownCaller`];
 //! - how many bytes all requests in progress hold together. A JSON value takes far more memory than
 //!   its text (`[0,0,…]` forty times as much), so what a text will become is charged before it is
@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use homecore_types::ErrorId;
 use homecore_types::json::{ITEM_BYTES, value_bytes};
 use homecore_types::limits::JSON_VALUE_BYTES_MAX;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
 use http_body_util::BodyExt;
@@ -30,6 +30,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::context::{BUDGET_UNIT, Context};
 use crate::error::ApiError;
+use crate::form::WasForm;
+use crate::inflate::{Coding, inflate};
+use crate::json_text;
 
 /// Bytes of a body that is read before it is known who sends it: routes at the root, log-in, and
 /// forms, whose token stands in the body. A registration needs a few hundred.
@@ -61,7 +64,7 @@ impl Share {
     }
 
     /// Takes more, or refuses at once: waiting would hold what others wait for.
-    fn take(&self, context: &Context, bytes: usize) -> Result<(), ApiError> {
+    fn take(&self, budget: &Arc<Semaphore>, bytes: usize) -> Result<(), ApiError> {
         let mut part = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         part.bytes = part.bytes.saturating_add(bytes);
         let wanted = part.bytes.div_ceil(BUDGET_UNIT);
@@ -73,7 +76,7 @@ impl Share {
         if missing == 0 {
             return Ok(());
         }
-        let more = acquire(&context.budget, missing).ok_or_else(|| {
+        let more = acquire(budget, missing).ok_or_else(|| {
             ApiError::new(
                 ErrorId::ApiUnavailable,
                 "Too many large bodies are being received",
@@ -92,7 +95,7 @@ impl Share {
     fn take_structure(&self, context: &Context, bytes: usize) -> Result<(), ApiError> {
         let most = context.limits.buffered_bytes_max / 8 * 7;
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).bytes;
-        self.take(context, bytes.min(most.saturating_sub(held)))
+        self.take(&context.budget, bytes.min(most.saturating_sub(held)))
     }
 }
 
@@ -152,6 +155,12 @@ impl Unread {
         crate::upload::is_multipart(self.0.headers())
     }
 
+    /// Whether it was sent as JSON, and not as a form that stands for it.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        is_json(self.0.headers()) && self.0.extensions().get::<WasForm>().is_none()
+    }
+
     /// Reads it as JSON.
     ///
     /// # Errors
@@ -176,9 +185,7 @@ impl<S: Sync> FromRequest<S> for Unread {
 /// 400 `invalid-request-structure` when it is too large, stalls, is cut off or is no JSON; 503 when
 /// too many large bodies are in memory.
 pub async fn read_json(context: &Context, parts: &Parts, body: Body) -> Result<JsonBody, ApiError> {
-    let is_json = media_type(&parts.headers)
-        .is_some_and(|kind| kind == "application/json" || kind.ends_with("+json"));
-    if !is_json {
+    if !is_json(&parts.headers) {
         return Ok(JsonBody { value: Value::Null });
     }
     let max = if parts.extensions.get::<KnownCaller>().is_some() {
@@ -199,12 +206,12 @@ async fn parse_read(context: &Context, share: Share, read: Read) -> Result<Value
     }
     share.take_structure(context, read.structure)?;
     let parsed = if read.bytes.len() <= INLINE_PARSE_BYTES_MAX {
-        parse(&read.bytes)
+        json_text::parse(read.bytes)
     } else {
         // Of those there are never many at once: each holds its share, also when nobody waits for
         // the answer any more.
         let parsing = tokio::task::spawn_blocking(move || {
-            let parsed = parse(&read.bytes);
+            let parsed = json_text::parse(read.bytes);
             drop(share);
             parsed
         });
@@ -241,7 +248,7 @@ impl Collecting {
         if self.would_exceed(bytes) {
             return Err(too_large(self.context.limits.body_bytes_max));
         }
-        self.share.take(&self.context, bytes.len())?;
+        self.share.take(&self.context.budget, bytes.len())?;
         self.structure = self.structure.saturating_add(value_bytes(bytes));
         self.bytes.extend_from_slice(bytes);
         Ok(())
@@ -254,13 +261,6 @@ impl Collecting {
         };
         parse_read(&self.context, self.share, read).await
     }
-}
-
-fn parse(text: &[u8]) -> Result<Value, serde_json::Error> {
-    if text.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Value::Null);
-    }
-    serde_json::from_slice(text)
 }
 
 /// The same for a form.
@@ -284,7 +284,7 @@ pub(crate) async fn read_form(
     Ok(read.bytes)
 }
 
-fn too_large(max: usize) -> ApiError {
+pub(crate) fn too_large(max: usize) -> ApiError {
     ApiError::unreadable(format!("The body is larger than {max} bytes"))
 }
 
@@ -304,14 +304,7 @@ async fn read(
     max: usize,
     weigh: fn(&[u8]) -> usize,
 ) -> Result<Read, ApiError> {
-    let encoded = headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if encoded {
-        return Err(ApiError::unreadable(
-            "Bodies with a Content-Encoding are not read here",
-        ));
-    }
+    let coding = Coding::of(headers)?;
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
@@ -351,15 +344,30 @@ async fn read(
             discard(&mut body, max, patience).await;
             return Err(too_large(max));
         }
-        share.take(context, data.len())?;
-        structure = structure.saturating_add(weigh(&data));
+        share.take(&context.budget, data.len())?;
+        if coding.is_none() {
+            structure = structure.saturating_add(weigh(&data));
+        }
         bytes.extend_from_slice(&data);
         deadline = Instant::now() + patience;
     }
-    Ok(Read {
-        bytes: bytes.freeze(),
-        structure,
-    })
+    let bytes = bytes.freeze();
+    let Some(coding) = coding.filter(|_| !bytes.is_empty()) else {
+        return Ok(Read { bytes, structure });
+    };
+    let (share, budget) = (share.clone(), Arc::clone(&context.budget));
+    let work = move || {
+        let bytes = inflate(coding, &bytes, max, |more| share.take(&budget, more))?;
+        let structure = weigh(&bytes);
+        Ok(Read { bytes, structure })
+    };
+    if max <= INLINE_PARSE_BYTES_MAX {
+        return work();
+    }
+    let inflating = tokio::task::spawn_blocking(work);
+    inflating
+        .await
+        .map_err(|error| ApiError::internal(&error))?
 }
 
 /// Lets the rest of a body that is too large go by, up to a length and a time: a client that writes
@@ -373,6 +381,10 @@ pub(crate) async fn discard(body: &mut Body, bytes_max: usize, patience: Duratio
         };
         gone = gone.saturating_add(frame.data_ref().map_or(0, Bytes::len));
     }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    media_type(headers).is_some_and(|kind| kind == "application/json" || kind.ends_with("+json"))
 }
 
 /// The content type in lower case, without parameters.

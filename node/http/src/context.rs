@@ -133,24 +133,23 @@ impl Context {
         self.reply_text(status, &text)
     }
 
-    /// The text of a JSON object as a response, with `meta` added.
+    /// The text of a JSON object as a response, with `meta` before its members: clients look for the
+    /// literal `{"meta":`.
     ///
     /// # Errors
     /// When `text` is no object: a defect of the caller.
     pub fn reply_text(&self, status: StatusCode, text: &[u8]) -> Result<Response, ApiError> {
-        let open = text
-            .strip_suffix(b"}")
+        let members = text
+            .strip_prefix(b"{")
             .ok_or_else(|| ApiError::unexpected("a reply is not a JSON object"))?;
         let meta = serde_json::to_vec(&self.meta()).map_err(|e| ApiError::internal(&e))?;
         let mut bytes = Vec::with_capacity(text.len() + meta.len() + 8);
-        bytes.extend_from_slice(open);
-        bytes.extend_from_slice(if open == b"{" {
-            b"\"meta\":"
-        } else {
-            b",\"meta\":"
-        });
+        bytes.extend_from_slice(b"{\"meta\":");
         bytes.extend_from_slice(&meta);
-        bytes.push(b'}');
+        if members != b"}" {
+            bytes.push(b',');
+        }
+        bytes.extend_from_slice(members);
         Ok(json_response(status, bytes.into()))
     }
 }

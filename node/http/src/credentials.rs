@@ -1,6 +1,8 @@
 //! Where a request carries its token (spec/pryv-api §1.3). This only reads; whether the token is
 //! good is for the kernel to say.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use homecore_types::{ErrorId, Secret};
@@ -29,8 +31,8 @@ pub struct Credentials {
 pub struct FormToken(pub Secret);
 
 impl Credentials {
-    /// Reads the token of a request: `Authorization` (raw with caller id, `Bearer`, `Basic`), then
-    /// `?auth=`, then the form's `_auth`. None when there is none.
+    /// Reads the token of a request: `Authorization` (raw, `Bearer`, `Basic`), then `?auth=`, then the
+    /// form's `_auth`. None when there is none. In each, a caller id may follow the token.
     ///
     /// # Errors
     /// 403 `invalid-access-token` for a `Basic` header that holds no token.
@@ -40,61 +42,61 @@ impl Credentials {
         form: Option<&FormToken>,
     ) -> Result<Option<Self>, ApiError> {
         if let Some(header) = headers.get(AUTHORIZATION) {
-            let text = header
-                .to_str()
-                .map_err(|_| wrong("the header is not plain ASCII"))?
-                .trim();
+            let text = decode(header.as_bytes());
+            let text = text.trim();
             if !text.is_empty() {
                 return Self::from_header(text).map(Some);
             }
         }
-        if let Some(token) = query.first("auth").filter(|token| !token.is_empty()) {
+        if let Some(found) = query.first("auth").and_then(Self::from_text) {
             return Ok(Some(Self {
-                token: Secret::new(token),
-                caller: None,
                 in_query: true,
+                ..found
             }));
         }
-        Ok(form.map(|form| Self {
-            token: form.0.clone(),
-            caller: None,
-            in_query: false,
-        }))
+        Ok(form.and_then(|form| Self::from_text(form.0.expose())))
     }
 
     fn from_header(text: &str) -> Result<Self, ApiError> {
-        let (first, rest) = match text.split_once(' ') {
-            Some((first, rest)) => (first, rest.trim()),
+        let (scheme, rest) = match text.split_once(' ') {
+            Some((scheme, rest)) => (scheme, rest.trim()),
             None => (text, ""),
         };
-        let plain = |token: &str, caller: Option<String>| Self {
-            token: Secret::new(token),
-            caller,
-            in_query: false,
-        };
-        if first.eq_ignore_ascii_case("bearer") && !rest.is_empty() {
-            return Ok(plain(rest, None));
+        if scheme.eq_ignore_ascii_case("bearer")
+            && let Some(found) = Self::from_text(rest)
+        {
+            return Ok(found);
         }
-        if first.eq_ignore_ascii_case("basic") {
+        if scheme.eq_ignore_ascii_case("basic") {
             let decoded = STANDARD
                 .decode(rest)
                 .or_else(|_| STANDARD_NO_PAD.decode(rest))
                 .map_err(|_| wrong("the Basic header is not base64"))?;
-            let decoded =
-                String::from_utf8(decoded).map_err(|_| wrong("the Basic header is not UTF-8"))?;
-            let token = decoded
-                .split_once(':')
-                .map_or(decoded.as_str(), |(user, _)| user);
-            if token.is_empty() {
-                return Err(wrong("the Basic header holds no token"));
-            }
-            return Ok(plain(token, None));
+            let decoded = decode(&decoded);
+            let user = decoded.split(':').next().unwrap_or_default();
+            return Self::from_text(user).ok_or_else(|| wrong("the Basic header holds no token"));
         }
-        let caller: String = rest.chars().take(CALLER_CHARS_MAX).collect();
-        Ok(plain(
-            first,
-            Some(caller).filter(|caller| !caller.is_empty()),
-        ))
+        Self::from_text(text).ok_or_else(|| wrong("the header holds no token"))
+    }
+
+    /// A token, and who uses it if a blank and more follow.
+    fn from_text(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let (token, caller) = text.split_once(' ').unwrap_or((text, ""));
+        let caller: String = caller.trim().chars().take(CALLER_CHARS_MAX).collect();
+        (!token.is_empty()).then(|| Self {
+            token: Secret::new(token),
+            caller: Some(caller).filter(|caller| !caller.is_empty()),
+            in_query: false,
+        })
+    }
+}
+
+/// What was sent as bytes: some clients write names of callers in UTF-8, others one byte a character.
+fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(bytes.iter().copied().map(char::from).collect()),
     }
 }
 
@@ -107,6 +109,8 @@ fn wrong(why: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn read(
@@ -116,7 +120,10 @@ mod tests {
     ) -> Result<Option<Credentials>, ApiError> {
         let mut headers = HeaderMap::new();
         if let Some(header) = header {
-            headers.insert(AUTHORIZATION, header.parse().unwrap());
+            headers.insert(
+                AUTHORIZATION,
+                HeaderValue::from_bytes(header.as_bytes()).unwrap(),
+            );
         }
         let form = form.map(|token| FormToken(Secret::new(token)));
         Credentials::read(&headers, &Query::parse(Some(query)), form.as_ref())
@@ -127,6 +134,40 @@ mod tests {
         for (header, query, form, token, caller) in [
             (Some("tok"), "", None, Some("tok"), None),
             (Some("tok my app"), "", None, Some("tok"), Some("my app")),
+            (Some("tok  my app "), "", None, Some("tok"), Some("my app")),
+            (Some("tok Zoé"), "", None, Some("tok"), Some("Zoé")),
+            (
+                Some("Bearer tok my app"),
+                "",
+                None,
+                Some("tok"),
+                Some("my app"),
+            ),
+            (Some("Bearer tok 予"), "", None, Some("tok"), Some("予")),
+            (Some("Bearer"), "", None, Some("Bearer"), None),
+            // "tok my app:pass", and "tok Zo\u{e9}:" in Latin-1
+            (
+                Some("Basic dG9rIG15IGFwcDpwYXNz"),
+                "",
+                None,
+                Some("tok"),
+                Some("my app"),
+            ),
+            (
+                Some("Basic dG9rIFpv6To="),
+                "",
+                None,
+                Some("tok"),
+                Some("Zoé"),
+            ),
+            (None, "auth=tok%20my+app", None, Some("tok"), Some("my app")),
+            (
+                None,
+                "auth=%20",
+                Some("form my app"),
+                Some("form"),
+                Some("my app"),
+            ),
             (Some("Bearer tok"), "", None, Some("tok"), None),
             (Some("bearer tok"), "", None, Some("tok"), None),
             (Some("Basic dG9rOg=="), "", None, Some("tok"), None),
@@ -149,6 +190,15 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_are_no_utf_8_are_latin_1() {
+        let mut headers = HeaderMap::new();
+        let header = HeaderValue::from_bytes(b"tok Zo\xe9").unwrap();
+        headers.insert(AUTHORIZATION, header);
+        let read = Credentials::read(&headers, &Query::default(), None).unwrap();
+        assert_eq!(read.unwrap().caller.as_deref(), Some("Zoé"));
+    }
+
+    #[test]
     fn only_the_address_is_marked() {
         assert!(read(None, "auth=a", None).unwrap().unwrap().in_query);
         assert!(!read(Some("a"), "", None).unwrap().unwrap().in_query);
@@ -162,7 +212,7 @@ mod tests {
             "Basic Og==",
             "Basic OnBhc3M=",
             "Basic !!!",
-            "Basic /w==",
+            "Basic IDo=",
         ] {
             let error = read(Some(header), "", None).unwrap_err();
             assert_eq!(

@@ -1,10 +1,11 @@
 //! Url-encoded forms, and the method override that pages without script use: a `POST` whose form
 //! holds `_method`, `_auth` and `_json` (spec/pryv-api §1.6). [`crate::App`] turns such a request
-//! into the one it stands for before it is routed, so handlers only know JSON.
+//! into the one it stands for before it is routed, so handlers only know JSON. Other methods carry
+//! forms too, but stand for themselves: there `_method` is a field as any.
 
 use axum::body::Body;
 use homecore_types::Secret;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method, Request};
 use serde_json::{Map, Value};
 
@@ -19,6 +20,10 @@ pub fn is_form(headers: &HeaderMap) -> bool {
     body::media_type(headers).is_some_and(|kind| kind == "application/x-www-form-urlencoded")
 }
 
+/// In the extensions of a request that came as a form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WasForm;
+
 /// Turns a form into the request that it stands for.
 ///
 /// # Errors
@@ -28,6 +33,7 @@ pub(crate) async fn unfold(
     request: Request<Body>,
 ) -> Result<Request<Body>, ApiError> {
     let (mut parts, body) = request.into_parts();
+    let overrides = parts.method == Method::POST;
     let bytes = body::read_form(context, &parts, body).await?;
     let mut fields = Map::new();
     let mut json = None;
@@ -36,7 +42,7 @@ pub(crate) async fn unfold(
             "_auth" => {
                 parts.extensions.insert(FormToken(Secret::new(value)));
             }
-            "_method" => {
+            "_method" if overrides => {
                 parts.method = Method::from_bytes(value.to_ascii_uppercase().as_bytes())
                     .map_err(|_| ApiError::unreadable("The form's _method is no HTTP method"))?;
             }
@@ -59,6 +65,8 @@ pub(crate) async fn unfold(
         .headers
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     parts.headers.remove(CONTENT_LENGTH);
+    parts.headers.remove(CONTENT_ENCODING);
+    parts.extensions.insert(WasForm);
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 

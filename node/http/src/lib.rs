@@ -18,6 +18,8 @@ pub mod credentials;
 pub mod error;
 pub mod form;
 pub mod health;
+mod inflate;
+mod json_text;
 pub mod metrics;
 pub mod multipart;
 pub mod openapi;

@@ -3,6 +3,9 @@
 //! Client libraries parse such answers incrementally and look for literal texts, so the form is
 //! exact: compact, lists first, `meta` last (spec/pryv-api §1.10). Once the first byte is sent an
 //! error can only be told by cutting the connection.
+//!
+//! Where another list follows, a piece ends with the list before it: the incremental parsers stop
+//! at the end of the first list and look for the second one only when they are given more.
 
 use std::fmt;
 
@@ -24,6 +27,8 @@ const PIECE_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct ListWriter {
     buffer: BytesMut,
+    /// How much of the buffer is a piece whatever its size, for a list ends there and another follows.
+    ended: usize,
     keys: usize,
     items: usize,
     open: bool,
@@ -35,6 +40,7 @@ impl Default for ListWriter {
         buffer.put_u8(b'{');
         Self {
             buffer,
+            ended: 0,
             keys: 0,
             items: 0,
             open: false,
@@ -43,9 +49,12 @@ impl Default for ListWriter {
 }
 
 impl ListWriter {
-    /// Begins a list; ends the one before.
+    /// Begins a list; ends the one before, and a piece with it.
     pub fn list(&mut self, key: &str) {
-        self.end_list();
+        if self.open {
+            self.end_list();
+            self.ended = self.buffer.len();
+        }
         self.key(key);
         self.buffer.put_u8(b'[');
         self.open = true;
@@ -74,13 +83,19 @@ impl ListWriter {
         self.buffer.put_slice(json);
     }
 
-    /// What has been written, once it is worth sending.
+    /// What has been written, once it is worth sending. Before the end is written, what this gives is
+    /// to be taken.
     pub fn piece(&mut self) -> Option<Bytes> {
+        let ended = std::mem::take(&mut self.ended);
+        if ended > 0 {
+            return Some(self.buffer.split_to(ended).freeze());
+        }
         (self.buffer.len() >= PIECE_BYTES).then(|| self.take())
     }
 
-    /// What has been written since the last piece.
+    /// What has been written since the last piece, in one.
     pub fn take(&mut self) -> Bytes {
+        self.ended = 0;
         self.buffer.split().freeze()
     }
 
@@ -180,6 +195,19 @@ mod tests {
             writer.buffer,
             r#"{"events":[{"id":1},{"id":2}],"eventDeletions":[]"#.as_bytes()
         );
+    }
+
+    #[test]
+    fn a_piece_ends_with_a_list_that_another_follows() {
+        let mut writer = ListWriter::default();
+        writer.list("events");
+        writer.text(b"1");
+        assert_eq!(writer.piece(), None);
+        writer.list("eventDeletions");
+        writer.text(b"2");
+        assert_eq!(writer.piece().unwrap(), r#"{"events":[1]"#);
+        assert_eq!(writer.piece(), None);
+        assert_eq!(writer.finish_plain(), r#","eventDeletions":[2]}"#);
     }
 
     #[test]

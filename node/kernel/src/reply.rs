@@ -36,20 +36,6 @@ impl Reply {
     pub fn as_bytes(&self) -> &Bytes {
         &self.0
     }
-
-    /// The text of this object with one more member at the end, given as JSON text (`meta`).
-    #[must_use]
-    pub fn with_member(&self, name: &str, json: &[u8]) -> Bytes {
-        let mut text = Vec::with_capacity(self.0.len() + name.len() + json.len() + 4);
-        text.extend_from_slice(self.0.strip_suffix(b"}").unwrap_or(&self.0));
-        if text.len() > 1 {
-            text.push(b',');
-        }
-        push_name(&mut text, name);
-        text.extend_from_slice(json);
-        text.push(b'}');
-        Bytes::from(text)
-    }
 }
 
 /// Writes an object member by member.
@@ -109,12 +95,8 @@ mod tests {
 
     #[test]
     fn members_are_separated_by_commas() {
-        assert_eq!(Reply::empty().with_member("meta", b"{}"), "{\"meta\":{}}");
         let one = Reply::of("event", b"{\"id\":\"x\"}");
-        assert_eq!(
-            one.with_member("meta", b"1"),
-            "{\"event\":{\"id\":\"x\"},\"meta\":1}"
-        );
+        assert_eq!(one.as_bytes(), "{\"event\":{\"id\":\"x\"}}");
         let mut writer = ObjectWriter::new();
         writer.array("events", [b"1".as_slice(), b"2".as_slice()].into_iter());
         writer.array("eventDeletions", std::iter::empty());

@@ -138,29 +138,27 @@ fn hosting_of(core: &Core) -> &str {
         .unwrap_or(DEFAULT_HOSTING)
 }
 
-/// The hosting that a core must be of; none: any core will do. Without a tree of hostings clients are
-/// shown one that is called "default" and stands for the whole platform, whatever its cores name.
+/// The hosting that a core must be of; none: any core will do. Without a tree of hostings every
+/// hosting is accepted (spec/platform §3.5): clients are shown one that is called "default" and stands
+/// for the whole platform, whatever its cores name, and one that no core names says nothing either.
 fn wanted_hosting<'a>(directory: &Directory, asked: Option<&'a str>) -> Option<&'a str> {
     let has_tree = directory.policy().hostings.is_some();
-    asked.filter(|hosting| !hosting.is_empty() && (has_tree || *hosting != DEFAULT_HOSTING))
+    let is_named = |hosting| directory.cores().any(|core| hosting_of(core) == hosting);
+    asked.filter(|hosting| {
+        let says_something = *hosting != DEFAULT_HOSTING && is_named(*hosting);
+        !hosting.is_empty() && (has_tree || says_something)
+    })
 }
 
-/// With a tree of hostings in the configuration, only those in it are known; without, those that cores
-/// name.
+/// With a tree of hostings in the configuration, only those in it are known.
 fn check_hosting(directory: &Directory, hosting: Option<&str>) -> Result<(), Rejection> {
-    let Some(hosting) = hosting else {
-        return Ok(());
-    };
-    let known = match &directory.policy().hostings {
-        Some(hostings) => hostings.contains(hosting),
-        None => directory.cores().any(|core| hosting_of(core) == hosting),
-    };
-    if known {
-        Ok(())
-    } else {
-        Err(Rejection::UnknownHosting {
-            hosting: hosting.to_owned(),
-        })
+    match (hosting, &directory.policy().hostings) {
+        (Some(hosting), Some(known)) if !known.contains(hosting) => {
+            Err(Rejection::UnknownHosting {
+                hosting: hosting.to_owned(),
+            })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -31,8 +31,9 @@ const POLL_RATE_MS: u32 = 1000;
 /// Characters of a poll key: 12 random bytes in base64url.
 const KEY_CHARS: usize = 16;
 /// Bytes of a request or of its answer, as JSON. The platform keeps every one of them on every core
-/// for an hour, and anybody may open one.
-const STATE_BYTES_MAX: usize = 8 * 1024;
+/// for an hour, and anybody may open one; it takes 32 KiB, with the block about the service, which
+/// does not count here.
+const STATE_BYTES_MAX: usize = 24 * 1024;
 /// What `encodeURIComponent` escapes.
 pub(crate) const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -68,14 +69,14 @@ const PENDING_FIELDS: &[&str] = &[
 pub(crate) const REQUEST: Record = Record::open(&[
     Field::new("requestingAppId", Type::SOME_TEXT).required(),
     Field::new("requestedPermissions", Type::Records(ENTRIES)).required(),
-    Field::new("languageCode", Type::TEXT).nullable(),
+    Field::new("languageCode", Type::Json),
     Field::new("returnURL", Type::Json),
-    Field::new("oauthState", Type::TEXT).nullable(),
+    Field::new("oauthState", Type::Json),
     Field::new("clientData", Type::Object).nullable(),
     Field::new("authUrl", Type::TEXT).nullable(),
-    Field::new("deviceName", Type::TEXT).nullable(),
-    Field::new("expireAfter", Type::Span).nullable(),
-    Field::new("referer", Type::TEXT).nullable(),
+    Field::new("deviceName", Type::Json),
+    Field::new("expireAfter", Type::Json),
+    Field::new("referer", Type::Json),
 ]);
 /// See [`ensure_permission`].
 const ENTRIES: &[&Record] = &[
@@ -83,7 +84,7 @@ const ENTRIES: &[&Record] = &[
         Field::new("streamId", Type::SOME_TEXT).required(),
         Field::new(
             "level",
-            Type::Choice(&["read", "create-only", "contribute", "manage"]),
+            Type::Choice(&["none", "read", "create-only", "contribute", "manage"]),
         )
         .required(),
         Field::new("defaultName", Type::SOME_TEXT).nullable(),
@@ -214,16 +215,16 @@ fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Val
         ensure_permission(permission)
             .map_err(|field| invalid(&format!("requestedPermissions[{index}]{field}")))?;
     }
-    let lang = text("languageCode")?.unwrap_or_else(|| "en".to_owned());
+    let lang = match scalar(&body, "languageCode")? {
+        Value::Null => json!("en"),
+        lang => lang,
+    };
     let return_url = body.get("returnURL").cloned().unwrap_or_default();
     if !matches!(return_url, Value::Null | Value::Bool(_) | Value::String(_)) {
         return Err(invalid("returnURL"));
     }
-    let oauth_state = text("oauthState")?;
-    let expire_after = body.get("expireAfter").cloned().unwrap_or_default();
-    if !expire_after.is_null() && expire_after.as_f64().is_none_or(|seconds| seconds < 0.0) {
-        return Err(invalid("expireAfter"));
-    }
+    let oauth_state = scalar(&body, "oauthState")?;
+    let expire_after = span(scalar(&body, "expireAfter")?).ok_or_else(|| invalid("expireAfter"))?;
     let client_data = body.get("clientData").cloned().unwrap_or_default();
     if !matches!(client_data, Value::Null | Value::Object(_)) {
         return Err(invalid("clientData"));
@@ -237,8 +238,9 @@ fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Val
     let auth_url = consent.map(|base| {
         let service_info = format!("{}service/info", settings.addressing.register());
         let rate = POLL_RATE_MS.to_string();
+        let (lang, oauth_state) = (plain_text(&lang), plain_text(&oauth_state));
         let mut query = vec![
-            ("lang", lang.as_str()),
+            ("lang", lang.as_deref().unwrap_or_default()),
             ("key", &key),
             ("requestingAppId", &app),
             ("poll", &poll),
@@ -260,20 +262,58 @@ fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Val
         "lang": lang,
         "returnURL": return_url,
         "oauthState": oauth_state,
-        "clientData": client_data,
     });
     let Value::Object(mut payload) = payload else {
         return Err(ApiError::unexpected("an access request is no object"));
     };
-    // The original keeps these to itself, so they are told only where there is something to tell.
+    // Told only where there is something to tell: consent pages hand the first on to
+    // `accesses.create`, which takes no null; the original keeps the others to itself.
     let more = [
-        ("deviceName", json!(text("deviceName")?)),
+        ("clientData", client_data),
+        ("deviceName", scalar(&body, "deviceName")?),
         ("expireAfter", expire_after),
-        ("referer", json!(text("referer")?)),
+        ("referer", scalar(&body, "referer")?),
     ];
     let more = more.into_iter().filter(|(_, value)| !value.is_null());
     payload.extend(more.map(|(name, value)| (name.to_owned(), value)));
     Ok((Secret::new(key), payload))
+}
+
+/// A field that is handed on to the consent page and that nobody here depends on: the original takes
+/// anything, here it may be what fits into a URL.
+fn scalar(body: &Map<String, Value>, name: &str) -> Result<Value, ApiError> {
+    match body.get(name) {
+        Some(Value::Array(_) | Value::Object(_)) => Err(invalid(name)),
+        Some(value) => Ok(value.clone()),
+        None => Ok(Value::Null),
+    }
+}
+
+/// A scalar as it stands in a URL.
+fn plain_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+/// A number of seconds, also one that is written as a text; null is none. `accesses.create`, for
+/// which it is meant, takes a number only.
+fn span(value: Value) -> Option<Value> {
+    let number = match value {
+        Value::Null => return Some(Value::Null),
+        Value::String(text) => {
+            let text = text.trim();
+            let whole = text.parse::<u64>().ok().map(Value::from);
+            whole.or_else(|| Some(Value::from(text.parse::<f64>().ok()?)))?
+        }
+        number => number,
+    };
+    number
+        .as_f64()
+        .is_some_and(|seconds| seconds >= 0.0)
+        .then_some(number)
 }
 
 /// One entry of what is asked for (spec/pryv-api §3.3): what it names wrongly, if anything. Whether
@@ -297,9 +337,8 @@ fn ensure_permission(permission: &Value) -> Result<(), &'static str> {
     if text("streamId").is_none_or(str::is_empty) {
         return Err(".streamId");
     }
-    match text("level").and_then(Level::parse) {
-        None | Some(Level::None) => return Err(".level"),
-        Some(_) => {}
+    if text("level").and_then(Level::parse).is_none() {
+        return Err(".level");
     }
     for (name, shown) in [("defaultName", ".defaultName"), ("name", ".name")] {
         if !is_name(name) {

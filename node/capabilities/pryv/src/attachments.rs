@@ -212,7 +212,7 @@ async fn send(state: &State, id: &str, file: &str, request: extract::Request) ->
     let (parts, _body) = request.into_parts();
     let actor = match identify(state, &parts, file).await {
         Ok(actor) => actor,
-        Err(error) => return error.into_response(),
+        Err(error) => return caller::refuse(state, &parts, error).await,
     };
     let answer = match state.kernel.event_file(&actor, id, file).await {
         Ok(open) => respond(&parts.headers, open),

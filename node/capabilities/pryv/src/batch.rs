@@ -7,7 +7,6 @@ use std::pin::Pin;
 
 use axum::extract;
 use axum::response::Response;
-use homecore_http::context::json_response;
 use homecore_http::stream::ListWriter;
 use homecore_http::{ApiError, JsonBody};
 use homecore_kernel::batch::Outcome;
@@ -34,10 +33,9 @@ pub(crate) async fn call_batch(
     for result in run(&state, &actor, body.value, 1).await? {
         writer.text(result.as_bytes());
     }
-    let text = writer
-        .finish(&state.context)
-        .map_err(|error| ApiError::internal(&error))?;
-    Ok(json_response(StatusCode::OK, text))
+    state
+        .context
+        .reply_text(StatusCode::OK, &writer.finish_plain())
 }
 
 type Results = Result<Vec<String>, ApiError>;

@@ -12,6 +12,7 @@ use homecore_http::credentials::FormToken;
 use homecore_http::openapi::{Operation, Verb};
 use homecore_http::rate::{Rate, RateKey};
 use homecore_http::{ApiError, Credentials, Query, UserContext};
+use homecore_kernel::access::token::by_token;
 use homecore_kernel::audit::Source;
 use homecore_kernel::{Actor, Credential, Owner};
 use homecore_types::ErrorId;
@@ -52,7 +53,7 @@ pub(crate) async fn authenticate(
         Ok(actor) => actor,
         Err(error) => {
             note_stranger(&state, &methods, &parts, &error).await;
-            return error.into_response();
+            return refuse(&state, &parts, error).await;
         }
     };
     parts.extensions.insert(actor.clone());
@@ -77,9 +78,37 @@ async fn note_stranger(state: &State, methods: &Methods, parts: &Parts, error: &
     }
 }
 
+/// The answer to a call that was refused for its token.
+pub(crate) async fn refuse(state: &State, parts: &Parts, error: ApiError) -> Response {
+    let expired = expired_access(state, parts, &error).await;
+    let response = error.into_response();
+    match expired {
+        Some(id) => name_id(response, &id),
+        None => response,
+    }
+}
+
+/// The access of a token that was refused because it has expired (spec/pryv-api §1.3): it was found,
+/// so the answer names it (§1.5).
+async fn expired_access(state: &State, parts: &Parts, error: &ApiError) -> Option<String> {
+    if error.id != ErrorId::Forbidden {
+        return None;
+    }
+    let user = parts.extensions.get::<Arc<UserContext>>()?;
+    let token = credentials(parts).ok()??.token;
+    let users = state.kernel.users();
+    let found = users.read_short(&user.user, move |view| by_token(view, &token));
+    let (id, _access) = found.await.ok()?.ok()??;
+    Some(id)
+}
+
 /// Names the access in an answer.
-pub(crate) fn name_access(mut response: Response, actor: &Actor) -> Response {
-    if let Ok(id) = HeaderValue::try_from(actor.access.id.as_str()) {
+pub(crate) fn name_access(response: Response, actor: &Actor) -> Response {
+    name_id(response, &actor.access.id)
+}
+
+fn name_id(mut response: Response, id: &str) -> Response {
+    if let Ok(id) = HeaderValue::try_from(id) {
         response
             .headers_mut()
             .insert(HeaderName::from_static("pryv-access-id"), id);
@@ -102,9 +131,7 @@ pub(crate) async fn identify_as(
     parts: &Parts,
     user: &UserContext,
 ) -> Result<Actor, ApiError> {
-    let query = Query::parse(parts.uri.query());
-    let form = parts.extensions.get::<FormToken>();
-    let credentials = Credentials::read(&parts.headers, &query, form)?.ok_or_else(|| {
+    let credentials = credentials(parts)?.ok_or_else(|| {
         ApiError::new(
             ErrorId::MissingAccessToken,
             "The access token is missing: expected an \"Authorization\" header or an \"auth\" \
@@ -117,6 +144,12 @@ pub(crate) async fn identify_as(
         source: source(parts),
     };
     Ok(state.kernel.authenticate(&owner(user), credential).await?)
+}
+
+fn credentials(parts: &Parts) -> Result<Option<Credentials>, ApiError> {
+    let query = Query::parse(parts.uri.query());
+    let form = parts.extensions.get::<FormToken>();
+    Credentials::read(&parts.headers, &query, form)
 }
 
 /// The user as the kernel knows it.

@@ -5,10 +5,11 @@
 
 use axum::extract;
 use axum::response::Response;
-use homecore_http::{ApiError, JsonBody};
+use homecore_http::{ApiError, Unread};
 use homecore_kernel::Error;
 use homecore_kernel::password::NewPassword;
 use homecore_kernel::ports::NewUser;
+use homecore_types::ErrorId;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -21,8 +22,15 @@ use crate::state::State;
 pub(crate) async fn create(
     extract::State(state): extract::State<State>,
     _admin: Admin,
-    body: JsonBody,
+    body: Unread,
 ) -> Result<Response, ApiError> {
+    if !body.is_json() {
+        return Err(ApiError::new(
+            ErrorId::UnsupportedContentType,
+            "The body must be application/json",
+        ));
+    }
+    let body = body.json(&state.context).await?;
     let body = Value::Object(body.into_object()?);
     let user = NewUser::parse(&state.kernel.schema(), &body).map_err(|found| invalid(&found))?;
     ensure_bounded(&[invitation(user.invitation.as_deref())])?;

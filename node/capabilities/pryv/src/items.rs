@@ -216,7 +216,10 @@ impl Writing {
                     if self.pages.has_deletions() {
                         self.begin_deletions();
                     }
-                    return Ok(Piece::Last(self.writer.finish(&self.context)?));
+                    return Ok(match self.writer.piece() {
+                        Some(piece) => Piece::Some(piece, Box::new(self)),
+                        None => Piece::Last(self.writer.finish(&self.context)?),
+                    });
                 }
             };
             for item in items {

@@ -8,7 +8,7 @@ use axum::response::Response;
 use homecore_http::context::ClientAddress;
 use homecore_http::owner::Owner;
 use homecore_http::rate::RateKey;
-use homecore_http::{ApiError, Rate, Unread, UserContext};
+use homecore_http::{ApiError, JsonBody, Rate, Unread, UserContext};
 use homecore_kernel::account::login::{LoggedIn, Login};
 use homecore_kernel::audit::Source;
 use http::header::{ORIGIN, REFERER};
@@ -68,10 +68,11 @@ pub(crate) fn endpoint(state: &State, user: &UserContext, logged_in: &LoggedIn) 
     addressing.api_endpoint(&core, name, &logged_in.token)
 }
 
-/// `POST /{username}/auth/logout`.
+/// `POST /{username}/auth/logout`. Nothing in its body means anything, but it is to be one.
 pub(crate) async fn logout(
     extract::State(state): extract::State<State>,
     Caller(actor): Caller,
+    _ignored: JsonBody,
 ) -> Result<Response, ApiError> {
     state.kernel.logout(&actor).await?;
     state.context.reply(StatusCode::OK, &json!({}))

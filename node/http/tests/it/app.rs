@@ -320,6 +320,26 @@ async fn forms_stand_for_other_requests() {
             "{body}"
         );
     }
+    // Other methods have bodies, too; what stands for another request is a POST.
+    let put = Request::put("/reg/echo").header("content-type", form);
+    let answer = client.ask(put, "a=1&_method=GET&_auth=tok").await.json();
+    assert_eq!(
+        (&answer["method"], &answer["form"], &answer["body"]),
+        (
+            &json!("PUT"),
+            &json!("tok"),
+            &json!({ "a": "1", "_method": "GET" })
+        )
+    );
+    for method in ["PUT", "DELETE", "GET"] {
+        let request = Request::builder().method(method).uri("/reg/echo");
+        let request = request.header("content-type", form);
+        let answer = client.ask(request, "_json=%5B1%5D").await.json();
+        assert_eq!(
+            (&answer["method"], &answer["body"]),
+            (&json!(method), &json!([1]))
+        );
+    }
     // Nothing but a form overrides.
     let answer = client
         .post("/alice/events", "application/json", r#"{"_method":"GET"}"#)

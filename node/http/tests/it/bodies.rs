@@ -1,5 +1,6 @@
 //! What a body may cost: its size, the memory of what is read from it, and the time it may take.
 
+use std::io::Write;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -7,6 +8,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::{StreamExt, poll, stream};
 use homecore_http::body::ANONYMOUS_BODY_BYTES_MAX;
 use homecore_http::{Limits, Readiness};
@@ -113,6 +116,74 @@ async fn what_is_read_from_a_body_counts_until_it_is_answered() {
     assert_eq!(one.await.text, "10000");
     gate.add_permits(1);
     assert_eq!(hold(zeros(10_000)).await.text, "10000");
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn compressed_bodies_are_bounded_by_what_they_become() {
+    let limits = Limits {
+        buffered_bytes_max: 1024 * 1024,
+        ..Limits::default()
+    };
+    let client = Client::new(None, limits);
+    let most = ANONYMOUS_BODY_BYTES_MAX;
+    let send = |path: &'static str, kind, body| {
+        let request = Request::post(path)
+            .header("content-type", kind)
+            .header("content-encoding", "gzip");
+        let known = path.starts_with("/alice");
+        let request = if known {
+            request.header("x-known", "1")
+        } else {
+            request
+        };
+        client.ask(request, body)
+    };
+    for path in ["/reg/echo", "/alice/events"] {
+        let answer = send(path, JSON, gzip("[1,2]")).await;
+        assert_eq!(answer.json()["body"], json!([1, 2]), "{answer:?}");
+        let answer = send(path, JSON, Vec::new()).await;
+        assert_eq!(answer.json()["body"], json!(null), "{answer:?}");
+        for damaged in [b"[1,2]".to_vec(), gzip("[1,2]")[..12].to_vec()] {
+            let refused = send(path, JSON, damaged).await;
+            assert!(unreadable(&refused), "{refused:?}");
+        }
+    }
+    let answer = send("/reg/echo", FORM, gzip("a=1")).await;
+    assert_eq!(answer.json()["body"], json!({ "a": "1" }));
+    assert_eq!(send("/reg/echo", JSON, gzip(&text(most))).await.status, 200);
+    for kind in [JSON, FORM] {
+        let refused = send("/reg/echo", kind, gzip(&text(most + 1))).await;
+        let message = refused.json()["error"]["message"].clone();
+        assert_eq!(message, "The body is larger than 262144 bytes");
+    }
+    // What is inflated counts among what is held.
+    let refused = send("/alice/events", JSON, gzip(&text(2_000_000))).await;
+    assert_eq!(refused.error(), (503, "api-unavailable".to_owned()));
+    let request = Request::post("/reg/echo")
+        .header("content-type", JSON)
+        .header("content-encoding", "br");
+    assert!(unreadable(&client.ask(request, "[1]").await));
+}
+
+#[tokio::test]
+async fn texts_are_read_as_javascript_reads_them() {
+    let client = Client::new(None, Limits::default());
+    for (text, read) in [
+        (r#"{"a":"x\ud83d"}"#, json!({ "a": "x\u{fffd}" })),
+        (r#"["\ud83d\ude00"]"#, json!(["\u{1f600}"])),
+        ("\u{feff}[1]", json!([1])),
+    ] {
+        let answer = client.post("/reg/echo", JSON, text).await;
+        assert_eq!(answer.json()["body"], read, "{answer:?}");
+    }
+    let refused = client.post("/reg/echo", JSON, r#"{"a":"\ud83d"#).await;
+    assert!(unreadable(&refused), "{refused:?}");
 }
 
 #[tokio::test]

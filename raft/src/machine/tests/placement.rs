@@ -77,7 +77,7 @@ fn a_core_that_does_not_serve_yet_gets_nobody() {
 }
 
 #[test]
-fn hostings_without_a_tree_are_those_of_cores() {
+fn without_a_tree_every_hosting_is_accepted() {
     let mut bench = Bench::founded();
     bench.add_core("core-b", Some("swiss"));
     for (name, hosting, expected) in [
@@ -85,13 +85,8 @@ fn hostings_without_a_tree_are_those_of_cores() {
         ("user-2", Some("default"), reserved("core-a", "user-2")),
         ("user-3", Some(""), reserved("core-a", "user-3")),
         ("user-4", None, reserved("core-b", "user-4")),
-        (
-            "user-5",
-            Some("mars"),
-            Response::Rejected(Rejection::UnknownHosting {
-                hosting: "mars".to_owned(),
-            }),
-        ),
+        ("user-5", Some("mars"), reserved("core-a", "user-5")),
+        ("user-6", Some("mars"), reserved("core-b", "user-6")),
     ] {
         let hosting = hosting.map(str::to_owned);
         let asked = ReserveUser {
@@ -271,6 +266,11 @@ fn checks_come_in_order() {
     let mut bench = Bench::founded();
     bench.add_user("alice");
     bench.done(invite(&["good"]));
+    put_section(
+        &mut bench,
+        "hostings",
+        r#"{"regions":{"eu":{"zones":{"ch":{"hostings":{"swiss":{}}}}}}}"#,
+    );
     let asked = ReserveUser {
         reservation: "r-2".to_owned(),
         hosting: Some("mars".to_owned()),

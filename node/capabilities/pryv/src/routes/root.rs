@@ -534,7 +534,11 @@ fn inspection_routes() -> Routes<State> {
             )
             .takes(Body::Record(&NEW_USER))
             .answers(201, Content::members([]))
-            .refuses(&[ErrorId::InvalidParametersFormat, ErrorId::ItemAlreadyExists]),
+            .refuses(&[
+                ErrorId::InvalidParametersFormat,
+                ErrorId::ItemAlreadyExists,
+                ErrorId::UnsupportedContentType,
+            ]),
             create_user::create,
         )
         .route(

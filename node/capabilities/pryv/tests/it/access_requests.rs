@@ -101,9 +101,44 @@ async fn optional_fields_may_be_absent() {
         (&shown["lang"], &shown["returnURL"], &shown["oauthState"]),
         (&json!("en"), &json!(false), &Value::Null)
     );
-    for name in ["deviceName", "expireAfter", "referer"] {
+    for name in ["clientData", "deviceName", "expireAfter", "referer"] {
         assert_eq!(shown.get(name), None, "only where it was given");
     }
+}
+
+#[tokio::test]
+async fn what_is_only_handed_on_may_be_of_any_simple_type() {
+    let core = Core::new();
+    let mut body = wish();
+    body["requestedPermissions"] = json!([{ "streamId": "a", "level": "none" }]);
+    for (field, value, told) in [
+        ("deviceName", json!(1), json!(1)),
+        ("deviceName", json!(true), json!(true)),
+        ("referer", json!(2), json!(2)),
+        ("oauthState", json!(3), json!(3)),
+        ("languageCode", json!(4), json!(4)),
+        ("expireAfter", json!("3600"), json!(3600)),
+        ("expireAfter", json!(" 1.5 "), json!(1.5)),
+    ] {
+        body[field] = value;
+        let answer = core.post("/reg/access", &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        let key = answer.json()["key"].as_str().unwrap().to_owned();
+        let shown = core.get(&format!("/reg/access/{key}")).await.json();
+        let name = if field == "languageCode" {
+            "lang"
+        } else {
+            field
+        };
+        assert_eq!(shown[name], told, "{field}");
+        assert_eq!(shown["requestedPermissions"], body["requestedPermissions"]);
+    }
+    let url = core.post("/reg/access", &body).await.json()["authUrl"].take();
+    let url = url.as_str().unwrap().to_owned();
+    assert!(
+        url.contains("lang=4&") && url.ends_with("&oauthState=3"),
+        "{url}"
+    );
 }
 
 #[tokio::test]
@@ -124,7 +159,7 @@ async fn what_is_wrong_with_a_request_is_named() {
         ),
         (
             "requestedPermissions[0].level",
-            json!([{ "streamId": "a", "level": "none" }]),
+            json!([{ "streamId": "a", "level": "write" }]),
         ),
         (
             "requestedPermissions[1].streamId",
@@ -141,10 +176,13 @@ async fn what_is_wrong_with_a_request_is_named() {
         ("clientData", json!("x")),
         ("clientData", json!([1])),
         ("expireAfter", json!(-1)),
-        ("languageCode", json!(1)),
+        ("languageCode", json!([])),
         ("returnURL", json!(1)),
         ("oauthState", json!({})),
-        ("deviceName", json!(1)),
+        ("deviceName", json!([1])),
+        ("expireAfter", json!(true)),
+        ("expireAfter", json!("-1")),
+        ("expireAfter", json!("inf")),
         ("expireAfter", json!("x")),
         ("authUrl", json!("https://evil.test/consent")),
         ("authUrl", json!("https://pages.test/consentious")),
@@ -205,21 +243,21 @@ async fn a_request_is_small() {
         body["clientData"] = json!({ "long": "x".repeat(bytes) });
         body
     };
-    let answer = core.post("/reg/access", &with(6_000)).await;
+    let answer = core.post("/reg/access", &with(23_000)).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
-    for bytes in [8_192, 40_000] {
+    for bytes in [24_576, 40_000] {
         let answer = core.post("/reg/access", &with(bytes)).await;
         assert_eq!(answer.error(), error(400, "invalid-parameters"), "{bytes}");
         assert_eq!(
             answer.json()["error"]["message"],
-            "The access request is larger than 8192 bytes"
+            "The access request is larger than 24576 bytes"
         );
     }
     let path = format!("/reg/access/{}", open(&core).await);
     let refused = |bytes| json!({ "status": "REFUSED", "message": "x".repeat(bytes) });
-    let answer = core.post(&path, &refused(8_192)).await;
+    let answer = core.post(&path, &refused(24_576)).await;
     assert_eq!(answer.error(), error(400, "invalid-parameters"));
-    assert_eq!(core.post(&path, &refused(6_000)).await.status, 403);
+    assert_eq!(core.post(&path, &refused(24_000)).await.status, 403);
 }
 
 #[tokio::test]

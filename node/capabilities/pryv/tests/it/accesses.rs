@@ -212,11 +212,13 @@ async fn query_parameters_are_read() {
     let mut ended = asked("shared", "ended");
     ended["expireAfter"] = json!(0);
     let ended = create(&accesses.core, &accesses.me, &ended).await;
-    let answer = accesses
-        .core
-        .get_as(token(&ended), "/samplebeta1/events")
-        .await;
-    assert_eq!(answer.error(), error(403, "forbidden"));
+    for path in ["events", "events/x/y", "access-info"] {
+        let path = format!("/samplebeta1/{path}");
+        let answer = accesses.core.get_as(token(&ended), &path).await;
+        assert_eq!(answer.error(), error(403, "forbidden"), "{path}");
+        let named = answer.header("pryv-access-id");
+        assert_eq!(named, ended["id"].as_str(), "it was found: {path}");
+    }
     for (query, count) in [
         ("", 4),
         ("?includeExpired=false", 4),

@@ -133,12 +133,13 @@ async fn a_body_that_is_wrong_is_refused_with_the_field() {
     weak["password"] = json!("secret1");
     let answer = core.post_as(ADMIN, CREATE, &weak).await;
     assert_eq!(answer.status, 400, "{}", answer.text);
-    // A body of another type is none.
-    let request = Request::post(CREATE)
-        .header("content-type", "text/plain")
-        .header("authorization", ADMIN);
-    let answer = core.ask(request, created("samplebeta1").to_string()).await;
-    assert_eq!(answer.error(), error(400, format));
+    for kind in ["text/plain", "application/x-www-form-urlencoded", ""] {
+        let request = Request::post(CREATE)
+            .header("content-type", kind)
+            .header("authorization", ADMIN);
+        let answer = core.ask(request, created("samplebeta1").to_string()).await;
+        assert_eq!(answer.error(), error(415, "unsupported-content-type"));
+    }
     assert_eq!(log_in(&core, "samplebeta1", "U*U").await, 404);
 
     core.fake.down.store(true, Ordering::SeqCst);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use homecore_http::{Rate, RateRule};
 use http::Request;
 use http_body_util::BodyExt;
@@ -132,6 +132,8 @@ async fn tokens_are_taken_from_every_place() {
         token.clone(),
         format!("{token} my-app"),
         format!("Bearer {token}"),
+        format!("Bearer {token} my-app"),
+        basic(format!("{token} my-app:")),
         basic(format!("{token}:")),
         basic(format!("{token}:pass")),
     ] {
@@ -208,6 +210,17 @@ async fn logging_out_ends_the_token() {
         .post_as(&token, "/samplebeta1/auth/logout", &json!({}))
         .await;
     assert_eq!(again.error(), error(403, "invalid-access-token"));
+
+    let (core, token) = core_with_user().await;
+    let path = "/samplebeta1/auth/logout";
+    let request = || {
+        Request::post(path)
+            .header("content-type", "application/json")
+            .header("authorization", token.as_str())
+    };
+    let malformed = core.ask(request(), "{").await;
+    assert_eq!(malformed.error(), error(400, "invalid-request-structure"));
+    assert_eq!(core.ask(request(), "").await.status, 200);
 }
 
 #[tokio::test]
@@ -382,6 +395,77 @@ async fn events_are_made_found_and_streamed() {
         "{}",
         none.text
     );
+}
+
+/// The parsers of the SDK stop at the end of the first list and go on with the next piece.
+#[tokio::test]
+async fn deletions_come_in_a_piece_after_that_of_the_events() {
+    let (core, token) = core_with_user().await;
+    let stream = json!({ "id": "diary", "name": "Diary" });
+    core.post_as(&token, "/samplebeta1/streams", &stream).await;
+    for n in 0..2 {
+        let body = json!({ "streamIds": ["diary"], "type": "note/txt", "content": "x", "time": n });
+        let made = core.post_as(&token, "/samplebeta1/events", &body).await;
+        let id = made.json()["event"]["id"].as_str().unwrap().to_owned();
+        for _ in 0..n * 2 {
+            let path = format!("/samplebeta1/events/{id}");
+            core.send_as(&token, "DELETE", &path, None).await;
+        }
+    }
+    for (query, events, deletions) in [
+        ("fromTime=-1&toTime=9&modifiedSince=0", 1, 1),
+        ("fromTime=-9&toTime=-8&modifiedSince=0", 0, 1),
+        ("fromTime=-1&toTime=9&modifiedSince=99999999999", 0, 0),
+    ] {
+        // Asked twice: the second answer is a kept one.
+        for _ in 0..2 {
+            let path = format!("/samplebeta1/events?{query}&includeDeletions=true");
+            let request = Request::get(path).header("authorization", token.as_str());
+            let mut response = core.app.handle(request.body(Body::empty()).unwrap()).await;
+            assert!(response.headers().get("content-length").is_none());
+            let is_chunked = HttpBody::size_hint(response.body()).exact().is_none();
+            assert!(is_chunked, "{query}");
+            let mut pieces = Vec::new();
+            while let Some(frame) = response.body_mut().frame().await {
+                let piece = frame.unwrap().into_data().unwrap();
+                pieces.push(String::from_utf8(piece.to_vec()).unwrap());
+            }
+            assert_eq!(pieces.len(), 2, "{pieces:?}");
+            assert!(pieces[0].ends_with(']'), "{pieces:?}");
+            assert!(pieces[1].starts_with(",\"eventDeletions\":["), "{pieces:?}");
+            let whole: Value = serde_json::from_str(&pieces.concat()).unwrap();
+            let count = |name: &str| whole[name].as_array().unwrap().len();
+            assert_eq!(
+                (count("events"), count("eventDeletions")),
+                (events, deletions)
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_that_are_not_streamed_begin_with_meta() {
+    let (core, token) = core_with_user().await;
+    for path in [
+        "access-info",
+        "streams",
+        "accesses",
+        "service/info",
+        "account",
+    ] {
+        let answer = core.get_as(&token, &format!("/samplebeta1/{path}")).await;
+        assert!(answer.text.starts_with("{\"meta\":{\""), "{}", answer.text);
+    }
+    let calls = json!([{ "method": "events.get", "params": {} }]);
+    let batch = core.post_as(&token, "/samplebeta1", &calls).await;
+    assert!(batch.text.starts_with("{\"meta\":{\""), "{}", batch.text);
+    let literal = "},\"results\":[{\"events\":[";
+    assert!(batch.text.contains(literal), "{}", batch.text);
+    let out = core
+        .post_as(&token, "/samplebeta1/auth/logout", &json!({}))
+        .await;
+    assert!(out.text.starts_with("{\"meta\":{\""), "{}", out.text);
+    assert!(out.text.ends_with("}}"), "{}", out.text);
 }
 
 #[tokio::test]
