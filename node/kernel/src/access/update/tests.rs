@@ -411,20 +411,6 @@ fn what_became_of_streams_holds_nothing_up() {
     assert_eq!(data, json!({ "offendingChildren": [child] }));
 }
 
-/// Members beside the changes are as they are with every other method.
-#[test]
-fn what_is_beside_the_changes_is_ignored() {
-    let Family {
-        mut home, shared, ..
-    } = family();
-    let me = home.me();
-    let context = home.context.clone();
-    let mut trees = context.trees.for_writing(&home.owner.id);
-    let params = json!({ "id": id(&shared), "update": { "name": "nurse" }, "auth": "x" });
-    let updated = home.attempt(|tx| super::update(tx, &context, &mut trees, &me, &params));
-    assert!(updated.is_ok(), "{updated:?}");
-}
-
 #[test]
 fn what_the_server_put_into_client_data_stays() {
     let Family { mut home, app, .. } = family();
