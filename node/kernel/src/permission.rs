@@ -66,6 +66,20 @@ impl Level {
         }
     }
 
+    /// The highest level that allows nothing but what both allow.
+    #[must_use]
+    pub const fn common(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Manage, level) | (level, Self::Manage) => level,
+            (Self::Contribute, level) | (level, Self::Contribute) => level,
+            (Self::Read, Self::Read) => Self::Read,
+            (Self::CreateOnly, Self::CreateOnly) => Self::CreateOnly,
+            // Who only creates reads nothing, and the other way round.
+            (Self::Read, Self::CreateOnly) | (Self::CreateOnly, Self::Read) => Self::None,
+            (Self::None, _) | (_, Self::None) => Self::None,
+        }
+    }
+
     /// May see the stream itself.
     #[must_use]
     pub const fn lists(self) -> bool {
@@ -260,6 +274,46 @@ pub struct Entries {
 }
 
 impl Entries {
+    fn of(entries: &[Permission]) -> Self {
+        let mut rights = Self::default();
+        for entry in entries {
+            match entry {
+                Permission::Stream { level, stream_id } => rights.set(stream_id, *level),
+                Permission::ForcedStreams { streams, .. } => {
+                    rights.forced.extend(streams.iter().cloned());
+                }
+                Permission::Feature { feature, setting } => {
+                    // What is forbidden once stays so.
+                    let known = rights.features.entry(feature.clone()).or_insert(*setting);
+                    if *setting == Setting::Forbidden {
+                        *known = *setting;
+                    }
+                }
+            }
+        }
+        rights
+    }
+
+    fn set(&mut self, stream_id: &str, level: Level) {
+        if self.by_stream.insert(stream_id.to_owned(), level).is_none() {
+            self.order.push(stream_id.to_owned());
+        }
+    }
+
+    /// See [`Rights::level`].
+    fn level(&self, parents: &impl Parents, stream_id: &str) -> Option<Level> {
+        let store = Store::of(stream_id);
+        let mut current = Some(stream_id).filter(|id| *id != "*");
+        for _ in 0..STEPS_MAX {
+            let Some(id) = current else { break };
+            if let Some(level) = self.by_stream.get(id) {
+                return Some(*level);
+            }
+            current = parents.parent_of(id);
+        }
+        self.star_of(store)
+    }
+
     /// The entry on everything in a store: its own one (`:store:*`), else that on `*`.
     fn star_of(&self, store: Store<'_>) -> Option<Level> {
         let own = match store {
@@ -281,46 +335,16 @@ impl Rights {
     /// Rights from entries, the injected ones included. Of entries for one stream the last wins.
     #[must_use]
     pub fn limited(entries: &[Permission]) -> Self {
-        let mut rights = Entries::default();
-        for entry in entries {
-            match entry {
-                Permission::Stream { level, stream_id } => {
-                    if rights.by_stream.insert(stream_id.clone(), *level).is_none() {
-                        rights.order.push(stream_id.clone());
-                    }
-                }
-                Permission::ForcedStreams { streams, .. } => {
-                    rights.forced.extend(streams.iter().cloned());
-                }
-                Permission::Feature { feature, setting } => {
-                    // What is forbidden once stays so.
-                    let known = rights.features.entry(feature.clone()).or_insert(*setting);
-                    if *setting == Setting::Forbidden {
-                        *known = *setting;
-                    }
-                }
-            }
-        }
-        Self::Limited(rights)
+        Self::Limited(Entries::of(entries))
     }
 
     /// The level on a stream, or on `*`; none where nothing is granted at all.
     #[must_use]
     pub fn level(&self, parents: &impl Parents, stream_id: &str) -> Option<Level> {
-        let entries = match self {
-            Self::Personal => return Some(Level::Manage),
-            Self::Limited(entries) => entries,
-        };
-        let store = Store::of(stream_id);
-        let mut current = Some(stream_id).filter(|id| *id != "*");
-        for _ in 0..STEPS_MAX {
-            let Some(id) = current else { break };
-            if let Some(level) = entries.by_stream.get(id) {
-                return Some(*level);
-            }
-            current = parents.parent_of(id);
+        match self {
+            Self::Personal => Some(Level::Manage),
+            Self::Limited(entries) => entries.level(parents, stream_id),
         }
-        entries.star_of(store)
     }
 
     /// Whether the level on a stream satisfies a condition.

@@ -20,7 +20,8 @@ pub(crate) fn is_reserved(id: &str) -> bool {
     matches!(id, "null" | "undefined" | "*" | "")
 }
 
-fn slug(text: &str) -> String {
+/// A chosen token in the form in which it is stored: only ids are of a store.
+pub(crate) fn slug(text: &str) -> String {
     let trimmed = text.trim();
     let mut out = String::with_capacity(trimmed.len());
     let mut had_letters = false;

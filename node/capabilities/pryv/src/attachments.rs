@@ -79,11 +79,13 @@ pub(crate) async fn add(
     Path(id): Path<String>,
     body: Unread,
 ) -> Result<Response, ApiError> {
+    let allowed = state.kernel.may_attach(&actor, &id).await;
     if !body.is_multipart() {
+        allowed?;
         return Err(ApiError::unknown_route());
     }
     let form = Form::of(&state.context, body.into_request())?;
-    if let Err(refused) = state.kernel.may_attach(&actor, &id).await {
+    if let Err(refused) = allowed {
         form.let_go().await;
         return Err(refused.into());
     }

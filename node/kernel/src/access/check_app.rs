@@ -1,5 +1,7 @@
 //! `accesses.checkApp` (spec/pryv-api §3.9): what a consent page shows of an app's request.
 
+use std::collections::BTreeMap;
+
 use homecore_store::View;
 use homecore_types::ErrorId;
 use serde_json::{Map, Value, json};
@@ -140,8 +142,8 @@ pub fn check_app(
 #[derive(Debug, Default)]
 struct Checked {
     entries: Vec<Value>,
-    /// Names of roots that would be made.
-    claimed: Vec<String>,
+    /// Names of roots that would be made, by the ids that they would have.
+    claimed: BTreeMap<String, String>,
     /// A default name was changed.
     renamed: bool,
 }
@@ -169,13 +171,20 @@ impl Checked {
         if Store::of(id) != Store::Local {
             return default_name.to_owned();
         }
+        // The first entry makes the stream of all that name it.
+        if let Some(name) = self.claimed.get(id) {
+            return name.clone();
+        }
         let numbered = (1_u32..).map(|n| format!("{default_name} ({n})"));
         let name = std::iter::once(default_name.to_owned())
             .chain(numbered)
-            .find(|name| tree.child_named(None, name).is_none() && !self.claimed.contains(name))
+            .find(|name| {
+                tree.child_named(None, name).is_none()
+                    && !self.claimed.values().any(|claimed| claimed == name)
+            })
             .unwrap_or_else(|| default_name.to_owned());
         self.renamed |= name != default_name;
-        self.claimed.push(name.clone());
+        self.claimed.insert(id.to_owned(), name.clone());
         name
     }
 }

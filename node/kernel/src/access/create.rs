@@ -11,12 +11,10 @@ use crate::actor::Actor;
 use crate::error::InvalidParameters;
 use crate::fields::{Fields, Null};
 use crate::kernel::Context;
-use crate::permission::Permission;
 use crate::permission::grant;
 use crate::reply::Reply;
 use crate::slug;
 use crate::stream::cache::Trees;
-use crate::stream::tree::Tree;
 use crate::violation::Violation;
 
 /// The method id.
@@ -156,11 +154,13 @@ pub fn create(
     let permissions = if caller.is_personal() {
         permissions::stored(&new.permissions)
     } else {
-        given(&tree, &caller, permissions::stored(&new.permissions)).ok_or(
-            AccessError::Forbidden {
+        let asked = permissions::stored(&new.permissions);
+        if !grant::may_give(&*tree, caller.rights(), &asked) {
+            return Err(AccessError::Forbidden {
                 why: "it can give no more than it has",
-            },
-        )?
+            });
+        }
+        grant::carried(&*tree, caller.rights(), asked)
     };
     let expires = new.expire_after.map(|after| expires(tx.at(), after));
     check_expiry(caller.stored.expires, expires)?;
@@ -235,21 +235,6 @@ pub(super) fn present(tx: &Transaction<'_>, actor: &Actor) -> Result<Access, Acc
     }
 }
 
-/// What is stored if one access gives another these permissions: they, and what the giver itself is
-/// denied. None if it may not give them (spec/pryv-api App. B.2).
-pub(super) fn given(
-    tree: &Tree,
-    giver: &Access,
-    mut permissions: Vec<Permission>,
-) -> Option<Vec<Permission>> {
-    if !grant::may_give(tree, giver.rights(), &permissions) {
-        return None;
-    }
-    let denied = grant::denied(tree, giver.rights(), &permissions);
-    permissions.extend(denied);
-    Some(permissions)
-}
-
 /// An access that is to end must not end after the one that manages it.
 ///
 /// # Errors
@@ -274,7 +259,7 @@ fn free_token(
     let Some(chosen) = chosen else {
         return Ok(entropy::wire_id(context.entropy.as_ref()));
     };
-    let token = slug::slugify(chosen);
+    let token = slug::slug(chosen);
     if slug::is_reserved(&token) || slug::is_reserved(chosen) {
         return Err(AccessError::ReservedToken);
     }

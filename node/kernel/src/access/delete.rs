@@ -1,14 +1,14 @@
 //! `accesses.delete` (spec/pryv-api §3.8). An access is deleted at once; what it was stays as a
 //! tombstone that no token and no name finds.
 
-use homecore_store::{Kind, Transaction};
+use homecore_store::Transaction;
 use serde_json::{Value, json};
 
 use super::alias::Aliases;
 use super::error::AccessError;
 use super::get::is_visible;
 use super::id::Named;
-use super::{AccessType, Former, StoredAccess, lookup, put};
+use super::{AccessType, Former, StoredAccess, load, lookup, put};
 use crate::actor::Actor;
 use crate::error::InvalidParameters;
 use crate::fields::{Fields, Null};
@@ -47,10 +47,7 @@ pub fn delete(
     let access = find(tx, actor, &named)?;
     // The id that all versions share is taken for the present one: it is the one that an access is
     // told of itself.
-    if let Some(serial) = named.serial.filter(|serial| *serial != access.serial) {
-        if serial > access.serial {
-            return Err(unknown());
-        }
+    if named.serial.is_some_and(|serial| serial != access.serial) {
         return Err(AccessError::Stale {
             provided: named.given,
             current: access.serial,
@@ -93,8 +90,7 @@ fn find(tx: &Transaction<'_>, actor: &Actor, named: &Named) -> Result<StoredAcce
     Ok(access)
 }
 
-/// The access that a client wants to change. One of which it may not even know is refused like one
-/// that does not exist.
+/// The access that a client wants to change: one that there is, and that is the caller's to change.
 ///
 /// # Errors
 /// [`AccessError::Unknown`], [`AccessError::Forbidden`].
@@ -104,23 +100,11 @@ pub(super) fn live(
     named: &Named,
     why: &'static str,
 ) -> Result<StoredAccess, AccessError> {
-    let unknown = || AccessError::Unknown {
+    let access = load(tx.view(), &named.id)?.ok_or_else(|| AccessError::Unknown {
         id: named.given.clone(),
-    };
-    let foreign = || {
-        if actor.is_personal() {
-            unknown()
-        } else {
-            AccessError::Forbidden { why }
-        }
-    };
-    let document = tx.get(Kind::Access, &named.id)?.ok_or_else(foreign)?;
-    let access = StoredAccess::decode(&document)?;
+    })?;
     if !is_visible(actor, &named.id, &access) {
-        return Err(foreign());
-    }
-    if document.deleted {
-        return Err(unknown());
+        return Err(AccessError::Forbidden { why });
     }
     Ok(access)
 }

@@ -1,11 +1,10 @@
 //! `accesses.update` (spec/pryv-api §3.7): makes a new version of an access and keeps the former one.
 
 use homecore_store::{Kind, Transaction};
-use homecore_types::Millis;
 use serde_json::{Map, Value};
 
 use super::create::{
-    self, SERVER_KEYS, check_client_data, check_expiry, check_name_free, check_size, given,
+    self, SERVER_KEYS, check_client_data, check_expiry, check_name_free, check_size,
 };
 use super::delete::live;
 use super::error::AccessError;
@@ -55,7 +54,7 @@ impl Changes {
             "expires",
             "clientData",
         ];
-        let mut outer = Fields::strict(params, &["id", "update"], &["id", "update"])?;
+        let mut outer = Fields::lenient(params, &["id", "update"])?;
         let id = outer.text("id", Null::Refused).unwrap_or_default();
         let update = outer.raw("update").unwrap_or(&Value::Null);
         outer.finish()?;
@@ -72,11 +71,6 @@ impl Changes {
         };
         fields.finish()?;
         Ok((id.to_owned(), changes))
-    }
-
-    /// Whether what an access may do, or for how long, is touched.
-    fn concerns_rights(&self) -> bool {
-        self.permissions.is_some() || self.expiry.is_some()
     }
 }
 
@@ -124,10 +118,10 @@ pub fn update(
         Some(Expiry::After(span)) => access.expires = Some(create::expires(tx.at(), span)),
         None => {}
     }
-    if changes.concerns_rights() {
+    if changes.expiry.is_some() || changes.permissions.is_some() {
         let tree = trees.current(tx.view())?;
-        check_manager(tx, &tree, &mut access)?;
-        check_children(tx, &tree, &named.id, &access)?;
+        check_manager(tx, &tree, &former, &mut access)?;
+        check_children(tx, &tree, &named.id, (&former, &access))?;
     }
     if let Some(data) = changes.client_data {
         check_client_data(data.as_ref())?;
@@ -165,11 +159,7 @@ fn find(
 ) -> Result<(Named, StoredAccess), AccessError> {
     let named = Named::parse(&id).ok_or_else(|| AccessError::Unknown { id: id.clone() })?;
     let access = live(tx, actor, &named, "it can update what it created")?;
-    let serial = named.serial.unwrap_or_default();
-    if serial > access.serial {
-        return Err(AccessError::Unknown { id });
-    }
-    if serial != access.serial {
+    if named.serial.unwrap_or_default() != access.serial {
         return Err(AccessError::Stale {
             provided: id,
             current: access.serial,
@@ -197,10 +187,12 @@ fn find(
     }
 }
 
-/// An access that an app created gets no more than the app has, whoever updates it.
+/// An access that an app created gets no more than the app has, whoever updates it. What it has
+/// already stays, though streams were moved or deleted since; what had expired is given anew.
 fn check_manager(
     tx: &Transaction<'_>,
     tree: &Tree,
+    former: &StoredAccess,
     access: &mut StoredAccess,
 ) -> Result<(), AccessError> {
     let Some(document) = tx.get(Kind::Access, access.creator())? else {
@@ -210,33 +202,50 @@ fn check_manager(
     if document.deleted || manager.kind != AccessType::App {
         return Ok(());
     }
-    check_expiry(manager.expires, access.expires)?;
+    if access.expires != former.expires {
+        check_expiry(manager.expires, access.expires)?;
+    }
+    let held = former.permissions.as_deref().unwrap_or_default();
+    let revived = former.is_expired(tx.at());
+    if access.permissions == former.permissions && !revived {
+        return Ok(());
+    }
     let manager = Access::new(document.id, manager);
-    let permissions = access.permissions.take().unwrap_or_default();
-    let permissions = given(tree, &manager, settable(permissions)).ok_or_else(|| {
-        AccessError::ExceedsManager {
-            manager: manager.id.clone(),
-        }
-    })?;
-    access.permissions = Some(permissions);
+    let asked = settable(access.permissions.take().unwrap_or_default());
+    let exceeds = |entry: &Permission| {
+        (revived || !held.contains(entry)) && grant::exceeds(tree, manager.rights(), entry)
+    };
+    let on_no_stream = asked.iter().all(|entry| entry.stream_id().is_none());
+    if on_no_stream || asked.iter().any(exceeds) {
+        return Err(AccessError::ExceedsManager {
+            manager: manager.id,
+        });
+    }
+    access.permissions = Some(grant::carried(tree, manager.rights(), asked));
     Ok(())
 }
 
-/// What an app created must not be left with more than the app.
+/// What an app created must not be left with what is taken from the app, nor outlive it.
 fn check_children(
     tx: &Transaction<'_>,
     tree: &Tree,
     id: &str,
-    access: &StoredAccess,
+    (former, access): (&StoredAccess, &StoredAccess),
 ) -> Result<(), AccessError> {
     if access.kind != AccessType::App {
         return Ok(());
     }
     let now = tx.at();
-    let parent = Access::new(id, access.clone());
+    let before = Access::new(id, former.clone());
+    let after = Access::new(id, access.clone());
+    let narrowed = access.permissions != former.permissions;
+    let end = access.expires.filter(|_| access.expires != former.expires);
     let mut children = Vec::new();
     lookup::created_by(tx.view(), id, &mut |child_id, child| {
-        if !child.is_expired(now) && exceeds(tree, &parent, &child) {
+        let outlives = end.is_some_and(|end| child.expires.is_some_and(|theirs| theirs > end));
+        let given = child.permissions.as_deref().unwrap_or_default();
+        let left = || grant::leaves_more(tree, before.rights(), after.rights(), given);
+        if !child.is_expired(now) && (outlives || (narrowed && left())) {
             children.push(super::id::version(&child_id, child.serial));
         }
         Ok::<_, AccessError>(true)
@@ -246,14 +255,6 @@ fn check_children(
     } else {
         Err(AccessError::OffendingChildren { children })
     }
-}
-
-fn exceeds(tree: &Tree, parent: &Access, child: &StoredAccess) -> bool {
-    let permissions = child.permissions.clone().unwrap_or_default();
-    let outlives = |parent: Millis| child.expires.is_some_and(|end| end > parent);
-    parent.stored.expires.is_some_and(outlives)
-        || !grant::may_give(tree, parent.rights(), &settable(permissions.clone()))
-        || !grant::denied(tree, parent.rights(), &permissions).is_empty()
 }
 
 /// Those that a client may set. The others come from the managing access.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::actor::Actor;
 use crate::error::Error;
 use crate::event::stored::{Head, StoredEvent};
+use crate::method::Method;
 use crate::number::seconds;
 use crate::reply::Reply;
 use crate::stream::store::{
@@ -85,6 +86,8 @@ pub struct Draft {
     access: String,
     action: String,
     refused: bool,
+    /// Of the person, who is shown everything that is not asked for less.
+    personal: bool,
     source: Source,
     /// What was asked for, JSON; empty: nothing that is kept.
     query: String,
@@ -96,7 +99,8 @@ impl Draft {
     /// A call of an access.
     #[must_use]
     pub fn of(actor: &Actor, action: &str, at: Millis) -> Self {
-        let draft = Self::anonymous(&actor.source, &actor.access.id, action, at);
+        let mut draft = Self::anonymous(&actor.source, &actor.access.id, action, at);
+        draft.personal = actor.is_personal();
         match &actor.caller {
             Some(caller) => draft.with("callerId", &json_of(caller.as_str())),
             None => draft,
@@ -111,6 +115,7 @@ impl Draft {
             access: access.to_owned(),
             action: action.to_owned(),
             refused: false,
+            personal: false,
             source: *source,
             query: String::new(),
             members: String::new(),
@@ -144,7 +149,11 @@ impl Draft {
             query.shift_remove("auth");
             return self.asking(&Value::Object(query));
         }
-        if let Some(scope) = scope_of(query) {
+        let everything = || {
+            let all = self.personal && self.action == Method::EventsGet.id();
+            (all && !query.contains_key("streams")).then(|| vec![Value::from("*")])
+        };
+        if let Some(scope) = scope_of(query).or_else(everything) {
             self = self.with("scopedStreamCount", &scope.len().to_string());
             self = self.with("scopedStreamIds", &json_of(&scope));
         }
@@ -159,6 +168,10 @@ impl Draft {
     #[must_use]
     pub fn ended(self, result: &Result<Reply, Error>) -> Self {
         match result {
+            // The one item that it shows.
+            Ok(reply) if self.action == Method::EventsGetOne.id() => {
+                self.wrote(reply).counted(1, true)
+            }
             Ok(reply) => self.wrote(reply),
             Err(error) => self.refused(error),
         }

@@ -138,8 +138,16 @@ async fn every_call_leaves_one_entry() {
         call(&kernel, &me, Method::EventsGetOne, one).await["event"],
         created[0]
     );
+    let read = log(&kernel, &me, json!([":_audit:action-events.getOne"])).await;
+    assert_eq!(read[0]["content"]["recordCount"], 1);
     // The log is no part of everything.
     let everything = call(&kernel, &me, Method::EventsGet, json!({ "limit": 1000 })).await;
+    let read = log(&kernel, &me, json!([":_audit:action-events.get"])).await;
+    let scopes: Vec<&Value> = read
+        .iter()
+        .map(|e| &e["content"]["scopedStreamIds"])
+        .collect();
+    assert!(scopes.contains(&&json!(["*"])), "{scopes:?}");
     let mut ids = everything["events"]
         .as_array()
         .unwrap()
@@ -376,8 +384,19 @@ fn an_access_reads_its_own_log_and_no_other() {
         let params = json!({ "streams": streams, "limit": 100 });
         home.read(actor, Method::EventsGet, &params)
     };
-    let own = read(&mine, json!([":_audit:access-cmine"])).unwrap();
-    assert_eq!(own["events"].as_array().unwrap().len(), 1);
+    // The whole log is to it what it may read of it.
+    for streams in [
+        json!([":_audit:access-cmine"]),
+        json!([":_audit:"]),
+        json!({ "any": [":_audit:"], "not": [":_audit:action-streams.get"] }),
+    ] {
+        let own = read(&mine, streams.clone()).unwrap();
+        let own = own["events"].as_array().unwrap();
+        assert_eq!(own.len(), 1, "{streams}");
+        assert_eq!(own[0]["streamIds"][0], ":_audit:access-cmine");
+    }
+    let none = json!({ "any": [":_audit:"], "not": [":_audit:action-events.get"] });
+    assert_eq!(read(&mine, none).unwrap()["events"], json!([]));
     let others_id = {
         let all = read(&home.person(), json!([":_audit:access-cother"])).unwrap();
         all["events"][0]["id"].clone()
@@ -388,7 +407,8 @@ fn an_access_reads_its_own_log_and_no_other() {
         json!([":_audit:access-cother"]),
         json!([":_audit:accesses"]),
         json!([":_audit:action-events.get"]),
-        json!([":_audit:"]),
+        json!([":_audit:!"]),
+        json!([":_audit:", ":_audit:accesses"]),
     ] {
         assert_eq!(
             read(&mine, streams.clone()).unwrap_err().id().wire(),
@@ -404,7 +424,10 @@ fn an_access_reads_its_own_log_and_no_other() {
             setting: crate::permission::Setting::Forbidden,
         }],
     );
-    assert!(read(&forbidden, json!([":_audit:access-cmine"])).is_err());
+    for streams in [":_audit:access-cmine", ":_audit:"] {
+        let refused = read(&forbidden, json!([streams])).unwrap_err();
+        assert_eq!(refused.id().wire(), "forbidden", "{streams}");
+    }
 }
 
 #[test]

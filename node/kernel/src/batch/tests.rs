@@ -30,6 +30,44 @@ async fn run(kernel: &Kernel, actor: &Actor, calls: Value) -> Vec<Value> {
         .collect()
 }
 
+/// What is sent beside the changes is ignored, as with every other method; the changes are not.
+#[tokio::test]
+async fn members_beside_the_changes_are_ignored() {
+    let (kernel, me) = person().await;
+    let made = run(
+        &kernel,
+        &me,
+        json!([
+            { "method": "streams.create", "params": { "id": "s", "name": "S" } },
+            { "method": "events.create", "params": { "streamIds": ["s"], "type": "a/b" } },
+            { "method": "accesses.create", "params": { "name": "a",
+                "permissions": [{ "streamId": "s", "level": "read" }] } }
+        ]),
+    )
+    .await;
+    for (method, name, id) in [
+        ("streams.update", "stream", &made[0]["stream"]["id"]),
+        ("events.update", "event", &made[1]["event"]["id"]),
+        ("accesses.update", "access", &made[2]["access"]["id"]),
+    ] {
+        let call = |update: Value| {
+            json!({ "method": method,
+                "params": { "id": id, "update": update, "auth": "x", "name": 1 } })
+        };
+        let calls = json!([
+            call(json!({ "clientData": { "x": 1 } })),
+            call(json!({ "nope": 1 }))
+        ]);
+        let results = run(&kernel, &me, calls).await;
+        assert_eq!(
+            results[0][name]["clientData"],
+            json!({ "x": 1 }),
+            "{results:?}"
+        );
+        assert_eq!(results[1], json!({ "error": "invalid-parameters-format" }));
+    }
+}
+
 #[tokio::test]
 async fn later_calls_see_earlier_ones_and_errors_stop_nothing() {
     let (kernel, me) = person().await;

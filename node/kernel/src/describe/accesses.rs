@@ -112,7 +112,7 @@ pub(super) const CREATE: Description = Description {
 
 pub(super) const UPDATE: Description = Description {
     summary: "Changes an access: a new version of it",
-    takes: &Record::closed(&[
+    takes: &Record::open(&[
         ID,
         Field::new(
             "update",

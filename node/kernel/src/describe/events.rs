@@ -111,7 +111,7 @@ pub(super) const CREATE: Description = Description {
 
 pub(super) const UPDATE: Description = Description {
     summary: "Changes an event",
-    takes: &Record::closed(&[
+    takes: &Record::open(&[
         ID,
         Field::new(
             "update",

@@ -53,7 +53,7 @@ pub(super) const CREATE: Description = Description {
 
 pub(super) const UPDATE: Description = Description {
     summary: "Changes a stream, or moves it",
-    takes: &Record::closed(&[
+    takes: &Record::open(&[
         ID,
         Field::new(
             "update",

@@ -116,6 +116,9 @@ pub enum CreateError {
         /// Which.
         id: String,
     },
+    /// A stream of shared secrets, whether there is one yet or not.
+    #[error("Events cannot be created among the shared secrets")]
+    SharedSecrets,
     /// Streams or id of more than one store.
     #[error("Events can be in streams of one store only")]
     SeveralStores,
@@ -139,7 +142,7 @@ impl Refusal for CreateError {
             Self::Parameters(invalid) => invalid.id(),
             Self::UnknownStreams { .. } => ErrorId::UnknownReferencedResource,
             Self::Type(error) => error.id(),
-            Self::Forbidden => ErrorId::Forbidden,
+            Self::Forbidden | Self::SharedSecrets => ErrorId::Forbidden,
             Self::TrashedStreams { .. }
             | Self::AccountStreamWithOthers { .. }
             | Self::AccountStreamReadOnly { .. }
@@ -168,6 +171,7 @@ impl Refusal for CreateError {
             }),
             Self::AccountFieldOfPlatform { stream, .. } => Some(json!({ "streamId": stream.id })),
             Self::IdTaken { id } => Some(json!({ "id": id })),
+            Self::SharedSecrets => Some(json!({ "id": "shared-secret-forbidden" })),
             Self::Forbidden | Self::SeveralStores | Self::Account(_) | Self::Store(_) => None,
         }
     }
@@ -367,7 +371,7 @@ pub fn create(
     }
 }
 
-/// Every stream exists, and none is in the trash.
+/// Every stream exists, and none is in the trash or for homecore alone.
 ///
 /// # Errors
 /// Which do not, or are.
@@ -375,6 +379,12 @@ pub(super) fn check_streams(tree: &Tree, streams: &[String]) -> Result<(), Creat
     let those = |is: &dyn Fn(&str) -> bool| -> Vec<String> {
         streams.iter().filter(|id| is(id)).cloned().collect()
     };
+    if streams
+        .iter()
+        .any(|id| Store::of(id) == Store::SharedSecrets)
+    {
+        return Err(CreateError::SharedSecrets);
+    }
     let unknown = those(&|id| !tree.contains(id));
     if !unknown.is_empty() {
         return Err(CreateError::UnknownStreams { ids: unknown });

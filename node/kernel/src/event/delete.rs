@@ -21,6 +21,7 @@ use crate::reply::Reply;
 use crate::settings::DeletionMode;
 use crate::shared_secret;
 use crate::stream::cache::Trees;
+use crate::stream::store::SHARED_SECRETS;
 
 /// What became of the event.
 #[derive(Debug, PartialEq, Eq)]
@@ -121,7 +122,13 @@ pub fn delete(
 ) -> Result<Deleted, DeleteError> {
     let tree = trees.current(tx.view())?;
     let rights = actor.access.rights();
-    let may_delete = |stream: &str| rights.allows(&*tree, stream, Level::updates);
+    // Nothing on `*` covers shared secrets, but who may delete everything may take back its own.
+    let own_secrets = |stream: &str| {
+        stream.strip_prefix(SHARED_SECRETS) == Some(actor.access.id.as_str())
+            && rights.star().is_some_and(Level::updates)
+    };
+    let may_delete =
+        |stream: &str| rights.allows(&*tree, stream, Level::updates) || own_secrets(stream);
     let stream = tree.schema().get(id);
     if let Some(stream) = stream.filter(|stream| stream.field.is_some()) {
         return Err(if stream.shown && may_delete(id) {

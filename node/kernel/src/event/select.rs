@@ -154,7 +154,7 @@ fn check(tree: &Tree, rights: &Rights, clauses: &[Clause]) -> Result<(), SelectE
                 continue;
             }
             unknown.push(id.to_owned());
-        } else if !may_read(tree, rights, id) {
+        } else if !may_read(tree, rights, id) && own_part(rights, selector).is_empty() {
             return Err(SelectError::Forbidden { id: id.to_owned() });
         }
     }
@@ -171,6 +171,22 @@ pub fn may_read(tree: &Tree, rights: &Rights, id: &str) -> bool {
     tree.schema().get(id).is_none_or(|stream| stream.shown) && rights.allows(tree, id, Level::reads)
 }
 
+/// What an access may read of a store that it names: the root of the audit log stands for what it
+/// was given there, its own entries at least, where it may not read all.
+fn own_part(rights: &Rights, selector: &Selector) -> Vec<Selector> {
+    if selector.id != AUDIT_ROOT || !selector.deep {
+        return Vec::new();
+    }
+    let named = rights.named();
+    named
+        .filter(|(id, level)| Store::of(id) == Store::Audit && level.reads())
+        .map(|(id, _)| Selector {
+            id: id.to_owned(),
+            deep: true,
+        })
+        .collect()
+}
+
 struct Expander<'a> {
     tree: &'a Tree,
     trashed_too: bool,
@@ -183,7 +199,15 @@ impl Expander<'_> {
         let any = if clause.is_star() {
             self.readable(rights)
         } else {
-            clause.any.clone()
+            let named = clause.any.iter();
+            named
+                .flat_map(|selector| {
+                    if may_read(self.tree, rights, &selector.id) {
+                        return vec![selector.clone()];
+                    }
+                    own_part(rights, selector)
+                })
+                .collect()
         };
         let mut not = clause.not.clone();
         not.extend(self.withheld(rights, clause.is_star()));

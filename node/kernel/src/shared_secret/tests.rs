@@ -328,7 +328,7 @@ fn who_may_make_and_see_them() {
     let refused = status(&mut home, &other, &made["key"]).unwrap_err();
     assert_eq!(data_id(&refused), no);
 
-    // As an event it is its maker's and the person's to see, when asked for, and the person's to discard.
+    // As an event it is its maker's and the person's to see, when asked for, and to discard.
     let stream = format!(":_shared-secrets:{}", app.access.id);
     let get = |home: &Home, actor: &Actor, params: Value| {
         let found = home.read(actor, Method::EventsGet, &params)?;
@@ -353,19 +353,32 @@ fn who_may_make_and_see_them() {
         let star = json!({ "streams": ["*"], "state": "all" });
         assert_eq!(get(&home, actor, star).unwrap(), 0);
         assert!(get(&home, actor, asking(":_shared-secrets:")).is_err());
-        assert!(
-            home.delete_event(actor, made["id"].as_str().unwrap())
-                .is_err()
-        );
         let streams = home.read(actor, Method::StreamsGet, &json!({})).unwrap();
         assert!(!streams.to_string().contains("shared-secrets"), "{streams}");
     }
     let id = made["id"].as_str().unwrap().to_owned();
-    let gone = home.delete_event(&me, &id).unwrap();
+    let reader = json!({ "type": "app", "name": "reader",
+        "permissions": [{ "streamId": "*", "level": "read" }] });
+    let reader = home.create_access(&me, &reader).unwrap();
+    let reader = home.through(&reader);
+    let of_reader = make(&mut home, &reader, &asked()).unwrap();
+    let of_reader = of_reader["id"].as_str().unwrap();
+    for (actor, id) in [
+        (&other, id.as_str()),
+        (&app, of_reader),
+        (&reader, of_reader),
+    ] {
+        let refused = home.delete_event(actor, id).unwrap_err();
+        assert_eq!(refused.id().wire(), "forbidden");
+    }
+    let gone = home.delete_event(&app, &id).unwrap();
+    assert_eq!(gone["event"]["content"]["status"], "discarded");
+    let gone = home.delete_event(&me, of_reader).unwrap();
     assert_eq!(gone["event"]["content"]["status"], "discarded");
     let late = take(&mut home, &json!({ "key": made["key"] })).unwrap_err();
     assert_eq!(data_id(&late), unavailable());
-    home.delete_event(&me, &id).unwrap();
+    let gone = home.delete_event(&app, &id).unwrap();
+    assert_eq!(gone, json!({ "eventDeletion": { "id": id } }));
     let unknown = take(&mut home, &json!({ "key": made["key"] })).unwrap_err();
     assert_eq!(data_id(&unknown).0, 404);
 }
@@ -386,11 +399,6 @@ fn nobody_writes_items_by_hand() {
         let refused = home.create_event(&me, &event).unwrap_err();
         assert_eq!(data_id(&refused).1, "shared-secret-forbidden", "{stream}");
     }
-    let event = json!({ "streamIds": [stream], "type": "a/b" });
-    assert_eq!(
-        home.create_event(&me, &event).unwrap_err().id().status(),
-        400
-    );
     for changes in [
         json!({ "trashed": false }),
         json!({ "content": content }),
@@ -412,6 +420,35 @@ fn nobody_writes_items_by_hand() {
     home.update_stream(&me, &stream, &json!({ "name": "x" }))
         .unwrap_err();
     take(&mut home, &json!({ "key": made["key"] })).unwrap();
+}
+
+/// The same before the first secret makes the stream, and after.
+#[test]
+fn nobody_puts_events_beside_them() {
+    let mut home = Home::new();
+    home.stream("a", None);
+    let me = home.me();
+    let all = json!({ "type": "app", "name": "app",
+        "permissions": [{ "streamId": "*", "level": "manage" }] });
+    let app = home.create_access(&me, &all).unwrap();
+    let app = home.through(&app);
+    let event = json!({ "streamIds": ["a"], "type": "a/b" });
+    let event = home.create_event(&me, &event).unwrap();
+    for _ in 0..2 {
+        for actor in [&me, &app] {
+            let stream = format!(":_shared-secrets:{}", actor.access.id);
+            let streams = json!({ "streamIds": [stream, "a"] });
+            let new = json!({ "streamIds": [stream], "type": "a/b" });
+            for refused in [
+                home.create_event(actor, &new),
+                home.update_event(actor, event["id"].as_str().unwrap(), &streams),
+            ] {
+                let forbidden = (403, "shared-secret-forbidden".to_owned());
+                assert_eq!(data_id(&refused.unwrap_err()), forbidden, "{stream}");
+            }
+            make(&mut home, actor, &asked()).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use super::cache::Trees;
-use super::store::{ACCOUNT_ROOT, AUDIT_ROOT, Store};
+use super::store::{ACCOUNT_ROOT, AUDIT_ROOT, Store, is_clients_own};
 use super::tree::Tree;
 use super::{STREAM_DEPTH_MAX, system};
 use crate::actor::Actor;
@@ -24,7 +24,7 @@ const DELETIONS_PAGE: usize = 1_000;
 /// Parameters of `streams.get`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StreamsGet {
-    /// List the children of this one.
+    /// List the children of this one; none: the roots.
     pub parent_id: Option<String>,
     /// List this one.
     pub id: Option<String>,
@@ -97,9 +97,15 @@ impl StreamsGet {
     /// Of their form.
     pub fn parse(params: &Value) -> Result<Self, StreamsGetError> {
         let mut fields = Fields::lenient(params, &[])?;
-        let read = Self {
-            parent_id: fields.text("parentId", Null::Absent).map(str::to_owned),
-            id: fields.text("id", Null::Absent).map(str::to_owned),
+        // Empty, as a form sends what was not filled in, is absent.
+        let mut named = |name| {
+            let id = fields.text(name, Null::Absent).map(str::to_owned);
+            id.filter(|id| !id.is_empty())
+        };
+        let (parent_id, id) = (named("parentId"), named("id"));
+        let mut read = Self {
+            parent_id,
+            id,
             all: fields.choice("state", &["default", "all"]) == Some("all"),
             include_deletions_since: fields.float("includeDeletionsSince"),
         };
@@ -107,6 +113,8 @@ impl StreamsGet {
         if read.parent_id.is_some() && read.id.is_some() {
             return Err(StreamsGetError::Both);
         }
+        // All that there is: the roots.
+        read.id = read.id.filter(|id| id != "*");
         Ok(read)
     }
 }
@@ -127,7 +135,13 @@ pub fn get(
     let mut reply = ObjectWriter::new();
     reply.member("streams", &streams);
     if let Some(since) = params.include_deletions_since {
-        let deletions = deletions(view, since, limits::COLLECTED_ITEMS_MAX)?;
+        // Streams are deleted in the local store only.
+        let named = params.parent_id.as_deref().or(params.id.as_deref());
+        let deletions = if named.is_none_or(is_clients_own) {
+            deletions(view, since, limits::COLLECTED_ITEMS_MAX)?
+        } else {
+            Vec::new()
+        };
         reply.array("streamDeletions", deletions.iter().map(Vec::as_slice));
     }
     Ok(reply.finish())
@@ -160,7 +174,9 @@ fn list(
         }
         (None, None) => {
             for id in roots(tree, rights) {
-                out.write_root(&id);
+                if params.all || !tree.is_trashed(&id) {
+                    out.write_root(&id);
+                }
             }
         }
     }

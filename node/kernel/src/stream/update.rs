@@ -164,7 +164,7 @@ impl StreamChanges {
             "modified",
             "modifiedBy",
         ];
-        let mut outer = Fields::strict(params, &["id", "update"], &["id", "update"])?;
+        let mut outer = Fields::lenient(params, &["id", "update"])?;
         let id = outer.text("id", Null::Refused).unwrap_or_default();
         let update = outer.raw("update");
         outer.finish()?;

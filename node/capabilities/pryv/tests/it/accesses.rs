@@ -68,12 +68,12 @@ const TABLE: &str = "
     GET    none      | 404 unknown-resource | 404 unknown-resource | 403 forbidden | 403 invalid-access-token
     POST   -         | 201     | 409 item-already-exists | 403 forbidden | 403 invalid-access-token
     POST   check-app | 200     | 403 forbidden | 403 forbidden      | 403 invalid-access-token
-    PUT    none      | 404 unknown-resource | 403 forbidden | 403 forbidden | 403 invalid-access-token
+    PUT    none      | 404 unknown-resource | 404 unknown-resource | 403 forbidden | 403 invalid-access-token
     PUT    shared    | 200     | 403 forbidden | 403 forbidden      | 403 invalid-access-token
     PUT    child     | 200     | 409 stale-resource | 403 forbidden | 403 invalid-access-token
     PUT    app       | 200     | 409 stale-resource | 403 forbidden | 403 invalid-access-token
-    DELETE none      | 404 unknown-resource | 403 forbidden | 403 forbidden | 403 invalid-access-token
-    DELETE child     | 200     | 404 unknown-resource | 403 forbidden | 403 invalid-access-token
+    DELETE none      | 404 unknown-resource | 404 unknown-resource | 404 unknown-resource | 403 invalid-access-token
+    DELETE child     | 200     | 404 unknown-resource | 404 unknown-resource | 403 invalid-access-token
     DELETE shared    | 200     | 403 forbidden | 403 invalid-access-token | 403 invalid-access-token
     DELETE app       | 200     | 403 invalid-access-token | 403 invalid-access-token | 403 invalid-access-token
 ";

@@ -419,3 +419,21 @@ async fn an_event_without_files_may_come_as_a_form() {
         assert_eq!(made.json()["event"].get("attachments"), None);
     }
 }
+
+#[tokio::test]
+async fn files_for_an_event_that_is_not_there_are_noted_as_refused() {
+    let (core, token) = person().await;
+    let path = "/samplebeta1/events/cnosuchevent0000000000000";
+    let answer = send(&core, &token, path, form(&[NOTE])).await;
+    assert_eq!(answer.error(), error(404, "unknown-resource"));
+    let answer = core.send_as(&token, "POST", path, None).await;
+    assert_eq!(answer.error(), error(404, "unknown-resource"));
+    let log = "/samplebeta1/events?streams=:_audit:action-events.update";
+    let log = core.send_as(&token, "GET", log, None).await.json();
+    let log = log["events"].as_array().unwrap();
+    assert_eq!(log.len(), 2, "{log:?}");
+    for entry in log {
+        assert_eq!(entry["type"], "audit-log/pryv-api-error");
+        assert_eq!(entry["content"]["id"], "unknown-resource");
+    }
+}

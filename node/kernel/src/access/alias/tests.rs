@@ -282,7 +282,7 @@ async fn what_is_refused_takes_no_alias() {
     assert_eq!(refused.unwrap_err().id().wire(), "forbidden");
     let stale = json!({ "id": format!("{}:7", app.access.id) });
     let refused = one.call(&one.me, Method::AccessesDelete, stale).await;
-    assert_eq!(refused.unwrap_err().id().wire(), "unknown-resource");
+    assert_eq!(refused.unwrap_err().id().wire(), "stale-resource");
     assert_eq!(one.used().await, held);
 }
 

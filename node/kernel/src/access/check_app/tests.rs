@@ -42,6 +42,27 @@ fn entries_are_shown_with_the_names_that_streams_have() {
 }
 
 #[test]
+fn a_stream_is_no_clash_with_itself() {
+    let home = home();
+    let asked = json!({ "requestingAppId": "app", "requestedPermissions": [
+        entry("new", "read", "New"), entry("new", "contribute", "New"), entry("h", "read", "health"),
+        entry("h", "manage", "health")] });
+    let checked = check(&home, &asked).unwrap();
+    let names = checked["checkedPermissions"].as_array().unwrap().iter();
+    let names: Vec<&Value> = names.map(|entry| &entry["defaultName"]).collect();
+    assert_eq!(names, ["New", "New", "health (1)", "health (1)"]);
+    assert_eq!(checked["error"]["id"], "item-already-exists");
+
+    let twice = json!([
+        entry("new", "read", "New"),
+        entry("new", "contribute", "New")
+    ]);
+    let asked = json!({ "requestingAppId": "app", "requestedPermissions": twice });
+    let checked = check(&home, &asked).unwrap();
+    assert_eq!(checked, json!({ "checkedPermissions": twice }));
+}
+
+#[test]
 fn default_names_that_are_taken_are_numbered() {
     let mut home = home();
     let second = json!({ "id": "h1", "name": "health (1)" });

@@ -57,6 +57,9 @@ fn an_access_is_as_it_was_asked_for() {
         "expireAfter": 3600, "createdBy": "me", "integrity": 1, "alias": null });
     let app = home.create_access(&me, &app).unwrap();
     assert_eq!(app["token"], "My-Own-Token");
+    let prefixed = json!({ "name": "prefixed", "token": ":x: A/b", "permissions": [] });
+    let prefixed = home.create_access(&me, &prefixed).unwrap();
+    assert_eq!(prefixed["token"], "x-Ab");
     assert_eq!(app.get("deviceName"), None);
     assert_eq!(app["clientData"], json!({ "x": 1 }));
     assert_eq!(

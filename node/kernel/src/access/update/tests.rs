@@ -82,8 +82,10 @@ fn each_update_makes_a_version() {
     let stale = json!({ "provided": base, "currentSerial": 1 });
     let again = home.update_access(&me, &base, &json!({ "name": "x" }));
     assert_eq!(refused(again), ("stale-resource", stale));
-    let ahead = home.update_access(&me, &format!("{base}:2"), &json!({ "name": "x" }));
-    assert_eq!(refused(ahead).0, "unknown-resource");
+    let version = format!("{base}:2");
+    let ahead = home.update_access(&me, &version, &json!({ "name": "x" }));
+    let stale = json!({ "provided": version, "currentSerial": 1 });
+    assert_eq!(refused(ahead), ("stale-resource", stale));
     let second = home
         .update_access(&me, &format!("{base}:1"), &json!({ "expireAfter": 60 }))
         .unwrap();
@@ -110,8 +112,9 @@ fn each_update_makes_a_version() {
     let stale = home.delete_access(&me, &format!("{base}:1"));
     let data = json!({ "provided": format!("{base}:1"), "currentSerial": 2 });
     assert_eq!(refused(stale), ("stale-resource", data));
-    let unknown = home.delete_access(&me, &format!("{base}:3"));
-    assert_eq!(refused(unknown).0, "unknown-resource");
+    let ahead = home.delete_access(&me, &format!("{base}:9"));
+    let data = json!({ "provided": format!("{base}:9"), "currentSerial": 2 });
+    assert_eq!(refused(ahead), ("stale-resource", data));
     // The bare id stands for the present version here.
     let deleted = home.delete_access(&me, &base).unwrap();
     assert_eq!(deleted["accessDeletion"], json!({ "id": base }));
@@ -222,7 +225,7 @@ fn who_may_update_what() {
         (&by_app, id(&app), "forbidden"),
         (&by_app, id(&shared), "forbidden"),
         (&by_app, &me.access.id, "forbidden"),
-        (&by_app, "nosuchaccess", "forbidden"),
+        (&by_app, "nosuchaccess", "unknown-resource"),
         (&by_shared, id(&shared), "forbidden"),
         (&by_shared, id(&child), "forbidden"),
     ] {
@@ -306,6 +309,108 @@ fn an_update_gives_no_more_than_the_app_has() {
     let (error, data) = refused(home.update_access(&me, id(&sooner), &revived));
     assert_eq!(error, "invalid-operation");
     assert_eq!(data, json!({ "managingAccessId": id(&app) }));
+}
+
+/// What was added to what is given passes when it is looked at again.
+#[test]
+fn what_is_carried_over_holds_nothing_up() {
+    let mut home = Home::new();
+    home.stream("s0", None);
+    home.stream("s00", Some("s0"));
+    let me = home.me();
+    let both = json!([{ "streamId": "s0", "level": "contribute" },
+        { "streamId": "s00", "level": "create-only" }]);
+    let app = json!({ "type": "app", "name": "app", "permissions": both });
+    let app = home.create_access(&me, &app).unwrap();
+    let by_app = home.through(&app);
+    let asked = json!({ "name": "child", "permissions": on("s0", "contribute") });
+    let child = home.create_access(&by_app, &asked).unwrap();
+    assert_eq!(child["permissions"], both);
+    // One of a former build is denied the stream.
+    let denied = json!([{ "streamId": "s0", "level": "contribute" },
+        { "streamId": "s00", "level": "none" }]);
+    let mut child = id(&child).to_owned();
+    for changes in [
+        json!({ "expireAfter": 3600 }),
+        json!({ "permissions": both }),
+        json!({ "permissions": denied }),
+        json!({ "permissions": denied, "expireAfter": 1800 }),
+    ] {
+        let updated = home.update_access(&by_app, &child, &changes).unwrap();
+        if let Some(wanted) = changes.get("permissions") {
+            assert_eq!(updated["permissions"], *wanted);
+        }
+        id(&updated).clone_into(&mut child);
+    }
+    let mut app = id(&app).to_owned();
+    for changes in [
+        json!({ "expireAfter": 7200 }),
+        json!({ "permissions": both }),
+        json!({ "permissions": on("s0", "contribute") }),
+    ] {
+        let updated = home.update_access(&me, &app, &changes).unwrap();
+        id(&updated).clone_into(&mut app);
+    }
+}
+
+/// Streams are deleted and moved under accesses, which stay what they are.
+#[test]
+fn what_became_of_streams_holds_nothing_up() {
+    let mut home = Home::new();
+    for (id, parent) in [
+        ("a", None),
+        ("hidden", Some("a")),
+        ("x", Some("a")),
+        ("y", Some("a")),
+    ] {
+        home.stream(id, parent);
+    }
+    let me = home.me();
+    let permissions = json!([{ "streamId": "a", "level": "manage" },
+        { "streamId": "hidden", "level": "none" }]);
+    let app = json!({ "type": "app", "name": "app", "permissions": permissions });
+    let app = home.create_access(&me, &app).unwrap();
+    let by_app = home.through(&app);
+    let held = json!([{ "streamId": "x", "level": "read" }, { "streamId": "y", "level": "read" }]);
+    let asked = json!({ "name": "child", "permissions": held });
+    let child = home.create_access(&by_app, &asked).unwrap();
+    for _ in 0..2 {
+        home.delete_stream(&me, "x", Some(false)).unwrap();
+    }
+    home.update_stream(&me, "y", &json!({ "parentId": "hidden" }))
+        .unwrap();
+
+    let mut child = id(&child).to_owned();
+    let more = json!([held[0], held[1], { "streamId": "a", "level": "read" }]);
+    for changes in [
+        json!({ "name": "renamed" }),
+        json!({ "expireAfter": 3600 }),
+        json!({ "permissions": held }),
+        json!({ "permissions": more }),
+    ] {
+        let updated = home.update_access(&by_app, &child, &changes).unwrap();
+        id(&updated).clone_into(&mut child);
+    }
+    let mut app = id(&app).to_owned();
+    let wider = json!([permissions[0], permissions[1], { "streamId": "z", "level": "read" }]);
+    for changes in [
+        json!({ "name": "renamed" }),
+        json!({ "expireAfter": 7200 }),
+        json!({ "permissions": wider }),
+    ] {
+        let updated = home.update_access(&me, &app, &changes).unwrap();
+        id(&updated).clone_into(&mut app);
+    }
+    // What is new is looked at, and so is what is taken away.
+    let new = json!([held[0], { "streamId": "y", "level": "contribute" }]);
+    let (error, data) =
+        refused(home.update_access(&by_app, &child, &json!({ "permissions": new })));
+    assert_eq!(error, "invalid-operation");
+    assert_eq!(data, json!({ "managingAccessId": by_app.access.id }));
+    let narrowed = json!({ "permissions": on("z", "read") });
+    let (error, data) = refused(home.update_access(&me, &app, &narrowed));
+    assert_eq!(error, "invalid-operation");
+    assert_eq!(data, json!({ "offendingChildren": [child] }));
 }
 
 #[test]

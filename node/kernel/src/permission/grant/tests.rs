@@ -162,12 +162,22 @@ proptest! {
             })
             .collect();
         prop_assume!(!given.is_empty());
-        given.extend(denied(&tree, &giver, &given));
-        prop_assert_eq!(denied(&tree, &giver, &given), Vec::new());
+        let asked = Rights::limited(&given);
+        given = carried(&tree, &giver, given);
+        prop_assert_eq!(carried(&tree, &giver, given.clone()), given.clone());
+        for entry in &given {
+            let forced = matches!(entry, Permission::ForcedStreams { .. });
+            prop_assert!(forced || !exceeds(&tree, &giver, entry), "{entry:?}");
+        }
+        prop_assert!(!leaves_more(&tree, &giver, &giver, &given));
         let got = Rights::limited(&with_injected("child", &given));
         for i in 0..STREAMS + OTHERS {
             let stream = name(i);
             let (own, theirs) = (giver.level(&tree, &stream), got.level(&tree, &stream));
+            // And what it was given it has, as far as the giver has it.
+            if let (Some(own), Some(asked)) = (own, asked.level(&tree, &stream)) {
+                prop_assert_eq!(theirs, Some(own.common(asked)), "{}", stream);
+            }
             for (own, theirs) in powers(own).into_iter().zip(powers(theirs)) {
                 prop_assert!(own || !theirs, "{stream}");
             }
@@ -175,6 +185,98 @@ proptest! {
         if giver.feature(SECRET_SHARING) == Some(Setting::Forbidden) {
             prop_assert_eq!(got.feature(SECRET_SHARING), Some(Setting::Forbidden));
         }
+    }
+}
+
+proptest! {
+    /// An access may be narrowed unless that takes away what one has that it gave to.
+    #[test]
+    fn narrowing_is_refused_where_somebody_is_left_with_more(
+        parents in prop::collection::vec(prop::option::of(0..STREAMS), STREAMS),
+        before in prop::collection::vec(entry(), 1..8),
+        after in prop::collection::vec(entry(), 1..8),
+        given in prop::collection::vec(entry(), 1..5),
+    ) {
+        let tree = tree(&parents);
+        let before = Rights::limited(&with_injected("giver", &before));
+        let after = Rights::limited(&with_injected("giver", &after));
+        let given: Vec<Permission> =
+            given.into_iter().filter(|entry| entry.stream_id().is_some()).collect();
+        let theirs = Rights::limited(&given);
+        let own = ":_audit:access-giver".to_owned();
+        let taken = (0..STREAMS + OTHERS).map(name).chain([own]).any(|stream| {
+            let of = |rights: &Rights| powers(rights.level(&tree, &stream));
+            let had = of(&before).into_iter().zip(of(&theirs)).map(|(own, theirs)| own && theirs);
+            had.zip(of(&after)).skip(1).any(|(had, has)| had && !has)
+        });
+        let secrets = is_forbidden(&after, SECRET_SHARING) && !is_forbidden(&before, SECRET_SHARING);
+        prop_assert_eq!(leaves_more(&tree, &before, &after, &given), taken || secrets);
+    }
+}
+
+#[test]
+fn what_two_levels_have_in_common() {
+    for a in Level::ALL {
+        for b in Level::ALL {
+            let both = powers(Some(*a)).into_iter().zip(powers(Some(*b)));
+            let both: Vec<bool> = both.map(|(a, b)| a && b).collect();
+            // No level lists and does nothing else.
+            let both = if both == [true, false, false, false, false] {
+                vec![false; 5]
+            } else {
+                both
+            };
+            assert_eq!(powers(Some(a.common(*b))).to_vec(), both, "{a} {b}");
+        }
+    }
+}
+
+#[test]
+fn what_limits_the_giver_is_carried_over() {
+    let tree = Pairs(
+        [("a", None), ("a1", Some("a")), ("a11", Some("a1"))]
+            .map(|(id, parent)| (id.to_owned(), parent.map(str::to_owned)))
+            .into(),
+    );
+    let entries = |of: &[(&str, Level)]| -> Vec<Permission> {
+        of.iter()
+            .map(|(id, level)| Permission::stream(*id, *level))
+            .collect()
+    };
+    use Level::{Contribute, CreateOnly, Manage, Read};
+    for (own, given, added) in [
+        (
+            vec![("a", Contribute), ("a1", CreateOnly)],
+            ("a", Contribute),
+            vec![("a1", CreateOnly)],
+        ),
+        (
+            vec![("a", Contribute), ("a1", CreateOnly)],
+            ("a", CreateOnly),
+            vec![],
+        ),
+        (
+            vec![("a", Contribute), ("a1", CreateOnly)],
+            ("a", Read),
+            vec![("a1", Level::None)],
+        ),
+        (
+            vec![("a", Contribute), ("a1", Read)],
+            ("a", CreateOnly),
+            vec![("a1", Level::None)],
+        ),
+        // Also what is less limited again further down, in whatever order it is stored.
+        (
+            vec![("a11", Manage), ("a1", Level::None), ("a", Read)],
+            ("a", Read),
+            vec![("a1", Level::None), ("a11", Read)],
+        ),
+        (vec![("a", Read), ("a1", Contribute)], ("a", Read), vec![]),
+    ] {
+        let giver = Rights::limited(&entries(&own));
+        let given = entries(&[given]);
+        let wanted = [given.clone(), entries(&added)].concat();
+        assert_eq!(carried(&tree, &giver, given), wanted, "{own:?}");
     }
 }
 
@@ -187,7 +289,7 @@ fn forced_streams_are_handed_on() {
     let giver = Rights::limited(&[Permission::stream("*", Level::Manage), forced.clone()]);
     let given = [Permission::stream("b", Level::Read)];
     assert!(may_give(&Pairs::default(), &giver, &given));
-    let forced = [forced];
-    assert_eq!(denied(&Pairs::default(), &giver, &given), forced);
-    assert!(!may_give(&Pairs::default(), &giver, &forced));
+    let both = [given[0].clone(), forced.clone()];
+    assert_eq!(carried(&Pairs::default(), &giver, given.to_vec()), both);
+    assert!(!may_give(&Pairs::default(), &giver, &[forced]));
 }

@@ -106,7 +106,7 @@ fn the_person_sees_everything() {
     let home = planted();
     let me = home.person();
     let roots = format!(":_audit:,:_emails:,a(b(c),d),e,{ACCOUNT}");
-    assert_eq!(list(&home, &me, &json!({})), Ok(roots));
+    assert_eq!(list(&home, &me, &json!({})), Ok(roots.clone()));
     let all = format!(":_audit:,:_emails:,a(b(c),d),e(t),{ACCOUNT}");
     assert_eq!(list(&home, &me, &json!({ "state": "all" })), Ok(all));
     for (params, expected) in [
@@ -135,6 +135,14 @@ fn the_person_sees_everything() {
             json!({ "id": "a", "parentId": "a" }),
             Err(ErrorId::InvalidRequestStructure),
         ),
+        (
+            json!({ "id": "*", "parentId": "a" }),
+            Err(ErrorId::InvalidRequestStructure),
+        ),
+        (json!({ "id": "", "parentId": "a" }), Ok("b(c),d")),
+        (json!({ "id": "b", "parentId": "" }), Ok("b(c)")),
+        (json!({ "id": "", "parentId": "" }), Ok(&*roots)),
+        (json!({ "id": "*" }), Ok(&*roots)),
         (
             json!({ "state": "trashed" }),
             Err(ErrorId::InvalidParametersFormat),
@@ -196,6 +204,45 @@ fn others_see_what_they_were_given() {
             Ok(expected.join(",")),
             "{grants:?}"
         );
+    }
+}
+
+#[test]
+fn what_lies_below_a_stream_in_the_trash_is_hidden_with_it() {
+    let mut home = planted();
+    let app = home.app(vec![
+        Permission::stream("a", Level::None),
+        Permission::stream("c", Level::Read),
+    ]);
+    let own_audit = ":_audit:access-caccess00000000000000001";
+    let seen = format!("c,{own_audit}");
+    assert_eq!(list(&home, &app, &json!({})), Ok(seen.clone()));
+    home.delete_stream(&home.person(), "a", None).unwrap();
+    assert_eq!(list(&home, &app, &json!({})), Ok(own_audit.to_owned()));
+    assert_eq!(list(&home, &app, &json!({ "state": "all" })), Ok(seen));
+}
+
+#[test]
+fn deletions_are_those_of_the_store_that_is_named() {
+    let mut home = planted();
+    let me = home.person();
+    for _ in 0..2 {
+        home.delete_stream(&me, "d", None).unwrap();
+    }
+    for (named, some) in [
+        (json!({}), true),
+        (json!({ "id": "*" }), true),
+        (json!({ "parentId": "a" }), true),
+        (json!({ "parentId": ":_system:account" }), false),
+        (json!({ "id": ":_system:language" }), false),
+        (json!({ "id": ":_audit:accesses" }), false),
+        (json!({ "parentId": ":_emails:" }), false),
+    ] {
+        let mut params = named.clone();
+        params["includeDeletionsSince"] = json!(0);
+        let answer = home.read(&me, Method::StreamsGet, &params).unwrap();
+        let deletions = answer["streamDeletions"].as_array().unwrap();
+        assert_eq!(!deletions.is_empty(), some, "{named}");
     }
 }
 
