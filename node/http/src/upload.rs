@@ -12,7 +12,7 @@ use axum::extract::Request;
 use bytes::Bytes;
 use homecore_types::ErrorId;
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
@@ -72,7 +72,6 @@ pub struct Form {
     started: Instant,
     grace: Duration,
     patience: Duration,
-    expects: bool,
     text: Collecting,
 }
 
@@ -95,7 +94,6 @@ impl Form {
             started: Instant::now(),
             grace: limits.request_timeout,
             patience: limits.body_stall_timeout,
-            expects: parts.headers.contains_key(EXPECT),
             text: Collecting::new(context, &parts.extensions),
         };
         // One that is a little too large would be let go by anyway: it is read until something in it
@@ -125,18 +123,6 @@ impl Form {
                 }
             }
         }
-    }
-
-    /// Lets the rest of a form that is refused go by, up to a length and a time, so that a client
-    /// that writes all before it reads gets the answer.
-    pub async fn let_go(mut self) {
-        // Who expects to be told to go on has not begun to write.
-        if self.expects && self.received == 0 {
-            return;
-        }
-        let left = self.most.saturating_mul(2).saturating_sub(self.received);
-        let left = usize::try_from(left).unwrap_or(usize::MAX);
-        body::discard(&mut self.body, left, self.patience).await;
     }
 
     /// Keeps a piece of the part that is text.

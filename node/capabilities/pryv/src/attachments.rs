@@ -83,10 +83,7 @@ pub(crate) async fn add(
         return Err(ApiError::unknown_route());
     }
     let form = Form::of(&state.context, body.into_request())?;
-    if let Err(refused) = state.kernel.may_attach(&actor, &id).await {
-        form.let_go().await;
-        return Err(refused.into());
-    }
+    state.kernel.may_attach(&actor, &id).await?;
     let received = receive(&state, &actor, form).await?;
     if received.files.is_empty() {
         return Err(ApiError::unreadable("The form has no file"));
@@ -100,16 +97,9 @@ pub(crate) async fn add(
 
 /// Receives a form: any number of files, and at most one part that is none.
 async fn receive(state: &State, actor: &Actor, mut form: Form) -> Result<Received, ApiError> {
-    match receive_parts(state, actor, &mut form).await {
-        Ok(files) => Ok(Received {
-            files,
-            params: form.into_json().await?,
-        }),
-        Err(refused) => {
-            form.let_go().await;
-            Err(refused)
-        }
-    }
+    let files = receive_parts(state, actor, &mut form).await?;
+    let params = form.into_json().await?;
+    Ok(Received { files, params })
 }
 
 async fn receive_parts(
