@@ -232,6 +232,11 @@ impl Collecting {
         }
     }
 
+    /// Most bytes of it.
+    pub(crate) fn most(&self) -> u64 {
+        u64::try_from(self.context.limits.body_bytes_max).unwrap_or(u64::MAX)
+    }
+
     /// Whether it would be larger than a body may be.
     pub(crate) fn would_exceed(&self, bytes: &[u8]) -> bool {
         self.bytes.len().saturating_add(bytes.len()) > self.context.limits.body_bytes_max

@@ -150,7 +150,6 @@ async fn receive_file(
     let mut upload = state.kernel.receive_file(actor)?;
     while let Some(Event::Data(data)) = form.next().await? {
         upload.write(&data).await.map_err(Error::from)?;
-        form.check_file(upload.size())?;
     }
     if name.is_empty() && upload.size() == 0 {
         return Ok(None);
