@@ -96,7 +96,7 @@ pub(crate) struct HttpConfig {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) trust_forwarded: bool,
     pub(crate) rate_limits: bool,
-    /// Bytes of the files in one request.
+    /// Bytes of one file in a form.
     pub(crate) upload_bytes_max: u64,
 }
 

@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use homecore_types::ErrorId;
 use homecore_types::json::{ITEM_BYTES, value_bytes};
 use homecore_types::limits::JSON_VALUE_BYTES_MAX;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::request::Parts;
 use http::{Extensions, HeaderMap};
 use http_body_util::BodyExt;
@@ -239,6 +239,11 @@ impl Collecting {
         }
     }
 
+    /// Most bytes of it.
+    pub(crate) fn most(&self) -> u64 {
+        u64::try_from(self.context.limits.body_bytes_max).unwrap_or(u64::MAX)
+    }
+
     /// Whether it would be larger than a body may be.
     pub(crate) fn would_exceed(&self, bytes: &[u8]) -> bool {
         self.bytes.len().saturating_add(bytes.len()) > self.context.limits.body_bytes_max
@@ -312,11 +317,6 @@ async fn read(
     let patience = context.limits.body_stall_timeout;
     let announced = announced.map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     if announced.is_some_and(|length| length > max) {
-        // Who expects to be told to go on has not begun to write; far too much is cut off.
-        let some = max.saturating_mul(2);
-        if announced.is_some_and(|length| length <= some) && !headers.contains_key(EXPECT) {
-            discard(&mut body, some, patience).await;
-        }
         return Err(too_large(max));
     }
     let mut deadline = Instant::now() + patience;
@@ -339,9 +339,6 @@ async fn read(
             continue;
         }
         if bytes.len().saturating_add(data.len()) > max {
-            // Its memory is free again while the rest goes by.
-            drop(bytes);
-            discard(&mut body, max, patience).await;
             return Err(too_large(max));
         }
         share.take(&context.budget, data.len())?;
@@ -368,19 +365,6 @@ async fn read(
     inflating
         .await
         .map_err(|error| ApiError::internal(&error))?
-}
-
-/// Lets the rest of a body that is too large go by, up to a length and a time: a client that writes
-/// all before it reads would otherwise meet a closed connection in the place of the answer.
-pub(crate) async fn discard(body: &mut Body, bytes_max: usize, patience: Duration) {
-    let deadline = Instant::now() + patience;
-    let mut gone = 0_usize;
-    while gone <= bytes_max {
-        let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await else {
-            return;
-        };
-        gone = gone.saturating_add(frame.data_ref().map_or(0, Bytes::len));
-    }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

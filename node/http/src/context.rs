@@ -43,7 +43,7 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Bytes of one body of a known caller; see [`crate::body::ANONYMOUS_BODY_BYTES_MAX`].
     pub body_bytes_max: usize,
-    /// Bytes of the files in one request.
+    /// Bytes of one file in a form; its text may be no longer either.
     pub upload_bytes_max: u64,
     /// Bytes of all bodies, and of what is read from them, that are held in memory at once.
     pub buffered_bytes_max: usize,

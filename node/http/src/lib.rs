@@ -30,6 +30,7 @@ pub mod rate;
 pub mod server;
 pub mod site;
 pub mod stream;
+mod unread;
 pub mod upload;
 
 pub use app::{App, AppError};

@@ -13,7 +13,6 @@ use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
 use futures_util::future;
 use http::Request;
 use hyper::body::Incoming;
@@ -31,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::{App, Peer};
 use crate::context::Limits;
+use crate::unread::{self, Lingering};
 
 /// Pause after a failed accept: out of file descriptors, mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -177,15 +177,16 @@ impl Server {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "cannot set TCP_NODELAY");
             }
-            let service = service_fn(move |request: Request<Incoming>| {
-                let app = app.clone();
+            let greeted = Greeted::new(stream, patience, h2c);
+            let (stream, unread) = Lingering::new(greeted, &app.context().limits);
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                let (app, unread) = (app.clone(), Arc::clone(&unread));
                 async move {
-                    let mut request = request.map(Body::new);
                     request.extensions_mut().insert(Peer(peer));
-                    Ok::<_, std::convert::Infallible>(app.handle(request).await)
+                    Ok::<_, std::convert::Infallible>(unread::answer(&app, request, &unread).await)
                 }
             });
-            let io = TokioIo::new(Greeted::new(stream, patience, h2c));
+            let io = TokioIo::new(stream);
             let connection = builder
                 .serve_connection_with_upgrades(io, service)
                 .into_owned();

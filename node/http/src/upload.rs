@@ -11,8 +11,9 @@ use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
 use homecore_types::ErrorId;
+use homecore_types::limits::FILES_PER_REQUEST_MAX;
 use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
@@ -24,8 +25,10 @@ use crate::multipart::{Event, MultipartError, Parser};
 
 /// Bytes a second that an upload must come at, on the average.
 pub const UPLOAD_RATE_MIN: u64 = 16 * 1024;
-/// What a form may take beside its files.
+/// What a form may take beside its parts.
 const FRAMING_BYTES_MAX: u64 = 256 * 1024;
+/// Parts of a form that may be as large as a part may be: files, and one text.
+const PARTS_MAX: usize = FILES_PER_REQUEST_MAX + 1;
 
 /// Whether a request carries a form with files.
 #[must_use]
@@ -46,8 +49,13 @@ pub(crate) fn time_allowed(limits: &Limits, headers: &HeaderMap) -> Duration {
         .saturating_add(Duration::from_secs(seconds))
 }
 
+/// Bytes of a whole form.
 fn most(limits: &Limits) -> u64 {
-    limits.upload_bytes_max.saturating_add(FRAMING_BYTES_MAX)
+    let parts = u64::try_from(PARTS_MAX).unwrap_or(u64::MAX);
+    limits
+        .upload_bytes_max
+        .saturating_mul(parts)
+        .saturating_add(FRAMING_BYTES_MAX)
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -66,13 +74,13 @@ pub struct Form {
     body: Body,
     parser: Parser,
     most: u64,
-    /// Most bytes of one file.
-    file_most: u64,
     received: u64,
+    /// The same of the part that is being read.
+    part_most: u64,
+    part_received: u64,
     started: Instant,
     grace: Duration,
     patience: Duration,
-    expects: bool,
     text: Collecting,
 }
 
@@ -90,19 +98,16 @@ impl Form {
             body,
             parser: Parser::new(kind)?,
             most: most(limits),
-            file_most: limits.upload_bytes_max,
             received: 0,
+            part_most: limits.upload_bytes_max,
+            part_received: 0,
             started: Instant::now(),
             grace: limits.request_timeout,
             patience: limits.body_stall_timeout,
-            expects: parts.headers.contains_key(EXPECT),
             text: Collecting::new(context, &parts.extensions),
         };
-        // One that is a little too large would be let go by anyway: it is read until something in it
-        // is wrong, which may be something else.
-        let announced = content_length(&parts.headers).unwrap_or(0);
-        if announced > form.most.saturating_mul(2) {
-            return Err(form.too_large());
+        if content_length(&parts.headers).unwrap_or(0) > form.most {
+            return Err(too_large("The form", form.most));
         }
         Ok(form)
     }
@@ -115,6 +120,7 @@ impl Form {
     pub async fn next(&mut self) -> Result<Option<Event>, ApiError> {
         loop {
             if let Some(event) = self.parser.advance()? {
+                self.count(&event)?;
                 return Ok(Some(event));
             }
             match self.frame().await? {
@@ -127,16 +133,20 @@ impl Form {
         }
     }
 
-    /// Lets the rest of a form that is refused go by, up to a length and a time, so that a client
-    /// that writes all before it reads gets the answer.
-    pub async fn let_go(mut self) {
-        // Who expects to be told to go on has not begun to write.
-        if self.expects && self.received == 0 {
-            return;
+    /// Each part has a limit of its own.
+    fn count(&mut self, event: &Event) -> Result<(), ApiError> {
+        match event {
+            Event::Begin(_) => self.part_received = 0,
+            Event::Data(data) => {
+                let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                self.part_received = self.part_received.saturating_add(length);
+            }
+            Event::End => {}
         }
-        let left = self.most.saturating_mul(2).saturating_sub(self.received);
-        let left = usize::try_from(left).unwrap_or(usize::MAX);
-        body::discard(&mut self.body, left, self.patience).await;
+        if self.part_received > self.part_most {
+            return Err(too_large("A part of the form", self.part_most));
+        }
+        Ok(())
     }
 
     /// Keeps a piece of the part that is text.
@@ -145,20 +155,9 @@ impl Form {
     /// 413 `payload-too-large`; 503 when too many large bodies are in memory.
     pub fn keep_text(&mut self, bytes: &[u8]) -> Result<(), ApiError> {
         if self.text.would_exceed(bytes) {
-            return Err(self.too_large());
+            return Err(too_large("A part of the form", self.text.most()));
         }
         self.text.push(bytes)
-    }
-
-    /// Whether a file of so many bytes may be in a form.
-    ///
-    /// # Errors
-    /// 413 `payload-too-large`.
-    pub fn check_file(&self, bytes: u64) -> Result<(), ApiError> {
-        if bytes > self.file_most {
-            return Err(self.too_large());
-        }
-        Ok(())
     }
 
     /// Reads what was kept as JSON; null if there was nothing.
@@ -172,7 +171,7 @@ impl Form {
     async fn frame(&mut self) -> Result<Option<Bytes>, ApiError> {
         // What came with the piece that was too much is looked at first.
         if self.received > self.most {
-            return Err(self.too_large());
+            return Err(too_large("The form", self.most));
         }
         let deadline = Instant::now() + self.patience;
         loop {
@@ -202,13 +201,12 @@ impl Form {
             return Ok(Some(data));
         }
     }
+}
 
-    fn too_large(&self) -> ApiError {
-        let most = self.file_most;
-        ApiError::new(
-            ErrorId::PayloadTooLarge,
-            format!("The files are larger than {most} bytes"),
-        )
-        .with_data(json!({ "limitMb": most / (1024 * 1024) }))
-    }
+fn too_large(what: &str, most: u64) -> ApiError {
+    ApiError::new(
+        ErrorId::PayloadTooLarge,
+        format!("{what} is larger than {most} bytes"),
+    )
+    .with_data(json!({ "limitMb": most / (1024 * 1024) }))
 }

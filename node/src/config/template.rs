@@ -101,7 +101,7 @@ fn listeners(out: &mut String, answers: &Answers) {
     line(out, "\n[uploads]");
     line(
         out,
-        "# Most megabytes of the files in one request, and of any other body (at most 50).",
+        "# Most megabytes of one file, and of any body that is no form with files (at most 50).",
     );
     line(out, "# max_size_mb = 50");
     line(out, "\n[cluster]");

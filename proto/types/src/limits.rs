@@ -7,7 +7,7 @@ pub const BODY_BYTES_MAX: usize = 50 * 1024 * 1024;
 /// What the values of one JSON text may take in memory, as [`crate::json::value_bytes`] estimates it:
 /// some seven million numbers.
 pub const JSON_VALUE_BYTES_MAX: usize = 1024 * 1024 * 1024;
-/// Bytes of the files in one request, unless the operator says otherwise (the same default).
+/// Bytes of one file in a request, unless the operator says otherwise (the same default).
 pub const UPLOAD_BYTES_MAX: u64 = 50 * 1024 * 1024;
 /// Longest time a request may take before it is answered 503.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

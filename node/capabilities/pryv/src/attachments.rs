@@ -85,10 +85,7 @@ pub(crate) async fn add(
         return Err(ApiError::unknown_route());
     }
     let form = Form::of(&state.context, body.into_request())?;
-    if let Err(refused) = allowed {
-        form.let_go().await;
-        return Err(refused.into());
-    }
+    allowed?;
     let received = receive(&state, &actor, form).await?;
     if received.files.is_empty() {
         return Err(ApiError::unreadable("The form has no file"));
@@ -102,16 +99,9 @@ pub(crate) async fn add(
 
 /// Receives a form: any number of files, and at most one part that is none.
 async fn receive(state: &State, actor: &Actor, mut form: Form) -> Result<Received, ApiError> {
-    match receive_parts(state, actor, &mut form).await {
-        Ok(files) => Ok(Received {
-            files,
-            params: form.into_json().await?,
-        }),
-        Err(refused) => {
-            form.let_go().await;
-            Err(refused)
-        }
-    }
+    let files = receive_parts(state, actor, &mut form).await?;
+    let params = form.into_json().await?;
+    Ok(Received { files, params })
 }
 
 async fn receive_parts(
@@ -162,7 +152,6 @@ async fn receive_file(
     let mut upload = state.kernel.receive_file(actor)?;
     while let Some(Event::Data(data)) = form.next().await? {
         upload.write(&data).await.map_err(Error::from)?;
-        form.check_file(upload.size())?;
     }
     if name.is_empty() && upload.size() == 0 {
         return Ok(None);

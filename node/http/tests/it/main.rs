@@ -11,4 +11,5 @@ mod app;
 mod bodies;
 mod server;
 mod support;
+mod unread;
 mod uploads;

@@ -14,15 +14,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{Client, Echo};
 
-struct Running {
-    address: SocketAddr,
-    stop: CancellationToken,
-    gate: Arc<Semaphore>,
-    client: Client,
-    task: JoinHandle<Result<(), ServerError>>,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) stop: CancellationToken,
+    pub(crate) gate: Arc<Semaphore>,
+    pub(crate) client: Client,
+    pub(crate) task: JoinHandle<Result<(), ServerError>>,
 }
 
-async fn start(limits: Limits) -> Running {
+pub(crate) async fn start(limits: Limits) -> Running {
     let gate = Arc::new(Semaphore::new(0));
     let echo = Echo {
         gate: Arc::clone(&gate),
@@ -50,7 +50,7 @@ async fn start(limits: Limits) -> Running {
     }
 }
 
-async fn send(address: SocketAddr, text: &str) -> TcpStream {
+pub(crate) async fn send(address: SocketAddr, text: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();
     stream
@@ -119,7 +119,7 @@ async fn who_sends_too_much_still_reads_the_answer() {
     refused(read_all(stream).await);
     // Who has not begun, or announces far too much, is not waited for.
     let expecting = post(2 * max, "Expect: 100-continue\r\n");
-    for head in [expecting, post(2 * max + 1, "")] {
+    for head in [expecting, post(100 * max, "")] {
         refused(read_all(send(running.address, &head).await).await);
     }
     running.stop.cancel();
@@ -256,7 +256,7 @@ async fn a_server_needs_a_listener() {
 }
 
 /// Waits for a condition; the test's own time limit ends it.
-async fn until(holds: impl Fn() -> bool) {
+pub(crate) async fn until(holds: impl Fn() -> bool) {
     while !holds() {
         tokio::task::yield_now().await;
     }

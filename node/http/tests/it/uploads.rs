@@ -6,6 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use homecore_http::Limits;
+use homecore_types::limits::FILES_PER_REQUEST_MAX;
 use http::Request;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -42,11 +43,12 @@ async fn send(client: &Client, body: Body) -> Answer {
     client.ask(request, body).await
 }
 
-fn is_too_large(answer: &Answer) {
+fn is_too_large(answer: &Answer, what: &str, most: usize) {
     assert_eq!(answer.error(), (413, "payload-too-large".to_owned()));
     let error = &answer.json()["error"];
-    assert_eq!(error["message"], "The files are larger than 1048576 bytes");
-    assert_eq!(error["data"], json!({ "limitMb": 1 }));
+    let message = format!("{what} is larger than {most} bytes");
+    assert_eq!(error["message"], message);
+    assert_eq!(error["data"], json!({ "limitMb": most / (1024 * 1024) }));
     assert!(answer.json()["meta"].is_object());
 }
 
@@ -68,19 +70,45 @@ async fn a_form_is_read_to_its_end() {
     );
 }
 
+/// What repeats without an end.
+fn endless(beginning: &'static str, piece: &'static [u8]) -> Body {
+    let beginning = stream::iter([Bytes::from_static(beginning.as_bytes())]);
+    let endless = beginning.chain(stream::repeat(Bytes::from_static(piece)));
+    Body::from_stream(endless.map(Ok::<_, std::io::Error>))
+}
+
+#[tokio::test]
+async fn each_file_may_be_as_large_as_one_may_be() {
+    let client = Client::new(None, limits());
+    let form = |bytes: usize| {
+        let file = "x".repeat(bytes);
+        let next = "\r\n--X\r\nContent-Disposition: form-data; filename=c\r\n\r\n";
+        Body::from(format!("{BEGINNING}{file}{next}{file}{next}{file}{END}"))
+    };
+    let answer = send(&client, form(1024 * 1024)).await;
+    assert_eq!(answer.json()["bytes"], 3 * 1024 * 1024);
+    let answer = send(&client, form(1024 * 1024 + 1)).await;
+    is_too_large(&answer, "A part of the form", 1024 * 1024);
+}
+
 #[tokio::test]
 async fn an_endless_one_is_cut_off() {
     let client = Client::new(None, limits());
-    let beginning = stream::iter([Bytes::from_static(BEGINNING.as_bytes())]);
-    let endless = beginning.chain(stream::repeat(Bytes::from_static(&[b'x'; 4_096])));
-    let body = Body::from_stream(endless.map(Ok::<_, std::io::Error>));
-    let answer = send(&client, body).await;
-    is_too_large(&answer);
+    let answer = send(&client, endless(BEGINNING, &[b'x'; 4_096])).await;
+    is_too_large(&answer, "A part of the form", 1024 * 1024);
+    let small = Limits {
+        upload_bytes_max: 1024,
+        ..Limits::default()
+    };
+    let client = Client::new(None, small);
+    let most = (FILES_PER_REQUEST_MAX + 1) * 1024 + 256 * 1024;
+    let parts = b"--X\r\nContent-Disposition: form-data; filename=b\r\n\r\n\r\n";
+    is_too_large(&send(&client, endless("", parts)).await, "The form", most);
     let announced = Request::post("/reg/form")
         .header("content-type", "multipart/form-data; boundary=X")
-        .header("content-length", "5000000");
+        .header("content-length", (most + 1).to_string());
     let answer = client.ask(announced, Body::empty()).await;
-    is_too_large(&answer);
+    is_too_large(&answer, "The form", most);
 }
 
 #[tokio::test]
@@ -96,7 +124,8 @@ async fn a_large_text_is_cut_off() {
         Body::from(format!("{beginning}{END}"))
     };
     assert_eq!(send(&client, text(4_094)).await.status, 200);
-    is_too_large(&send(&client, text(4_095)).await);
+    let answer = send(&client, text(4_095)).await;
+    is_too_large(&answer, "A part of the form", 4_096);
 }
 
 #[tokio::test(start_paused = true)]

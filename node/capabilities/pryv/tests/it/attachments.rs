@@ -262,6 +262,20 @@ async fn files_are_added_and_deleted() {
 }
 
 #[tokio::test]
+async fn each_file_of_a_form_has_the_limit_for_itself() {
+    let (core, token) = person().await;
+    let whole = vec![0_u8; 1024 * 1024];
+    let (one, two) = (("filename=a", "", &*whole), ("filename=b", "", &*whole));
+    let body = form(&[one, EVENT, two]);
+    let made = send(&core, &token, "/samplebeta1/events", body).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let attachments = made.json()["event"]["attachments"].clone();
+    let files = attachments.as_array().unwrap();
+    assert_eq!(files.len(), 2);
+    assert!(files.iter().all(|file| file["size"] == whole.len()));
+}
+
+#[tokio::test]
 async fn forms_that_are_refused() {
     let (core, token) = person().await;
     let (event, _) = note(&core, &token).await;

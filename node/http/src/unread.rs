@@ -1,0 +1,254 @@
+//! What becomes of a body that nobody read: the client may still be sending it when its request is
+//! refused.
+//!
+//! hyper then closes the connection without saying so. What the client goes on to write is answered
+//! with a reset, on which its system throws the answer away; and the next request on the connection
+//! fails as well. So here, around all of [`App`] and with no slot of it taken:
+//!
+//! - a rest that is small is read and thrown away, then the answer is given and the connection goes
+//!   on;
+//! - of any other the answer says `Connection: close`. Only the sending side is closed then, and what
+//!   the client still sends is thrown away for a while ([`Lingering`]);
+//! - who expects to be asked for the body (`Expect: 100-continue`) is not asked.
+//!
+//! HTTP/2 needs none of it: there a stream ends alone.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderValue, Request, Version};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+
+use crate::app::App;
+use crate::context::Limits;
+
+/// Bytes of a rest that is read before the answer.
+const REST_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes thrown away at once after it.
+const PIECE_BYTES: usize = 8 * 1024;
+
+/// Answers a request and sees to its body. `unread` is set when the connection must linger.
+pub(crate) async fn answer(app: &App, request: Request<Incoming>, unread: &AtomicBool) -> Response {
+    if request.body().is_end_stream() || request.version() >= Version::HTTP_2 {
+        return app.handle(request.map(Body::new)).await;
+    }
+    let expects = request.headers().contains_key(EXPECT);
+    let (back, mut returned) = oneshot::channel();
+    let lend = |body| {
+        Body::new(Lent {
+            body: Some(body),
+            asked: !expects,
+            back: Some(back),
+        })
+    };
+    let mut response = app.handle(request.map(lend)).await;
+    // Whoever still has it reads it to its end.
+    let Ok(Rest { mut body, asked }) = returned.try_recv() else {
+        return response;
+    };
+    let patience = app.context().limits.body_stall_timeout;
+    if !asked || !read_rest(&mut body, patience).await {
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        unread.store(true, Ordering::Relaxed);
+    }
+    response
+}
+
+/// Throws the rest of a body away; whether that was all of it.
+async fn read_rest(body: &mut Incoming, patience: Duration) -> bool {
+    if body.size_hint().lower() > REST_BYTES_MAX {
+        return false;
+    }
+    let deadline = Instant::now() + patience;
+    let mut gone = 0_u64;
+    while gone <= REST_BYTES_MAX {
+        match timeout_at(deadline, body.frame()).await {
+            Ok(None) => return true,
+            Ok(Some(Ok(frame))) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                gone = gone.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+            }
+            Ok(Some(Err(_))) | Err(_) => return false,
+        }
+    }
+    false
+}
+
+/// A body that was not read to its end.
+#[derive(Debug)]
+struct Rest {
+    body: Incoming,
+    /// Whether the client was asked for it.
+    asked: bool,
+}
+
+/// A body that comes back when it is dropped early.
+#[derive(Debug)]
+struct Lent {
+    body: Option<Incoming>,
+    asked: bool,
+    back: Option<oneshot::Sender<Rest>>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let (asked, body) = (self.asked, self.body.take());
+        if let Some(body) = body.filter(|body| !body.is_end_stream())
+            && let Some(back) = self.back.take()
+        {
+            // Where nobody waits for it any more, it is dropped.
+            drop(back.send(Rest { body, asked }));
+        }
+    }
+}
+
+impl hyper::body::Body for Lent {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        // hyper asks the client as soon as somebody wants to read.
+        self.asked = true;
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.body = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+/// A connection that, when a body was left unread, is closed in two steps: first what is sent, then,
+/// when the client has closed too or has had its time, the rest.
+#[derive(Debug)]
+pub(crate) struct Lingering<S> {
+    inner: S,
+    unread: Arc<AtomicBool>,
+    /// Silence after which the client has had its time, and how long it has at most.
+    patience: Duration,
+    longest: Duration,
+    /// How much it may still send.
+    bytes_left: u64,
+    /// Since the first step: when the time is over, now and at the latest.
+    closing: Option<(Pin<Box<Sleep>>, Instant)>,
+}
+
+impl<S> Lingering<S> {
+    /// The connection, and what says that a body was left unread.
+    pub(crate) fn new(inner: S, limits: &Limits) -> (Self, Arc<AtomicBool>) {
+        let unread = Arc::new(AtomicBool::new(false));
+        let lingering = Self {
+            inner,
+            unread: Arc::clone(&unread),
+            patience: limits.body_stall_timeout,
+            longest: limits.request_timeout,
+            bytes_left: limits
+                .upload_bytes_max
+                .saturating_mul(2)
+                .max(REST_BYTES_MAX),
+            closing: None,
+        };
+        (lingering, unread)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Lingering<S> {
+    /// Throws away what comes, to the end of it or of a bound. An error is an end.
+    fn poll_silence(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let Some((over, latest)) = &mut self.closing else {
+            return Poll::Ready(());
+        };
+        let mut space = [0; PIECE_BYTES];
+        loop {
+            if over.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let mut piece = ReadBuf::new(&mut space);
+            let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut piece));
+            let length = u64::try_from(piece.filled().len()).unwrap_or(u64::MAX);
+            if read.is_err() || length == 0 || length > self.bytes_left {
+                return Poll::Ready(());
+            }
+            self.bytes_left -= length;
+            let next = Instant::now() + self.patience;
+            over.as_mut().reset(next.min(*latest));
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        if self.closing.is_none() {
+            ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
+            if !self.unread.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+            let now = Instant::now();
+            let over = sleep_until(now + self.patience.min(self.longest));
+            self.closing = Some((Box::pin(over), now + self.longest));
+        }
+        self.poll_silence(cx).map(Ok)
+    }
+
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Lingering<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
