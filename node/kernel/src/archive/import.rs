@@ -1,7 +1,7 @@
 //! Writing what an archive's records became. The user is not known to anybody yet.
 
 use homecore_store::{Base, Document, Kind, PutError, Rev, StoreError, Transaction, Write};
-use homecore_types::{ErrorId, Millis, UserId};
+use homecore_types::{ErrorId, Millis, Secret, UserId};
 use serde_json::json;
 use thiserror::Error;
 
@@ -10,7 +10,7 @@ use super::audit::AuditRecord;
 use super::event::{FormerVersion, SealedEvent};
 use super::profile::ProfileRecord;
 use super::stream::StreamRecord;
-use crate::access::StoredAccess;
+use crate::access::{StoredAccess, lookup, token};
 use crate::account::{self, Account};
 use crate::audit::page::{self, PAGE_ENTRIES_MAX, PAGE_SPAN_MS};
 use crate::error::{Error, Refusal};
@@ -61,6 +61,16 @@ pub enum ImportError {
         /// Which.
         id: String,
     },
+    /// Two accesses that would both be found by what only one can have.
+    #[error("accesses \"{id}\" and \"{other}\" have the same {what}")]
+    Shared {
+        /// The later one.
+        id: String,
+        /// The one that is there.
+        other: String,
+        /// What they share. Not its value, which may be a secret.
+        what: &'static str,
+    },
     /// A former version of something that is not there.
     #[error("there are former versions of \"{id}\", but not itself")]
     NoHead {
@@ -82,9 +92,10 @@ impl Refusal for ImportError {
     fn id(&self) -> ErrorId {
         match self {
             Self::Store(error) => error.id(),
-            Self::Twice { .. } | Self::NoHead { .. } | Self::TooMuchHistory { .. } => {
-                ErrorId::InvalidOperation
-            }
+            Self::Twice { .. }
+            | Self::Shared { .. }
+            | Self::NoHead { .. }
+            | Self::TooMuchHistory { .. } => ErrorId::InvalidOperation,
         }
     }
 
@@ -173,6 +184,9 @@ pub fn put(tx: &mut Transaction<'_>, item: Item) -> Result<(), ImportError> {
             id, access, uses, ..
         }) => {
             let is_deleted = access.deleted.is_some();
+            if !is_deleted {
+                check_sole(tx, &id, &access)?;
+            }
             let write = Write {
                 deleted: is_deleted,
                 entries: access.entries(),
@@ -208,6 +222,26 @@ pub fn put(tx: &mut Transaction<'_>, item: Item) -> Result<(), ImportError> {
         }
         Item::Former(versions) => put_former(tx, versions),
         Item::Audit(records) => put_audit(tx, records),
+    }
+}
+
+/// Whatever the archive says: a token leads to one live access, and so do type, name and device.
+fn check_sole(tx: &Transaction<'_>, id: &str, access: &StoredAccess) -> Result<(), ImportError> {
+    let by_token = token::by_token(tx.view(), &Secret::new(access.token.as_str()))?;
+    let device = access.device_name.as_deref();
+    let by_name = lookup::named(tx.view(), access.kind, &access.name, device)?;
+    let shared = [(by_token, "token"), (by_name, "type and name")]
+        .into_iter()
+        .find_map(|(found, what)| Some((found?.0, what)))
+        // The same id twice is told as that.
+        .filter(|(other, _)| other != id);
+    match shared {
+        Some((other, what)) => Err(ImportError::Shared {
+            id: id.to_owned(),
+            other,
+            what,
+        }),
+        None => Ok(()),
     }
 }
 

@@ -307,7 +307,7 @@ fn accounts_must_be_usable() {
     let read = |record: &Value, name: &str, email: Option<&str>| {
         let names = account::Names {
             emails: email.map(str::to_owned).into_iter().collect(),
-            former: Vec::new(),
+            ..account::Names::default()
         };
         account::read(name, &map(record.clone()), &names)
     };
@@ -348,6 +348,75 @@ fn nothing_comes_twice_and_nothing_hangs_in_the_air() {
     let mut orphan = golden_records();
     orphan.retain(|(_, record)| record.get("id") != Some(&json!("cke000000000000000000002")));
     assert!(matches!(import(&orphan), Err(ImportError::NoHead { .. })));
+}
+
+#[test]
+fn one_token_and_one_name_lead_to_one_access() {
+    let access = |id: &str, token: &str, name: &str| {
+        json!({"id": id, "token": token, "type": "app", "name": name, "permissions": [],
+            "created": 1, "createdBy": "x", "modified": 1, "modifiedBy": "x"})
+    };
+    let first = access("a1", "t", "n");
+    let mut deleted = access("a0", "t", "n");
+    deleted["deleted"] = json!(5);
+    for (second, what) in [
+        (access("a2", "t", "m"), Some("token")),
+        (access("a2", "u", "n"), Some("type and name")),
+        (access("a2", "u", "m"), None),
+        (deleted, None),
+    ] {
+        let mut records = golden_records();
+        records.extend([&first, &second].map(|it| (Kind::Access, map(it.clone()))));
+        let shared = match import(&records) {
+            Err(ImportError::Shared { id, other, what }) => {
+                assert_eq!((&*id, &*other), ("a2", "a1"));
+                Some(what)
+            }
+            Err(error) => panic!("{error}"),
+            Ok(_) => None,
+        };
+        assert_eq!(shared, what, "{second}");
+    }
+}
+
+#[test]
+fn authors_are_versions_of_accesses() {
+    let read = |by: &str, serial: Value| {
+        let record = json!({"id": "a", "token": "t", "type": "app", "name": "n", "created": 1,
+            "createdBy": by, "createdBySerial": serial, "modified": 1, "modifiedBy": "y",
+            "modifiedBySerial": 7});
+        access::read(&map(record)).unwrap().item.access
+    };
+    for (by, serial, author) in [
+        ("x", json!(2), "x:2"),
+        ("x robot", json!(2), "x:2 robot"),
+        ("x", json!(0), "x"),
+        ("x", json!(null), "x"),
+        ("x:3", json!(2), "x:3"),
+    ] {
+        let access = read(by, serial);
+        assert_eq!(access.created_by, author);
+        assert_eq!(access.modified_by, "y:7");
+    }
+}
+
+#[test]
+fn reserved_streams_are_damage() {
+    for (id, is_taken) in [
+        ("health", true),
+        ("*", false),
+        ("null", false),
+        (":_system:account", false),
+        (":system:email", false),
+        (":_audit:", false),
+        (":_emails:", false),
+    ] {
+        for deleted in [json!(null), json!(5)] {
+            let record = json!({"id": id, "name": "n", "created": 1, "createdBy": "x",
+                "modified": 1, "modifiedBy": "x", "deleted": deleted});
+            assert_eq!(stream::read(&map(record)).is_ok(), is_taken, "{id}");
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -420,6 +489,8 @@ fn lived(ops: &[Op], mode: DeletionMode) -> Home {
     };
     let mut used = access.clone();
     used.id = "caccess00000000000000003".to_owned();
+    used.access.token = "another-token".to_owned();
+    used.access.name = "another-app".to_owned();
     used.uses = Some(Uses {
         last_used: Millis(4_001),
         calls: [("events.get".to_owned(), 7)].into(),
@@ -531,8 +602,8 @@ proptest! {
 #[test]
 fn names_that_were_had_come_along() {
     let names = |former: &[&str]| account::Names {
-        emails: Vec::new(),
         former: former.iter().map(|name| (*name).to_owned()).collect(),
+        ..account::Names::default()
     };
     let plain = json!({"passwords": [{"time": 1, "hash": HASH}],
         "accountFields": [{"field": "email", "value": "a@b.c", "time": 1}]});
