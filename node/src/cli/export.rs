@@ -99,11 +99,13 @@ async fn export_users(
     let core = channel(&config.core.data, config.core.id.as_str(), None).await?;
     let mut client = ArchivesClient::new(core);
     let began = SystemClock.now();
-    let names = if args.user.is_empty() {
+    let mut names = if args.user.is_empty() {
         all_users(&mut client).await?
     } else {
         args.user.clone()
     };
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
     let mut archive = ArchiveWriter::new(folder.clone(), options)?;
     let mut rows = Vec::new();
     let mut unreachable = String::new();

@@ -147,6 +147,11 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
     if args.json {
         return answer(&json!({ "config": path, "core": answers.core_id }).to_string());
     }
+    answer(&next_steps(&answers, &shown.to_string()))
+}
+
+/// What to do with the file.
+fn next_steps(answers: &Answers, shown: &str) -> String {
     let reached = answers
         .rpc_advertise
         .as_deref()
@@ -156,12 +161,12 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
     } else {
         ""
     };
-    answer(&format!(
+    format!(
         "{shown} is written, readable by you alone: it holds the administrators' key.\n\
          Start the first core:     homecore serve --found --config {shown}\n\
          Invite another machine:   homecore invite --id core-b --config {shown}{note}\n\
          Other cores reach it at   {reached}"
-    ))
+    )
 }
 
 /// What was given, or what is typed: asked again while it cannot be used, a few times.

@@ -143,7 +143,15 @@ async fn import(
     let written = incoming.settle().await;
     // Files that no event took are let go before their folder is.
     drop(incoming);
-    match taken.and(written) {
+    let checked = match taken.and(written) {
+        Ok(()) => {
+            let kernel = accounts.kernel();
+            let checked = kernel.check_imported_accesses(import.user()).await;
+            checked.map_err(ImportFailure::from)
+        }
+        failed => failed,
+    };
+    match checked {
         Ok(()) => import.finish().await,
         Err(failure) => {
             import.give_up().await;

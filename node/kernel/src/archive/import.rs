@@ -1,11 +1,12 @@
 //! Writing what an archive's records became. The user is not known to anybody yet.
 
-use homecore_store::{Base, Document, Kind, PutError, Rev, StoreError, Transaction, Write};
+use homecore_store::{Base, Document, Kind, PutError, Rev, StoreError, Transaction, View, Write};
 use homecore_types::{ErrorId, Millis, Secret, UserId};
 use serde_json::json;
 use thiserror::Error;
 
 use super::access::AccessRecord;
+use super::access::lineage::{ACCESSES_MAX, Lineage, Standing};
 use super::audit::AuditRecord;
 use super::event::{FormerVersion, SealedEvent};
 use super::profile::ProfileRecord;
@@ -23,6 +24,8 @@ use crate::number::seconds;
 const HISTORY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Former versions read at once.
 const HISTORY_PAGE: usize = 8;
+/// Accesses read at once.
+const ACCESSES_PAGE: usize = 200;
 
 /// One record, ready to be written.
 #[derive(Clone, Debug)]
@@ -77,6 +80,9 @@ pub enum ImportError {
         /// Which.
         id: String,
     },
+    /// More than can be compared.
+    #[error("there are more than {ACCESSES_MAX} accesses")]
+    TooManyAccesses,
     /// Too much to be put in order.
     #[error("the former versions of \"{id}\" are too large together")]
     TooMuchHistory {
@@ -95,6 +101,7 @@ impl Refusal for ImportError {
             Self::Twice { .. }
             | Self::Shared { .. }
             | Self::NoHead { .. }
+            | Self::TooManyAccesses
             | Self::TooMuchHistory { .. } => ErrorId::InvalidOperation,
         }
     }
@@ -143,6 +150,41 @@ impl Kernel {
         })
         .await?
         .map_err(Error::from)
+    }
+
+    /// Checks, when everything was written, that no token that was revoked lives on in an older version
+    /// of its access. That two live ones share it was refused before.
+    ///
+    /// # Errors
+    /// [`ImportError::Shared`], or of the store.
+    pub async fn check_imported_accesses(&self, user: &UserId) -> Result<(), Error> {
+        let checked = self.read(user, |view, _| check_lineage(view)).await?;
+        checked.map_err(Error::from)
+    }
+}
+
+/// # Errors
+/// See [`ImportError`].
+pub(crate) fn check_lineage(view: &dyn View) -> Result<(), ImportError> {
+    let mut lineage = Lineage::default();
+    let mut after: Option<String> = None;
+    loop {
+        let page = view.list(Kind::Access, after.as_deref(), ACCESSES_PAGE)?;
+        for document in &page {
+            lineage.add(&document.id, &StoredAccess::decode(document)?);
+        }
+        match page.into_iter().next_back() {
+            Some(last) if lineage.len() <= ACCESSES_MAX => after = Some(last.id),
+            Some(_) => return Err(ImportError::TooManyAccesses),
+            None => break,
+        }
+    }
+    match lineage.settle().into_iter().next() {
+        Some((id, Standing::FormerOf(other) | Standing::Disputed(other))) => {
+            let what = "token";
+            Err(ImportError::Shared { id, other, what })
+        }
+        None => Ok(()),
     }
 }
 

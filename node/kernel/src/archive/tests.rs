@@ -14,6 +14,8 @@ use crate::access::tracking::Uses;
 use crate::settings::DeletionMode;
 use crate::testing::Home;
 
+mod odd;
+
 const HASH: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
 fn map(value: Value) -> Map<String, Value> {
@@ -348,75 +350,6 @@ fn nothing_comes_twice_and_nothing_hangs_in_the_air() {
     let mut orphan = golden_records();
     orphan.retain(|(_, record)| record.get("id") != Some(&json!("cke000000000000000000002")));
     assert!(matches!(import(&orphan), Err(ImportError::NoHead { .. })));
-}
-
-#[test]
-fn one_token_and_one_name_lead_to_one_access() {
-    let access = |id: &str, token: &str, name: &str| {
-        json!({"id": id, "token": token, "type": "app", "name": name, "permissions": [],
-            "created": 1, "createdBy": "x", "modified": 1, "modifiedBy": "x"})
-    };
-    let first = access("a1", "t", "n");
-    let mut deleted = access("a0", "t", "n");
-    deleted["deleted"] = json!(5);
-    for (second, what) in [
-        (access("a2", "t", "m"), Some("token")),
-        (access("a2", "u", "n"), Some("type and name")),
-        (access("a2", "u", "m"), None),
-        (deleted, None),
-    ] {
-        let mut records = golden_records();
-        records.extend([&first, &second].map(|it| (Kind::Access, map(it.clone()))));
-        let shared = match import(&records) {
-            Err(ImportError::Shared { id, other, what }) => {
-                assert_eq!((&*id, &*other), ("a2", "a1"));
-                Some(what)
-            }
-            Err(error) => panic!("{error}"),
-            Ok(_) => None,
-        };
-        assert_eq!(shared, what, "{second}");
-    }
-}
-
-#[test]
-fn authors_are_versions_of_accesses() {
-    let read = |by: &str, serial: Value| {
-        let record = json!({"id": "a", "token": "t", "type": "app", "name": "n", "created": 1,
-            "createdBy": by, "createdBySerial": serial, "modified": 1, "modifiedBy": "y",
-            "modifiedBySerial": 7});
-        access::read(&map(record)).unwrap().item.access
-    };
-    for (by, serial, author) in [
-        ("x", json!(2), "x:2"),
-        ("x robot", json!(2), "x:2 robot"),
-        ("x", json!(0), "x"),
-        ("x", json!(null), "x"),
-        ("x:3", json!(2), "x:3"),
-    ] {
-        let access = read(by, serial);
-        assert_eq!(access.created_by, author);
-        assert_eq!(access.modified_by, "y:7");
-    }
-}
-
-#[test]
-fn reserved_streams_are_damage() {
-    for (id, is_taken) in [
-        ("health", true),
-        ("*", false),
-        ("null", false),
-        (":_system:account", false),
-        (":system:email", false),
-        (":_audit:", false),
-        (":_emails:", false),
-    ] {
-        for deleted in [json!(null), json!(5)] {
-            let record = json!({"id": id, "name": "n", "created": 1, "createdBy": "x",
-                "modified": 1, "modifiedBy": "x", "deleted": deleted});
-            assert_eq!(stream::read(&map(record)).is_ok(), is_taken, "{id}");
-        }
-    }
 }
 
 #[derive(Clone, Debug)]

@@ -280,7 +280,7 @@ impl<S: Source> Checker<'_, S> {
                     if access.is_former {
                         former.push((access.id, record.place.clone()));
                     } else if self.is_first(&record.place, "access", &access.id)? {
-                        lineage.add(&access);
+                        lineage.add(&access.id, &access.access);
                         let is_deleted = access.access.deleted.is_some();
                         present.insert(access.id, (record.place.clone(), is_deleted));
                     }

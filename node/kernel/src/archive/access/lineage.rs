@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use homecore_types::Millis;
 
-use super::AccessRecord;
+use crate::access::StoredAccess;
 
 /// Accesses of one user that are compared.
 pub const ACCESSES_MAX: usize = 1_000_000;
@@ -54,10 +54,9 @@ impl Known {
 
 impl Lineage {
     /// One more.
-    pub fn add(&mut self, record: &AccessRecord) {
-        let access = &record.access;
+    pub fn add(&mut self, id: &str, access: &StoredAccess) {
         self.known.push(Known {
-            id: record.id.clone(),
+            id: id.to_owned(),
             token: access.token.clone(),
             label: (
                 access.kind.wire(),

@@ -6,7 +6,7 @@ use super::*;
 use crate::archive::access::read;
 
 /// An access of the token `t`, with some members other than usual.
-fn access(id: &str, other: Value) -> AccessRecord {
+fn access(id: &str, other: Value) -> StoredAccess {
     let mut map: Map<String, Value> = serde_json::from_value(json!({
         "id": id, "token": "t", "type": "app", "name": "n", "permissions": [],
         "created": 1, "createdBy": "x", "modified": 1, "modifiedBy": "x",
@@ -15,13 +15,13 @@ fn access(id: &str, other: Value) -> AccessRecord {
     if let Value::Object(other) = other {
         map.extend(other);
     }
-    read(&map).unwrap().item
+    *read(&map).unwrap().item.access
 }
 
 fn settled(accesses: &[(&str, Value)]) -> Vec<String> {
     let mut lineage = Lineage::default();
     for (id, other) in accesses {
-        lineage.add(&access(id, other.clone()));
+        lineage.add(id, &access(id, other.clone()));
     }
     let told = |(id, standing)| match standing {
         Standing::FormerOf(head) => format!("{id} was {head}"),
