@@ -20,6 +20,7 @@ mod init;
 mod join;
 mod mail_template;
 mod operate;
+mod reach;
 mod serve;
 
 use std::path::PathBuf;
@@ -62,9 +63,7 @@ enum Command {
     #[command(after_help = "Example: homecore invite --id core-b --ttl 2h")]
     Invite(operate::InviteArgs),
     /// Become a core of a cluster, then serve
-    #[command(
-        after_help = "Example: homecore join hc1.… --url https://core-b.example.com/ --rpc-listen 0.0.0.0:4002 --rpc-advertise core-b.example.com:4002"
-    )]
+    #[command(after_help = "Example: homecore join hc1.… --ip 192.0.2.2")]
     Join(join::JoinArgs),
     /// Show the cores: role, state, applied index and lag, users
     #[command(after_help = "Example: homecore status --json")]

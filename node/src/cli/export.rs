@@ -51,11 +51,14 @@ pub(super) struct ExportArgs {
 /// Exports.
 pub(super) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     let shown = args.archive.display();
-    match std::fs::read_dir(&args.archive) {
-        Ok(mut entries) => ensure!(entries.next().is_none(), "{shown} is not empty"),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    let was_there = match std::fs::read_dir(&args.archive) {
+        Ok(mut entries) => {
+            ensure!(entries.next().is_none(), "{shown} is not empty");
+            true
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
         Err(error) => return Err(error).with_context(|| format!("cannot open {shown}")),
-    }
+    };
     let mut options = Options::new(Arc::new(SystemEntropy));
     options.compressed = !args.no_compress;
     options.protection = match (&args.recipient, &args.passphrase_file) {
@@ -64,43 +67,79 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<()> {
         (None, None) => None,
     };
     let config = args.config.load()?;
-    block_on(async {
-        let core = channel(&config.core.data, config.core.id.as_str(), None).await?;
-        let mut client = ArchivesClient::new(core);
-        let began = SystemClock.now();
-        let names = if args.user.is_empty() {
-            all_users(&mut client).await?
-        } else {
-            args.user.clone()
+    let folder = Folder::at(&args.archive);
+    let exported = block_on(export_users(args, &config, &folder, options));
+    let count = match exported {
+        Ok(count) => count,
+        Err(error) => {
+            // Half an archive is none, and would be in the way of the next try.
+            let cleared = folder.clear();
+            if let Err(left) = &cleared {
+                say(&format!("part of an archive is left in {shown}: {left:#}"));
+            } else if !was_there {
+                // Not there still, if nothing was written.
+                drop(std::fs::remove_dir(&args.archive));
+            }
+            return Err(error);
+        }
+    };
+    if args.json {
+        return Ok(());
+    }
+    answer(&format!("{} exported to {shown}", users_were(count)))
+}
+
+/// Exports everybody who is asked for; how many.
+async fn export_users(
+    args: &ExportArgs,
+    config: &crate::config::Config,
+    folder: &Folder,
+    options: Options,
+) -> anyhow::Result<usize> {
+    let core = channel(&config.core.data, config.core.id.as_str(), None).await?;
+    let mut client = ArchivesClient::new(core);
+    let began = SystemClock.now();
+    let mut names = if args.user.is_empty() {
+        all_users(&mut client).await?
+    } else {
+        args.user.clone()
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    let mut archive = ArchiveWriter::new(folder.clone(), options)?;
+    let mut rows = Vec::new();
+    let mut unreachable = String::new();
+    for name in &names {
+        let request = ExportRequest {
+            username: name.clone(),
         };
-        let mut archive = ArchiveWriter::new(Folder::at(&args.archive), options)?;
-        let mut rows = Vec::new();
-        for name in &names {
-            let request = ExportRequest {
-                username: name.clone(),
-            };
-            let parts = client.export(request).await.map_err(|s| refused(&s))?;
-            let exported = export(&mut archive, parts.into_inner())
-                .await
-                .with_context(|| format!("{name} was not exported"))?;
-            tell(args, &exported)?;
-            rows.extend(platform_rows(&exported.start));
+        let parts = client.export(request).await.map_err(|s| refused(&s))?;
+        let exported = export(&mut archive, parts.into_inner())
+            .await
+            .with_context(|| format!("{name} was not exported"))?;
+        tell(args, &exported)?;
+        rows.extend(platform_rows(&exported.start));
+        if unreachable.is_empty() {
+            unreachable = exported.start.platform_unreachable;
         }
-        archive.platform(&rows)?;
-        archive.finish(Finish {
-            core_version: format!("homecore {}", env!("CARGO_PKG_VERSION")),
-            config: Config {
-                engine: Value::from("homecore"),
-                domain: Value::from(config.core.url.as_str()),
-            },
-            at: SystemClock.now(),
-            began,
-        })?;
-        if args.json {
-            return Ok(());
-        }
-        answer(&format!("{} exported to {shown}", users_were(names.len())))
-    })
+    }
+    archive.platform(&rows)?;
+    archive.finish(Finish {
+        core_version: format!("homecore {}", env!("CARGO_PKG_VERSION")),
+        config: Config {
+            engine: Value::from("homecore"),
+            domain: Value::from(config.core.url.as_str()),
+        },
+        at: SystemClock.now(),
+        began,
+    })?;
+    if !unreachable.is_empty() {
+        say(&format!(
+            "the platform was not reachable ({unreachable}): users' data is whole, but their names, \
+             addresses and languages are those that this core knew last"
+        ));
+    }
+    Ok(names.len())
 }
 
 async fn all_users(client: &mut ArchivesClient<Channel>) -> anyhow::Result<Vec<String>> {
@@ -141,6 +180,7 @@ fn tell(args: &ExportArgs, exported: &Exported) -> anyhow::Result<()> {
         let line = json!({
             "username": name, "userId": exported.start.user_id, "stats": exported.stats,
             "changesMeanwhile": exported.changes,
+            "platformUnreachable": Some(&exported.start.platform_unreachable).filter(|why| !why.is_empty()),
         });
         return answer(&line.to_string());
     }

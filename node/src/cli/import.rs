@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{anyhow, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use clap::Args;
 use homecore_archive::{Archive, Source as _, Unlock, UserArchive};
 use homecore_kernel::archive::account::Names;
@@ -17,11 +17,12 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::archives::check::{check, platform_names};
 use super::archives::folder::Folder;
+use super::archives::plan::Plan;
 use super::archives::{passphrase, read, users_were};
 use super::client::{channel, refused};
 use super::{ConfigArgs, answer, block_on, say};
 
-mod sender;
+pub(super) mod sender;
 
 use sender::{Gone, Sender};
 
@@ -63,7 +64,8 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
         args.archive.is_dir(),
         "{shown} is no folder: an archive is a folder with a manifest.json"
     );
-    if folder.open("manifest.json")?.is_none() {
+    let manifest = folder.open("manifest.json");
+    if manifest.context("manifest.json")?.is_none() {
         bail!(
             "{shown} holds no complete archive: manifest.json, which is written last, is missing"
         );
@@ -81,9 +83,10 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let names = platform_names(&archive)?;
     let names_of = |name: &str| names.get(name).cloned().unwrap_or_default();
     let users = chosen(args, &archive)?;
-    let mut good = 0_usize;
+    let (mut good, mut plans) = (0_usize, Vec::new());
     for user in &users {
-        let report = check(user, &names_of(&user.manifest().username));
+        let (report, plan) = check(user, &names_of(&user.manifest().username));
+        plans.push(plan);
         good = good.saturating_add(usize::from(report.is_good(args.leave_out_damaged)));
         match (args.json, args.dry_run) {
             (true, true) => answer(&report.json(args.leave_out_damaged).to_string())?,
@@ -108,7 +111,8 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    send_users(args, &users, &names_of)
+    let planned: Vec<_> = users.iter().zip(&plans).collect();
+    send_users(args, &planned, &names_of)
 }
 
 fn chosen<'a>(
@@ -137,14 +141,14 @@ fn chosen<'a>(
 
 fn send_users(
     args: &ImportArgs,
-    users: &[UserArchive<'_, Folder>],
+    users: &[(&UserArchive<'_, Folder>, &Plan)],
     names_of: &(dyn Fn(&str) -> Names + Sync),
 ) -> anyhow::Result<()> {
     let config = args.config.load()?;
     let mut failed = 0_usize;
-    for user in users {
+    for (user, plan) in users {
         let username = &user.manifest().username;
-        let result = import(args, &config, user, names_of(username));
+        let result = import(args, &config, (user, plan), names_of(username));
         let line = match &result {
             Ok(id) => json!({"ok": true, "username": username, "userId": id}),
             Err(error) => json!({
@@ -182,11 +186,11 @@ fn send_users(
 fn import(
     args: &ImportArgs,
     config: &crate::config::Config,
-    user: &UserArchive<'_, Folder>,
+    (user, plan): (&UserArchive<'_, Folder>, &Plan),
     names: Names,
 ) -> anyhow::Result<String> {
     let (parts, sent) = mpsc::channel(PARTS);
-    let sender = Sender::new(user, parts, args.leave_out_damaged);
+    let sender = Sender::new(user, plan, parts, args.leave_out_damaged);
     std::thread::scope(|scope| {
         let reading = scope.spawn(move || sender.send_all(names));
         let replied = block_on(async {

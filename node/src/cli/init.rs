@@ -1,7 +1,7 @@
 //! `homecore init`: a commented configuration after a few questions, or from flags.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
@@ -9,6 +9,7 @@ use clap::Args;
 use homecore_types::{CoreId, SystemEntropy};
 use serde_json::json;
 
+use super::reach::{Reach, is_loopback};
 use super::{answer, say};
 use crate::config::{Answers, Sources, load, parse_domain, parse_url, render};
 use crate::rpc::{files, secrets};
@@ -31,19 +32,19 @@ pub(super) struct InitArgs {
     /// Where apps reach this core [default: https://ID.DOMAIN/, or http://127.0.0.1:3000/]
     #[arg(long)]
     url: Option<String>,
-    /// An address of this core for the zone; may be repeated
+    /// An address of this core, for the zone and the other cores; may be repeated
     #[arg(long, value_name = "ADDR")]
-    ip: Vec<std::net::IpAddr>,
+    ip: Vec<IpAddr>,
     /// Where this core keeps everything
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
     /// Where the API listens
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:3000")]
     http_listen: String,
-    /// Where other cores connect
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4002")]
-    rpc_listen: String,
-    /// The host:port at which other cores reach it [default: as --rpc-listen]
+    /// Where other cores connect [default: 0.0.0.0:4002 with --ip or --domain, else 127.0.0.1:4002]
+    #[arg(long, value_name = "ADDR:PORT")]
+    rpc_listen: Option<String>,
+    /// The host:port at which other cores reach it [default: the first --ip, or the host of the URL]
     #[arg(long, value_name = "HOST:PORT")]
     rpc_advertise: Option<String>,
     /// Answer DNS here; may be repeated
@@ -75,6 +76,7 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
         path.display()
     );
     let asking = !args.yes && std::io::stdin().is_terminal();
+    let mut ips = args.ip.clone();
     let ask = |given, what: &str, default: &str, check: fn(&str) -> Result<(), String>| {
         ask(asking, given, what, default, check, &mut prompt)
     };
@@ -96,6 +98,19 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
         &default_url,
         check_url,
     )?;
+    if domain.is_some() && ips.is_empty() {
+        let what =
+            "Address at which people and other cores reach this machine (empty: its name alone)";
+        let ip = ask(None, what, "", check_ip)?;
+        ips.extend(ip.parse::<IpAddr>());
+    }
+    // A name of the platform's is told to other cores; without a domain it is a single machine's.
+    let reach = Reach::of(
+        args.rpc_listen.as_deref(),
+        args.rpc_advertise.as_deref(),
+        &ips,
+        domain.as_ref().map(|_| url.as_str()),
+    );
     let data = ask(
         args.data,
         "Directory for its data",
@@ -106,22 +121,12 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
         core_id,
         data,
         url: Some(url),
-        ipv4: args
-            .ip
-            .iter()
-            .filter_map(|ip| only4(*ip))
-            .map(|ip| ip.to_string())
-            .collect(),
-        ipv6: args
-            .ip
-            .iter()
-            .filter_map(|ip| only6(*ip))
-            .map(|ip| ip.to_string())
-            .collect(),
+        ipv4: texts(&ips, IpAddr::is_ipv4),
+        ipv6: texts(&ips, IpAddr::is_ipv6),
         hosting: None,
         http_listen: args.http_listen,
-        rpc_listen: args.rpc_listen,
-        rpc_advertise: args.rpc_advertise,
+        rpc_listen: reach.listen,
+        rpc_advertise: reach.advertise,
         dns_listen: args.dns_listen,
         domain,
         found: false,
@@ -142,11 +147,26 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
     if args.json {
         return answer(&json!({ "config": path, "core": answers.core_id }).to_string());
     }
-    answer(&format!(
+    answer(&next_steps(&answers, &shown.to_string()))
+}
+
+/// What to do with the file.
+fn next_steps(answers: &Answers, shown: &str) -> String {
+    let reached = answers
+        .rpc_advertise
+        .as_deref()
+        .unwrap_or(&answers.rpc_listen);
+    let note = if is_loopback(reached) {
+        " (none can join: give --ip)"
+    } else {
+        ""
+    };
+    format!(
         "{shown} is written, readable by you alone: it holds the administrators' key.\n\
          Start the first core:     homecore serve --found --config {shown}\n\
-         Invite another machine:   homecore invite --id core-b --config {shown}"
-    ))
+         Invite another machine:   homecore invite --id core-b --config {shown}{note}\n\
+         Other cores reach it at   {reached}"
+    )
 }
 
 /// What was given, or what is typed: asked again while it cannot be used, a few times.
@@ -212,18 +232,18 @@ fn prompt(question: &str) -> anyhow::Result<String> {
     Ok(line.trim().to_owned())
 }
 
-fn only4(ip: std::net::IpAddr) -> Option<Ipv4Addr> {
-    match ip {
-        std::net::IpAddr::V4(ip) => Some(ip),
-        std::net::IpAddr::V6(_) => None,
+fn check_ip(text: &str) -> Result<(), String> {
+    match text.parse::<IpAddr>() {
+        Ok(_) => Ok(()),
+        Err(_) if text.is_empty() => Ok(()),
+        Err(error) => Err(format!("{text:?}: {error}")),
     }
 }
 
-fn only6(ip: std::net::IpAddr) -> Option<Ipv6Addr> {
-    match ip {
-        std::net::IpAddr::V6(ip) => Some(ip),
-        std::net::IpAddr::V4(_) => None,
-    }
+/// The addresses of one kind.
+pub(super) fn texts(ips: &[IpAddr], kind: fn(&IpAddr) -> bool) -> Vec<String> {
+    let of_kind = ips.iter().filter(|ip| kind(ip));
+    of_kind.map(ToString::to_string).collect()
 }
 
 #[cfg(test)]
@@ -243,5 +263,55 @@ mod tests {
         assert_eq!(asked(None, &["Core A", ""]).unwrap(), "core-a");
         assert!(asked(None, &["A"; 9]).is_err());
         assert!(asked(Some("Core A"), &["core-b"]).is_err());
+    }
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: InitArgs,
+    }
+
+    /// Listen and advertise, as the file that these flags make is read.
+    fn written(name: &str, flags: &[&str]) -> (String, String) {
+        let name = format!("homecore-init-{name}-{}.toml", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let shown = path.display().to_string();
+        let line = ["init", "--yes", "--force", "--config", &shown];
+        let line = <Line as clap::Parser>::parse_from(line.iter().chain(flags));
+        run(line.args).unwrap();
+        let read = load(&Sources {
+            file: Some(path.clone()),
+            set: Vec::new(),
+        });
+        std::fs::remove_file(&path).unwrap();
+        let cluster = read.unwrap().cluster;
+        (cluster.listen.to_string(), cluster.advertise)
+    }
+
+    #[test]
+    fn a_core_that_others_shall_reach_says_where() {
+        let (here, all) = ("127.0.0.1:4002", "0.0.0.0:4002");
+        for (flags, listen, advertise) in [
+            (&[][..], here, here),
+            (&["--ip", "192.0.2.1"], all, "192.0.2.1:4002"),
+            (
+                &["--domain", "example.com", "--ip", "192.0.2.1"],
+                all,
+                "192.0.2.1:4002",
+            ),
+            (&["--domain", "example.com"], all, "core-a.example.com:4002"),
+            (
+                &["--domain", "example.com", "--rpc-listen", here],
+                here,
+                here,
+            ),
+        ] {
+            let found = written("reach", flags);
+            assert_eq!(
+                found,
+                (listen.to_owned(), advertise.to_owned()),
+                "{flags:?}"
+            );
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! `homecore join`: a new machine becomes a core, then serves.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,8 +10,12 @@ use homecore_raft::identity;
 use homecore_types::{CoreId, Secret};
 use serde_json::json;
 
+use super::init::texts;
+use super::reach::{Reach, is_loopback, is_loopback_url};
 use super::{answer, block_on, say, serve};
-use crate::config::{Answers, Config, Sources, default_path, load, parse_host_port, render};
+use crate::config::{
+    Answers, Config, Sources, default_path, load, parse_domain, parse_host_port, render,
+};
 use crate::rpc::files::{self, DataDir};
 use crate::rpc::join::{Credential, JoinError, join};
 use crate::rpc::token::JoinToken;
@@ -45,19 +50,20 @@ pub(super) struct JoinArgs {
     /// Where apps reach this core [default: https://ID.DOMAIN/ of the cluster]
     #[arg(long)]
     url: Option<String>,
-    /// An IPv4 address of this core for the zone; may be repeated
+    /// An address of this core, for the zone and the other cores; may be repeated. Needed where the
+    /// platform has a domain
     #[arg(long, value_name = "ADDR")]
-    ip: Vec<std::net::Ipv4Addr>,
+    ip: Vec<IpAddr>,
     /// Where the API listens
     #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:3000")]
     http_listen: String,
-    /// Where other cores connect
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:4002")]
-    rpc_listen: String,
-    /// The host:port at which other cores reach it [default: as --rpc-listen]
+    /// Where other cores connect [default: 0.0.0.0:4002 with --ip, else 127.0.0.1:4002]
+    #[arg(long, value_name = "ADDR:PORT")]
+    rpc_listen: Option<String>,
+    /// The host:port at which other cores reach it [default: the first --ip, or as --rpc-listen]
     #[arg(long, value_name = "HOST:PORT")]
     rpc_advertise: Option<String>,
-    /// The platform's domain, where it has one
+    /// The platform's domain, where it has one [default: as the token says]
     #[arg(long)]
     domain: Option<String>,
     /// Answer DNS here; may be repeated
@@ -80,6 +86,7 @@ pub(super) fn run(args: JoinArgs) -> anyhow::Result<()> {
         serve::end_with_parent()?;
     }
     let credential = credential(&args)?;
+    let domain = domain(&args, &credential)?;
     let core = match (&credential, &args.id) {
         (Credential::Token(token), None) => token.core.clone(),
         (Credential::Token(token), Some(id)) => {
@@ -103,7 +110,7 @@ pub(super) fn run(args: JoinArgs) -> anyhow::Result<()> {
     let written = if path.try_exists()? {
         None
     } else {
-        Some(NewFile::write(&path, &args, &core)?)
+        Some(NewFile::write(&path, &args, &core, domain.as_deref())?)
     };
     let loaded = load(&Sources {
         file: Some(path.clone()),
@@ -121,6 +128,9 @@ pub(super) fn run(args: JoinArgs) -> anyhow::Result<()> {
         config.core.id
     );
     reachable(&args, &config, &credential)?;
+    if let Some(domain) = domain.filter(|_| written.is_some()) {
+        in_zone(&config, &domain)?;
+    }
     telemetry::start(&config.log)?;
     become_member(&config, &credential)?;
     if let Some(file) = written {
@@ -168,6 +178,34 @@ fn credential(args: &JoinArgs) -> anyhow::Result<Credential> {
     }
 }
 
+/// The platform's domain, as far as it is known before the cluster was asked.
+fn domain(args: &JoinArgs, credential: &Credential) -> anyhow::Result<Option<String>> {
+    let told = match credential {
+        Credential::Token(token) => token.domain.clone(),
+        Credential::Shared { .. } => None,
+    };
+    match (&args.domain, told) {
+        (Some(given), Some(told)) => {
+            let same = parse_domain(given.clone()).is_ok_and(|given| given == told);
+            ensure!(same, "the domain of this platform is {told}, not {given}");
+            Ok(Some(told))
+        }
+        (given, told) => Ok(told.or_else(|| given.clone())),
+    }
+}
+
+/// The zone answers for a core's users with its addresses: without any, they would be nowhere.
+fn in_zone(config: &Config, domain: &str) -> anyhow::Result<()> {
+    let core = &config.core;
+    ensure!(
+        !core.ipv4.is_empty() || !core.ipv6.is_empty() || core.cname.is_some(),
+        "{id}.{domain} has no address: give --ip ADDR, at which people and the other cores reach \
+         this machine",
+        id = core.id
+    );
+    Ok(())
+}
+
 /// A core that tells a cluster on other machines to find it at 127.0.0.1 would never be reached: said
 /// before the token is used up. A URL that was given on purpose is taken: apps may be on this machine only,
 /// as with containers whose ports are published at localhost.
@@ -176,19 +214,17 @@ fn reachable(args: &JoinArgs, config: &Config, credential: &Credential) -> anyho
         Credential::Token(token) => &token.addresses,
         Credential::Shared { seeds, .. } => seeds,
     };
-    let loopback = |address: &str| {
-        address.contains("//127.") || address.starts_with("127.") || address.contains("localhost")
-    };
-    if cluster.iter().any(|address| loopback(address)) {
+    if cluster.iter().all(|address| is_loopback(address)) {
         return Ok(());
     }
     ensure!(
-        !loopback(&config.cluster.advertise),
-        "the other cores cannot reach this one at {}: give --rpc-listen and --rpc-advertise HOST:PORT",
+        !is_loopback(&config.cluster.advertise),
+        "the other cores cannot reach this one at {}: give --ip ADDR, or --rpc-listen and \
+         --rpc-advertise HOST:PORT",
         config.cluster.advertise
     );
     ensure!(
-        args.url.is_some() || !loopback(&config.core.url),
+        args.url.is_some() || !is_loopback_url(&config.core.url),
         "apps cannot reach this core at {}: give --url and --http-listen",
         config.core.url
     );
@@ -203,8 +239,13 @@ struct NewFile {
 }
 
 impl NewFile {
-    fn write(path: &Path, args: &JoinArgs, core: &CoreId) -> anyhow::Result<Self> {
-        write_config(path, args, core)?;
+    fn write(
+        path: &Path,
+        args: &JoinArgs,
+        core: &CoreId,
+        domain: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        write_config(path, args, core, domain)?;
         Ok(Self {
             path: path.to_owned(),
             kept: false,
@@ -227,8 +268,19 @@ impl Drop for NewFile {
     }
 }
 
-fn write_config(path: &Path, args: &JoinArgs, core: &CoreId) -> anyhow::Result<()> {
-    let url = match (&args.url, &args.domain) {
+fn write_config(
+    path: &Path,
+    args: &JoinArgs,
+    core: &CoreId,
+    domain: Option<&str>,
+) -> anyhow::Result<()> {
+    let reach = Reach::of(
+        args.rpc_listen.as_deref(),
+        args.rpc_advertise.as_deref(),
+        &args.ip,
+        None,
+    );
+    let url = match (&args.url, domain) {
         (Some(url), _) => Some(url.clone()),
         (None, Some(_)) => None,
         (None, None) => Some(format!("http://{}/", args.http_listen)),
@@ -237,12 +289,13 @@ fn write_config(path: &Path, args: &JoinArgs, core: &CoreId) -> anyhow::Result<(
         core_id: core.to_string(),
         data: args.data.clone(),
         url,
-        ipv4: args.ip.iter().map(ToString::to_string).collect(),
+        ipv4: texts(&args.ip, IpAddr::is_ipv4),
+        ipv6: texts(&args.ip, IpAddr::is_ipv6),
         http_listen: args.http_listen.clone(),
-        rpc_listen: args.rpc_listen.clone(),
-        rpc_advertise: args.rpc_advertise.clone(),
+        rpc_listen: reach.listen,
+        rpc_advertise: reach.advertise,
         dns_listen: args.dns_listen.clone(),
-        domain: args.domain.clone(),
+        domain: domain.map(str::to_owned),
         join_secret_file: args.secret_file.as_ref().map(|f| f.display().to_string()),
         ..Answers::default()
     };

@@ -11,7 +11,9 @@ use homecore_proto::membership::{
 use serde_json::json;
 
 use super::client::{connect, refused};
-use super::{ConfigArgs, answer, block_on};
+use super::reach::is_loopback;
+use super::{ConfigArgs, answer, block_on, say};
+use crate::rpc::token::JoinToken;
 
 /// Only which core to ask, and how to answer.
 #[derive(Debug, Args)]
@@ -86,11 +88,24 @@ pub(super) fn invite(args: InviteArgs) -> anyhow::Result<()> {
             .await
             .map_err(|s| refused(&s))?
             .into_inner();
+        let token = JoinToken::parse(&reply.token)?;
+        // It is right where all cores are on one machine, and useless anywhere else.
+        let warning = token.addresses.iter().all(|address| is_loopback(address)).then(|| {
+            format!(
+                "this works on this machine only, for its cores say that they are reached at {}. \
+                 For another machine set cluster.listen = \"0.0.0.0:4002\" and cluster.advertise = \
+                 \"ADDR:4002\" (ADDR: as that machine reaches this one) in this core's \
+                 configuration, restart it, and invite again",
+                token.addresses.join(", ")
+            )
+        });
         if args.plain.json {
-            return answer(
-                &json!({"core": args.id, "token": reply.token, "expires": reply.expires_ms})
-                    .to_string(),
-            );
+            let line = json!({"core": args.id, "token": reply.token, "expires": reply.expires_ms,
+                "warning": warning});
+            return answer(&line.to_string());
+        }
+        if let Some(warning) = warning {
+            say(&warning);
         }
         answer(&format!("homecore join {}", reply.token))
     })

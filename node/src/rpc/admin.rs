@@ -163,6 +163,11 @@ impl admin_server::Admin for Admin {
             ca_fingerprint: sha256_hex(self.cluster.identity.ca()),
             core: core.clone(),
             secret: random_text(&*self.cluster.entropy),
+            domain: self
+                .cluster
+                .directory()
+                .config()
+                .and_then(|c| c.domain.clone()),
         };
         let at = self.cluster.clock.now();
         let put = Command::PutJoinToken {

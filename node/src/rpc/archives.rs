@@ -78,28 +78,38 @@ impl archives_server::Archives for Archives {
         request: Request<ExportRequest>,
     ) -> Result<Response<Self::ExportStream>, Status> {
         let name = request.into_inner().username;
-        let failed = |error: homecore_raft::ReadError| Status::unavailable(error.to_string());
+        let platform = &self.cluster.platform;
+        // What this core holds is its users' alone: it is given out without a quorum, too.
+        let unreachable = match platform.current().await {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
         let found = match Username::parse(name.clone()) {
-            Ok(name) => {
-                let platform = &self.cluster.platform;
-                platform.current().await.map_err(failed)?;
-                platform
-                    .find_user_by_name(name.as_str())
-                    .await
-                    .map_err(failed)?
-            }
+            Ok(name) => platform
+                .find_user_by_name(name.as_str())
+                .await
+                .map_err(|error| Status::unavailable(error.to_string()))?,
             Err(_) => None,
         };
         let user = found
             .filter(|user| user.reservation.is_none())
-            .ok_or_else(|| Status::not_found(format!("there is no user {name:?}")))?;
+            .ok_or_else(|| {
+                let why = Some(&unreachable).filter(|why| !why.is_empty());
+                let why = why.map(|why| format!(", as far as this core knows: {why}"));
+                let why = why.unwrap_or_default();
+                Status::not_found(format!("there is no user {name:?}{why}"))
+            })?;
         if user.core != self.cluster.core {
             let home = &user.core;
             return Err(Status::failed_precondition(format!(
                 "{name} is on {home}: export there"
             )));
         }
-        Ok(Response::new(exports::start(&self.accounts, user)))
+        Ok(Response::new(exports::start(
+            &self.accounts,
+            user,
+            unreachable,
+        )))
     }
 
     async fn users(&self, request: Request<UsersRequest>) -> Result<Response<UsersReply>, Status> {
@@ -133,7 +143,15 @@ async fn import(
     let written = incoming.settle().await;
     // Files that no event took are let go before their folder is.
     drop(incoming);
-    match taken.and(written) {
+    let checked = match taken.and(written) {
+        Ok(()) => {
+            let kernel = accounts.kernel();
+            let checked = kernel.check_imported_accesses(import.user()).await;
+            checked.map_err(ImportFailure::from)
+        }
+        failed => failed,
+    };
+    match checked {
         Ok(()) => import.finish().await,
         Err(failure) => {
             import.give_up().await;
@@ -168,6 +186,7 @@ fn read_start(
     let names = account::Names {
         emails: start.emails,
         former: start.former_usernames,
+        language: Some(start.language).filter(|language| !language.is_empty()),
     };
     let account = account::read(&start.username, &record, &names)
         .map_err(|why| refused(format!("the account: {why}")))?;

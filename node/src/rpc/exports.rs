@@ -27,15 +27,17 @@ const PIECE_BYTES: usize = 256 * 1024;
 
 type Parts = mpsc::Sender<Result<ExportPart, Status>>;
 
-/// Begins to send a user of this core.
+/// Begins to send a user of this core. What the platform knows of the user may be old if it could not
+/// be asked; why is sent along.
 pub(crate) fn start(
     accounts: &Arc<Accounts>,
     user: User,
+    unreachable: String,
 ) -> ReceiverStream<Result<ExportPart, Status>> {
     let (parts, sent) = mpsc::channel(PARTS);
     let accounts = Arc::clone(accounts);
     tokio::spawn(async move {
-        if let Err(Stop::Failed(status)) = send_all(&accounts, &user, &parts).await
+        if let Err(Stop::Failed(status)) = send_all(&accounts, &user, unreachable, &parts).await
             && parts.send(Err(status)).await.is_err()
         {
             tracing::debug!("nobody waits for an export any more");
@@ -60,7 +62,12 @@ async fn send(parts: &Parts, part: export_part::Part) -> Result<(), Stop> {
     parts.send(Ok(part)).await.map_err(|_gone| Stop::Gone)
 }
 
-async fn send_all(accounts: &Accounts, user: &User, parts: &Parts) -> Result<(), Stop> {
+async fn send_all(
+    accounts: &Accounts,
+    user: &User,
+    unreachable: String,
+    parts: &Parts,
+) -> Result<(), Stop> {
     let text = |map: &std::collections::BTreeMap<String, String>, name: &str| {
         map.get(name).cloned().unwrap_or_default()
     };
@@ -78,6 +85,7 @@ async fn send_all(accounts: &Accounts, user: &User, parts: &Parts) -> Result<(),
             .map(ToString::to_string)
             .collect(),
         other_emails: held.emails,
+        platform_unreachable: unreachable,
     };
     send(parts, export_part::Part::Start(start)).await?;
     let (mut next, mut first) = (Some(Cursor::default()), None);

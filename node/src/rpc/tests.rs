@@ -20,6 +20,7 @@ fn printed() -> String {
         ca_fingerprint: "ab".repeat(32),
         core: CoreId::parse("core-b").unwrap(),
         secret: Secret::new("s3cret"),
+        domain: Some("example.com".to_owned()),
     }
     .to_text()
 }
@@ -39,11 +40,11 @@ fn token_of(chance: &mut Chance) -> Vec<u8> {
         "\"core-b\"",
     ];
     let members =
-        ["a", "f", "c", "s", "c"].map(|name| format!("\"{name}\":{}", chance.text(&values)));
+        ["a", "f", "c", "s", "d", "c"].map(|name| format!("\"{name}\":{}", chance.text(&values)));
     let body = format!(
         "{{{}}}",
         members
-            .get(..=chance.below(5).min(4))
+            .get(..=chance.below(6).min(5))
             .unwrap_or_default()
             .join(",")
     );

@@ -32,6 +32,9 @@ pub(crate) struct JoinToken {
     /// What the cluster knows the hash of.
     #[serde(rename = "s")]
     pub(crate) secret: Secret,
+    /// The platform's domain, where it has one: the new core's configuration needs it.
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) domain: Option<String>,
 }
 
 /// Why a text is no join token.
@@ -110,6 +113,7 @@ mod tests {
             ca_fingerprint: "ab".repeat(32),
             core: CoreId::parse("core-b").unwrap(),
             secret: Secret::new("s3cret"),
+            domain: Some("example.com".to_owned()),
         }
     }
 

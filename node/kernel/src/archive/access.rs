@@ -6,8 +6,11 @@ use serde_json::{Map, Value};
 
 use super::{Note, Taken, Unusable, authorship, id_of, text, time, unusable};
 use crate::access::StoredAccess;
+use crate::access::id::{author_base, version};
 use crate::access::tracking::Uses;
 use crate::integrity;
+
+pub mod lineage;
 
 /// What a record of an access is.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +31,10 @@ pub struct AccessRecord {
 /// If it could not be found or read again, or its rights cannot be expressed: it would have others.
 pub fn read(map: &Map<String, Value>) -> Result<Taken<AccessRecord>, Unusable> {
     let mut notes = Vec::new();
-    let head = text(map, "headId")?;
+    let head = match text(map, "headId")? {
+        Some(head) => Some(head),
+        None => text(map, "head_id")?,
+    };
     let id = match &head {
         Some(id) if (1..=super::ID_BYTES_MAX).contains(&id.len()) => id.clone(),
         Some(_) => return Err(unusable("headId", "must have 1 to 255 bytes")),
@@ -74,6 +80,7 @@ pub fn read(map: &Map<String, Value>) -> Result<Taken<AccessRecord>, Unusable> {
         stored.insert("serial".to_owned(), serial.clone());
     }
     authorship(map, &mut stored, &mut notes)?;
+    add_versions_of_authors(map, &mut stored);
     let access: StoredAccess = serde_json::from_value(Value::Object(stored)).map_err(|_error| {
         unusable(
             "permissions",
@@ -90,6 +97,25 @@ pub fn read(map: &Map<String, Value>) -> Result<Taken<AccessRecord>, Unusable> {
         },
         notes,
     })
+}
+
+/// The other server keeps beside an author which version of it that was; here it is part of the author,
+/// as the API shows it.
+fn add_versions_of_authors(map: &Map<String, Value>, stored: &mut Map<String, Value>) {
+    for (name, serial) in [
+        ("createdBy", "createdBySerial"),
+        ("modifiedBy", "modifiedBySerial"),
+    ] {
+        let serial = map.get(serial).and_then(Value::as_u64);
+        let serial = serial.and_then(|serial| u32::try_from(serial).ok());
+        if let (Some(serial), Some(Value::String(author))) = (serial, stored.get_mut(name)) {
+            let base = author_base(author);
+            let rest = author.strip_prefix(base).unwrap_or_default();
+            if !rest.starts_with(':') {
+                *author = version(base, serial) + rest;
+            }
+        }
+    }
 }
 
 /// When it was last used, and for what how often.

@@ -1,11 +1,13 @@
 //! The account's record: passwords and fields, each with their past.
 
+use homecore_types::id::RESERVED_LABELS;
 use homecore_types::{Email, Millis, Username};
 use serde_json::{Map, Value, json};
 
 use super::{Note, Taken, Unusable, unusable};
 use crate::account::Account;
 use crate::account::emails::archived::{self, Addresses};
+use crate::account::passwords::HISTORY_MAX;
 use crate::password;
 use crate::stream::schema::VALUE_CHARS_MAX;
 
@@ -21,6 +23,8 @@ pub struct Names {
     pub emails: Vec<String>,
     /// Names that it had, oldest first.
     pub former: Vec<String>,
+    /// Its language, where the account does not say it.
+    pub language: Option<String>,
 }
 
 /// How often the name was changed, in the record of an account.
@@ -42,7 +46,13 @@ pub fn read(
             "must have 5 to 60 lower-case letters, digits or dashes",
         )
     })?;
-    let (hash, set) = latest_password(record)?;
+    if RESERVED_LABELS.contains(&username.as_str()) {
+        return Err(unusable(
+            "username",
+            "is reserved: the platform uses this name itself",
+        ));
+    }
+    let (hash, set, former_passwords) = passwords(record)?;
     let fields = fields(record, &mut notes)?;
     let field = |name: &str| fields.get(name).and_then(Value::as_str);
     let email = field("email")
@@ -70,7 +80,8 @@ pub fn read(
     };
     let account = json!({
         "formerUsernames": former, "usernameChanges": changes, "username": username, "email": email, "passwordHash": hash, "passwordSet": set,
-        "language": text("language", "en"), "appId": text("appId", "unknown"),
+        "formerPasswords": former_passwords,
+        "language": text("language", names.language.as_deref().unwrap_or("en")), "appId": text("appId", "unknown"),
         "invitationToken": text("invitationToken", "no-token"), "referer": field("referer"),
         "declared": declared, "created": first.unwrap_or(set.0).min(set.0),
     });
@@ -97,24 +108,29 @@ fn former(username: &Username, names: &Names, notes: &mut Vec<Note>) -> Vec<User
     former
 }
 
-fn latest_password(record: &Map<String, Value>) -> Result<(String, Millis), Unusable> {
+/// The latest password, since when, and those before it, latest first.
+fn passwords(record: &Map<String, Value>) -> Result<(String, Millis, Vec<String>), Unusable> {
     let bad = |why| unusable("passwords", why);
     let list = record
         .get("passwords")
         .and_then(Value::as_array)
         .ok_or_else(|| bad("must be a list"))?;
-    let latest = list
-        .iter()
-        .max_by(|a, b| time_of(a).total_cmp(&time_of(b)))
+    let mut list: Vec<&Value> = list.iter().collect();
+    list.sort_by(|a, b| time_of(b).total_cmp(&time_of(a)));
+    let hash = |entry: &Value| {
+        let hash = entry.get("hash").and_then(Value::as_str);
+        hash.filter(|hash| password::is_known_hash(hash))
+            .map(str::to_owned)
+    };
+    let (latest, former) = list
+        .split_first()
         .ok_or_else(|| bad("is empty: the user could not log in"))?;
-    let hash = latest
-        .get("hash")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    if !password::is_known_hash(hash) {
-        return Err(bad("the latest hash is neither of bcrypt nor of argon2"));
-    }
-    Ok((hash.to_owned(), Millis::from_seconds(time_of(latest))))
+    let set = Millis::from_seconds(time_of(latest));
+    let latest =
+        hash(latest).ok_or_else(|| bad("the latest hash is neither of bcrypt nor of argon2"))?;
+    // One that cannot be compared with cannot be remembered.
+    let former = former.iter().filter_map(|entry| hash(entry));
+    Ok((latest, set, former.take(HISTORY_MAX).collect()))
 }
 
 fn time_of(entry: &Value) -> f64 {
@@ -199,10 +215,17 @@ pub fn write(account: &Account) -> Map<String, Value> {
         }));
     }
     let mut record = Map::new();
-    let password = json!({
-        "time": time(account.password_set), "hash": account.password_hash, "createdBy": "system",
-    });
-    record.insert("passwords".to_owned(), Value::Array(vec![password]));
+    // Only their order is known of those before: each is said to have come just before the next.
+    let hashes = std::iter::once(&account.password_hash).chain(&account.former_passwords);
+    let mut passwords: Vec<Value> = hashes
+        .zip(0_i64..)
+        .map(|(hash, before)| {
+            let set = Millis(account.password_set.0.saturating_sub(before));
+            json!({"time": time(set), "hash": hash, "createdBy": "system"})
+        })
+        .collect();
+    passwords.reverse();
+    record.insert("passwords".to_owned(), Value::Array(passwords));
     record.insert("storeKeyValues".to_owned(), Value::Array(Vec::new()));
     record.insert("accountFields".to_owned(), Value::Array(fields));
     if account.username_changes > 0 {

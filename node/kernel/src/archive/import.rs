@@ -1,16 +1,17 @@
 //! Writing what an archive's records became. The user is not known to anybody yet.
 
-use homecore_store::{Base, Document, Kind, PutError, Rev, StoreError, Transaction, Write};
-use homecore_types::{ErrorId, Millis, UserId};
+use homecore_store::{Base, Document, Kind, PutError, Rev, StoreError, Transaction, View, Write};
+use homecore_types::{ErrorId, Millis, Secret, UserId};
 use serde_json::json;
 use thiserror::Error;
 
 use super::access::AccessRecord;
+use super::access::lineage::{ACCESSES_MAX, Lineage, Standing};
 use super::audit::AuditRecord;
 use super::event::{FormerVersion, SealedEvent};
 use super::profile::ProfileRecord;
 use super::stream::StreamRecord;
-use crate::access::StoredAccess;
+use crate::access::{StoredAccess, lookup, token};
 use crate::account::{self, Account};
 use crate::audit::page::{self, PAGE_ENTRIES_MAX, PAGE_SPAN_MS};
 use crate::error::{Error, Refusal};
@@ -23,6 +24,8 @@ use crate::number::seconds;
 const HISTORY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Former versions read at once.
 const HISTORY_PAGE: usize = 8;
+/// Accesses read at once.
+const ACCESSES_PAGE: usize = 200;
 
 /// One record, ready to be written.
 #[derive(Clone, Debug)]
@@ -61,12 +64,25 @@ pub enum ImportError {
         /// Which.
         id: String,
     },
+    /// Two accesses that would both be found by what only one can have.
+    #[error("accesses \"{id}\" and \"{other}\" have the same {what}")]
+    Shared {
+        /// The later one.
+        id: String,
+        /// The one that is there.
+        other: String,
+        /// What they share. Not its value, which may be a secret.
+        what: &'static str,
+    },
     /// A former version of something that is not there.
     #[error("there are former versions of \"{id}\", but not itself")]
     NoHead {
         /// Which.
         id: String,
     },
+    /// More than can be compared.
+    #[error("there are more than {ACCESSES_MAX} accesses")]
+    TooManyAccesses,
     /// Too much to be put in order.
     #[error("the former versions of \"{id}\" are too large together")]
     TooMuchHistory {
@@ -82,9 +98,11 @@ impl Refusal for ImportError {
     fn id(&self) -> ErrorId {
         match self {
             Self::Store(error) => error.id(),
-            Self::Twice { .. } | Self::NoHead { .. } | Self::TooMuchHistory { .. } => {
-                ErrorId::InvalidOperation
-            }
+            Self::Twice { .. }
+            | Self::Shared { .. }
+            | Self::NoHead { .. }
+            | Self::TooManyAccesses
+            | Self::TooMuchHistory { .. } => ErrorId::InvalidOperation,
         }
     }
 
@@ -133,6 +151,41 @@ impl Kernel {
         .await?
         .map_err(Error::from)
     }
+
+    /// Checks, when everything was written, that no token that was revoked lives on in an older version
+    /// of its access. That two live ones share it was refused before.
+    ///
+    /// # Errors
+    /// [`ImportError::Shared`], or of the store.
+    pub async fn check_imported_accesses(&self, user: &UserId) -> Result<(), Error> {
+        let checked = self.read(user, |view, _| check_lineage(view)).await?;
+        checked.map_err(Error::from)
+    }
+}
+
+/// # Errors
+/// See [`ImportError`].
+pub(crate) fn check_lineage(view: &dyn View) -> Result<(), ImportError> {
+    let mut lineage = Lineage::default();
+    let mut after: Option<String> = None;
+    loop {
+        let page = view.list(Kind::Access, after.as_deref(), ACCESSES_PAGE)?;
+        for document in &page {
+            lineage.add(&document.id, &StoredAccess::decode(document)?);
+        }
+        match page.into_iter().next_back() {
+            Some(last) if lineage.len() <= ACCESSES_MAX => after = Some(last.id),
+            Some(_) => return Err(ImportError::TooManyAccesses),
+            None => break,
+        }
+    }
+    match lineage.settle().into_iter().next() {
+        Some((id, Standing::FormerOf(other) | Standing::Disputed(other))) => {
+            let what = "token";
+            Err(ImportError::Shared { id, other, what })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Writes one record.
@@ -173,6 +226,9 @@ pub fn put(tx: &mut Transaction<'_>, item: Item) -> Result<(), ImportError> {
             id, access, uses, ..
         }) => {
             let is_deleted = access.deleted.is_some();
+            if !is_deleted {
+                check_sole(tx, &id, &access)?;
+            }
             let write = Write {
                 deleted: is_deleted,
                 entries: access.entries(),
@@ -208,6 +264,26 @@ pub fn put(tx: &mut Transaction<'_>, item: Item) -> Result<(), ImportError> {
         }
         Item::Former(versions) => put_former(tx, versions),
         Item::Audit(records) => put_audit(tx, records),
+    }
+}
+
+/// Whatever the archive says: a token leads to one live access, and so do type, name and device.
+fn check_sole(tx: &Transaction<'_>, id: &str, access: &StoredAccess) -> Result<(), ImportError> {
+    let by_token = token::by_token(tx.view(), &Secret::new(access.token.as_str()))?;
+    let device = access.device_name.as_deref();
+    let by_name = lookup::named(tx.view(), access.kind, &access.name, device)?;
+    let shared = [(by_token, "token"), (by_name, "type and name")]
+        .into_iter()
+        .find_map(|(found, what)| Some((found?.0, what)))
+        // The same id twice is told as that.
+        .filter(|(other, _)| other != id);
+    match shared {
+        Some((other, what)) => Err(ImportError::Shared {
+            id: id.to_owned(),
+            other,
+            what,
+        }),
+        None => Ok(()),
     }
 }
 

@@ -4,7 +4,9 @@ use homecore_types::Millis;
 use serde_json::{Map, Value};
 
 use super::{Note, STREAM_ID_BYTES_MAX, Taken, Unusable, authorship, id_of, text, time, unusable};
+use crate::slug;
 use crate::stream::Stream;
+use crate::stream::store::Store;
 
 /// What a record of a stream is.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +55,10 @@ pub fn read(map: &Map<String, Value>) -> Result<Taken<StreamRecord>, Unusable> {
     let id = id_of(map)?;
     if id.len() > STREAM_ID_BYTES_MAX.min(super::ID_BYTES_MAX) {
         return Err(unusable("id", "is too long"));
+    }
+    // A stored stream with such an id would stand in for what is shown under it.
+    if slug::is_reserved(&id) || id.starts_with(":_") || Store::of(&id) != Store::Local {
+        return Err(unusable("id", "is reserved: no stream of a user has it"));
     }
     let mut notes = Vec::new();
     if let Some(deleted) = time(map, "deleted")? {

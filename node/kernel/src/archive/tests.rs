@@ -14,6 +14,8 @@ use crate::access::tracking::Uses;
 use crate::settings::DeletionMode;
 use crate::testing::Home;
 
+mod odd;
+
 const HASH: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
 fn map(value: Value) -> Map<String, Value> {
@@ -307,7 +309,7 @@ fn accounts_must_be_usable() {
     let read = |record: &Value, name: &str, email: Option<&str>| {
         let names = account::Names {
             emails: email.map(str::to_owned).into_iter().collect(),
-            former: Vec::new(),
+            ..account::Names::default()
         };
         account::read(name, &map(record.clone()), &names)
     };
@@ -420,6 +422,8 @@ fn lived(ops: &[Op], mode: DeletionMode) -> Home {
     };
     let mut used = access.clone();
     used.id = "caccess00000000000000003".to_owned();
+    used.access.token = "another-token".to_owned();
+    used.access.name = "another-app".to_owned();
     used.uses = Some(Uses {
         last_used: Millis(4_001),
         calls: [("events.get".to_owned(), 7)].into(),
@@ -531,8 +535,8 @@ proptest! {
 #[test]
 fn names_that_were_had_come_along() {
     let names = |former: &[&str]| account::Names {
-        emails: Vec::new(),
         former: former.iter().map(|name| (*name).to_owned()).collect(),
+        ..account::Names::default()
     };
     let plain = json!({"passwords": [{"time": 1, "hash": HASH}],
         "accountFields": [{"field": "email", "value": "a@b.c", "time": 1}]});

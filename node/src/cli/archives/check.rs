@@ -1,11 +1,13 @@
-//! Reads everything of a user of an archive and says what an import would make of it. Ids of
-//! streams, of events with former versions, and of files are remembered; records are not.
+//! Reads everything of a user of an archive, says what an import would make of it, and plans how it is
+//! sent. Ids of streams, accesses, profiles, files and of events with former versions are remembered, of
+//! other events eight bytes; records are not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 
 use aws_lc_rs::digest;
 use homecore_archive::{ArchiveError, Fault, Place, Record, Section, Source, UserArchive};
+use homecore_kernel::archive::access::lineage::{ACCESSES_MAX, Lineage, Standing};
 use homecore_kernel::archive::event::{ArchivedEvent, EventRecord, NamedFile};
 use homecore_kernel::archive::stream::StreamRecord;
 use homecore_kernel::archive::{Note, Unusable, access, account, audit, event, profile, stream};
@@ -14,10 +16,11 @@ use homecore_store::BlobHash;
 use homecore_types::limits;
 use serde_json::Value;
 
+use super::plan::{LEFT_OUT_MAX, Plan};
 use super::report::Report;
 
-/// Events with former versions whose ids are remembered.
-const HEADS_MAX: usize = 5_000_000;
+mod heads;
+
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// Streams that the core makes for every user.
@@ -38,30 +41,33 @@ pub(crate) fn platform_names<S: Source>(
     for row in archive.platform()? {
         let row = row?.object;
         let text = |name: &str| row.get(name).and_then(Value::as_str);
-        let told = match (text("field"), text("username"), text("key"), text("value")) {
-            (Some(field), Some(user), _, Some(value)) => Some((field, user, value)),
-            (None, _, Some(key), Some(user)) => key
-                .strip_prefix("user-unique/")
-                .and_then(|rest| rest.split_once('/'))
-                .map(|(field, value)| (field, user, value)),
-            _ => None,
+        let mut key = text("key").into_iter().flat_map(|key| key.splitn(3, '/'));
+        let key = (key.next(), key.next(), key.next());
+        let value = text("value");
+        let (field, user, value) = match (text("field"), text("username"), key) {
+            (Some(field), Some(user), _) => (field, Some(user), value),
+            (None, _, (Some("user-unique"), Some(field), unique)) => (field, value, unique),
+            (None, _, (Some("user-indexed"), Some(field), user)) => (field, user, value),
+            _ => continue,
         };
-        let Some((field, user, value)) = told else {
+        let (Some(user), Some(value)) = (user.map(str::to_owned), value.map(str::to_owned)) else {
             continue;
         };
-        if field == "email" {
-            let names = all.entry(user.to_owned()).or_default();
-            names.emails.push(value.to_owned());
-        } else if field == "alias" {
-            let names = all.entry(user.to_owned()).or_default();
-            names.former.push(value.to_owned());
+        match field {
+            "email" => all.entry(user).or_default().emails.push(value),
+            "alias" => all.entry(user).or_default().former.push(value),
+            "language" => all.entry(user).or_default().language = Some(value),
+            _ => {}
         }
     }
     Ok(all)
 }
 
 /// Checks a user.
-pub(crate) fn check<S: Source>(user: &UserArchive<'_, S>, names: &account::Names) -> Report {
+pub(crate) fn check<S: Source>(
+    user: &UserArchive<'_, S>,
+    names: &account::Names,
+) -> (Report, Plan) {
     let mut checker = Checker {
         user,
         report: Report {
@@ -69,24 +75,28 @@ pub(crate) fn check<S: Source>(user: &UserArchive<'_, S>, names: &account::Names
             username: user.manifest().username.clone(),
             ..Report::default()
         },
+        plan: Plan::default(),
+        ids: BTreeSet::new(),
         streams: BTreeMap::new(),
         files: BTreeSet::new(),
-        former: BTreeSet::new(),
+        event_ids: heads::Ids::default(),
     };
     if let Err(error) = checker.run(names) {
         checker.report.broken = Some(crate::telemetry::chain(&error));
     }
-    checker.report
+    (checker.report, checker.plan)
 }
 
 struct Checker<'a, S> {
     user: &'a UserArchive<'a, S>,
     report: Report,
+    plan: Plan,
+    /// Of the section that is being read.
+    ids: BTreeSet<String>,
     /// Id to parent.
     streams: BTreeMap<String, Option<String>>,
     files: BTreeSet<String>,
-    /// Events that former versions belong to.
-    former: BTreeSet<String>,
+    event_ids: heads::Ids,
 }
 
 impl<S: Source> Checker<'_, S> {
@@ -96,6 +106,7 @@ impl<S: Source> Checker<'_, S> {
         self.accesses()?;
         self.profiles()?;
         self.events()?;
+        self.twice()?;
         self.heads()?;
         self.audit()?;
         for (section, what) in [(Section::Webhooks, "webhooks"), (Section::Series, "series")] {
@@ -106,7 +117,31 @@ impl<S: Source> Checker<'_, S> {
                 }
             }
         }
-        for id in self.user.attachments()? {
+        self.attachments()?;
+        if self.plan.is_full() {
+            let of = "damaged records";
+            let place = Place::file(format!("users/{}", self.report.user_id));
+            return Err(too_large(place, LEFT_OUT_MAX, of));
+        }
+        Ok(())
+    }
+
+    /// The manifest's count is all that tells that files were lost with the folder, or while copying.
+    fn attachments(&mut self) -> Result<(), ArchiveError> {
+        let there = self.user.attachments()?;
+        let manifest = self.user.manifest();
+        let said = manifest.stats.get("attachments").and_then(Value::as_u64);
+        let found = u64::try_from(there.len()).unwrap_or(u64::MAX);
+        if let Some(said) = said.filter(|said| *said > found) {
+            let id = &manifest.user_id;
+            self.report.damage.add(|| {
+                format!(
+                    "users/{id}/user-manifest.json counts {said} attachments, \
+                     but {found} are in users/{id}/attachments"
+                )
+            });
+        }
+        for id in there {
             if !self.files.contains(&id) {
                 self.report.leave_out("files of no event");
             }
@@ -129,9 +164,28 @@ impl<S: Source> Checker<'_, S> {
         }
     }
 
+    /// A record that cannot be taken.
+    fn damaged(&mut self, place: &Place, why: impl FnOnce() -> String) {
+        self.plan.leave_out(place);
+        self.report.damage.add(|| format!("{place}: {}", why()));
+    }
+
     fn unusable(&mut self, place: &Place, why: Unusable) {
+        self.plan.leave_out(place);
         let place = place.clone().field(why.field);
         self.report.damage.add(|| format!("{place}: {}", why.why));
+    }
+
+    /// Whether an id of this section comes for the first time.
+    fn is_first(&mut self, place: &Place, kind: &str, id: &str) -> Result<bool, ArchiveError> {
+        if self.ids.len() >= ACCESSES_MAX {
+            return Err(too_large(place.clone(), ACCESSES_MAX, "records"));
+        }
+        let is_first = self.ids.insert(id.to_owned());
+        if !is_first {
+            self.damaged(place, || format!("{kind} {id:?} is there twice"));
+        }
+        Ok(is_first)
     }
 
     fn notes(&mut self, place: &Place, notes: &[Note]) {
@@ -143,8 +197,8 @@ impl<S: Source> Checker<'_, S> {
     fn account(&mut self, names: &account::Names) -> Result<(), ArchiveError> {
         let user = self.user;
         let Some(record) = user.records(Section::Account)?.next() else {
-            let fault = Fault::Missing;
-            return Err(ArchiveError::file("account.jsonl", fault));
+            let path = format!("users/{}/account.jsonl", user.manifest().user_id);
+            return Err(ArchiveError::file(path, Fault::Missing));
         };
         let record = record?;
         match account::read(&self.report.username, &record.object, names) {
@@ -167,6 +221,11 @@ impl<S: Source> Checker<'_, S> {
                 Err(why) => self.unusable(&record.place, why),
                 Ok(taken) => {
                     self.notes(&record.place, &taken.notes);
+                    let (StreamRecord::Stream { id, .. } | StreamRecord::Deletion { id, .. }) =
+                        &taken.item;
+                    if !self.is_first(&record.place, "stream", id)? {
+                        continue;
+                    }
                     match taken.item {
                         StreamRecord::Stream { id, stream } => {
                             self.report.count("streams");
@@ -177,14 +236,11 @@ impl<S: Source> Checker<'_, S> {
                 }
             }
             if self.streams.len() > limits::STREAMS_PER_USER_MAX {
-                let most = u64::try_from(limits::STREAMS_PER_USER_MAX).unwrap_or(u64::MAX);
-                let fault = Fault::TooLarge {
-                    most,
-                    of: "streams",
-                };
-                return Err(ArchiveError::new(record.place, fault));
+                let most = limits::STREAMS_PER_USER_MAX;
+                return Err(too_large(record.place, most, "streams"));
             }
         }
+        self.ids.clear();
         for (id, parent) in &self.streams {
             let Some(parent) = parent else { continue };
             if !self.streams.contains_key(parent) && !parent.starts_with(':') {
@@ -209,7 +265,9 @@ impl<S: Source> Checker<'_, S> {
 
     fn accesses(&mut self) -> Result<(), ArchiveError> {
         let user = self.user;
-        let (mut present, mut former) = (BTreeSet::new(), BTreeSet::new());
+        let mut lineage = Lineage::default();
+        // Where accesses are, and former versions with what they are of.
+        let (mut present, mut former) = (BTreeMap::new(), Vec::new());
         for record in user.records(Section::Accesses)? {
             let Some(record) = self.sound(record)? else {
                 continue;
@@ -220,26 +278,65 @@ impl<S: Source> Checker<'_, S> {
                     self.notes(&record.place, &taken.notes);
                     let access = taken.item;
                     if access.is_former {
-                        self.report.count("former versions of accesses");
-                        former.insert(access.id);
-                        continue;
+                        former.push((access.id, record.place.clone()));
+                    } else if self.is_first(&record.place, "access", &access.id)? {
+                        lineage.add(&access.id, &access.access);
+                        let is_deleted = access.access.deleted.is_some();
+                        present.insert(access.id, (record.place.clone(), is_deleted));
                     }
-                    let is_deleted = access.access.deleted.is_some();
-                    present.insert(access.id);
-                    self.report.count(if is_deleted {
-                        "deleted accesses"
-                    } else {
-                        "accesses"
-                    });
                 }
             }
+            if former.len() > ACCESSES_MAX {
+                let of = "former versions of accesses";
+                return Err(too_large(record.place, ACCESSES_MAX, of));
+            }
         }
-        for id in former.difference(&present) {
-            self.report
-                .damage
-                .add(|| format!("there are former versions of access {id:?}, but not the access"));
+        self.ids.clear();
+        for (id, standing) in lineage.settle() {
+            if let Some((place, _)) = present.remove(&id) {
+                self.standing(&place, id, standing);
+            }
+        }
+        for (_, is_deleted) in present.values() {
+            self.report.count(if *is_deleted {
+                "deleted accesses"
+            } else {
+                "accesses"
+            });
+        }
+        for (id, place) in former {
+            let head = self.plan.head_of(&id).unwrap_or(&id);
+            if present.contains_key(head) {
+                self.report.count("former versions of accesses");
+            } else {
+                self.damaged(&place, || {
+                    format!("it is a former version of access {id:?}, which is not there")
+                });
+            }
         }
         Ok(())
+    }
+
+    /// An access that does not stand for itself.
+    fn standing(&mut self, place: &Place, id: String, standing: Standing) {
+        match standing {
+            Standing::FormerOf(head) => {
+                self.report.count("former versions of accesses");
+                self.report.notes.add(|| {
+                    format!(
+                        "{place}: access {id:?} is an older version of {head:?} and does not say so; \
+                         it is taken as a former version"
+                    )
+                });
+                self.plan.make_former(id, head);
+            }
+            Standing::Disputed(other) => self.damaged(place, || {
+                format!(
+                    "access {id:?} has the token, or the type and name, of access {other:?}: \
+                     only one can"
+                )
+            }),
+        }
     }
 
     fn profiles(&mut self) -> Result<(), ArchiveError> {
@@ -250,9 +347,14 @@ impl<S: Source> Checker<'_, S> {
             };
             match profile::read(&record.object) {
                 Err(why) => self.unusable(&record.place, why),
-                Ok(_) => self.report.count("profiles"),
+                Ok(profile) => {
+                    if self.is_first(&record.place, "profile", &profile.id)? {
+                        self.report.count("profiles");
+                    }
+                }
             }
         }
+        self.ids.clear();
         Ok(())
     }
 
@@ -269,18 +371,16 @@ impl<S: Source> Checker<'_, S> {
                     self.notes(&place, &taken.notes);
                     match taken.item {
                         EventRecord::Event(event) => self.event(&place, &event)?,
-                        EventRecord::Deletion { .. } => self.report.count("deleted events"),
+                        EventRecord::Deletion { id, .. } => {
+                            self.event_ids.add(&id);
+                            self.report.count("deleted events");
+                        }
                         EventRecord::Former(version) => {
                             self.report.count("former versions");
-                            self.former.insert(version.id);
+                            self.event_ids.add_former(version.id, &place)?;
                         }
                     }
                 }
-            }
-            if self.former.len() > HEADS_MAX {
-                let most = u64::try_from(HEADS_MAX).unwrap_or(u64::MAX);
-                let of = "events with former versions";
-                return Err(ArchiveError::new(place, Fault::TooLarge { most, of }));
             }
         }
         Ok(())
@@ -304,6 +404,7 @@ impl<S: Source> Checker<'_, S> {
             self.report.leave_out("events of account fields");
             return Ok(());
         }
+        self.event_ids.add(&event.id);
         self.report.count("events");
         let unknown = event
             .streams()
@@ -348,29 +449,11 @@ impl<S: Source> Checker<'_, S> {
         self.files.insert(file.id);
         Ok(())
     }
+}
 
-    /// That the events of all former versions are there.
-    fn heads(&mut self) -> Result<(), ArchiveError> {
-        if self.former.is_empty() {
-            return Ok(());
-        }
-        let user = self.user;
-        for record in user.records(Section::Events)? {
-            let Ok(record) = record else { continue };
-            let is_former = event::is_former(&record.object);
-            if let Some(id) = record.object.get("id").and_then(Value::as_str)
-                && !is_former
-            {
-                self.former.remove(id);
-            }
-        }
-        for id in &self.former {
-            self.report
-                .damage
-                .add(|| format!("there are former versions of event {id:?}, but not the event"));
-        }
-        Ok(())
-    }
+fn too_large(place: Place, most: usize, of: &'static str) -> ArchiveError {
+    let most = u64::try_from(most).unwrap_or(u64::MAX);
+    ArchiveError::new(place, Fault::TooLarge { most, of })
 }
 
 /// The hash and the size of a file of an archive; none if it does not have it.
@@ -396,3 +479,6 @@ pub(crate) fn hash_of<S: Source>(
     let digest = context.finish();
     Ok(BlobHash::from_bytes(digest.as_ref()).map(|hash| (hash, size)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,25 @@
-//! An archive in a folder on disk.
+//! An archive in a folder on disk. It may come from anybody: no link in it is followed, so that it
+//! cannot name files of the machine that reads it, and only regular files are opened.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use homecore_archive::{FOLDER_FILES_MAX, Sink, SinkFile, Source};
+use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, open, openat};
+use rustix::io::Errno;
+
+/// What an archive consists of at its top.
+const TOP: &[&str] = &[
+    "manifest.json",
+    "users",
+    "platform",
+    "encryption.json",
+    "RESTORE-README.md",
+];
 
 /// The folder.
 #[derive(Clone, Debug)]
@@ -16,30 +30,85 @@ impl Folder {
     pub(crate) fn at(path: &Path) -> Self {
         Self(path.to_owned())
     }
+
+    /// Removes an archive. The folder stays.
+    pub(crate) fn clear(&self) -> anyhow::Result<()> {
+        for name in TOP {
+            let path = self.0.join(name);
+            let removed = match fs::symlink_metadata(&path) {
+                Ok(there) if there.is_dir() => fs::remove_dir_all(&path),
+                Ok(_) => fs::remove_file(&path),
+                Err(error) => Err(error),
+            };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| path.display().to_string());
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a folder below, through no link; the root itself may be one.
+    fn folder(&self, path: &str) -> io::Result<Option<OwnedFd>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut folder = open(&self.0, flags, Mode::empty())?;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            let flags = flags | OFlags::NOFOLLOW;
+            folder = match openat(&folder, name, flags, Mode::empty()) {
+                Ok(folder) => folder,
+                Err(Errno::NOENT) => return Ok(None),
+                Err(Errno::LOOP | Errno::NOTDIR) => {
+                    return Err(odd(format!("{name} is no folder; links are not followed")));
+                }
+                Err(errno) => return Err(errno.into()),
+            };
+        }
+        Ok(Some(folder))
+    }
+}
+
+fn odd(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
 impl Source for Folder {
     fn open(&self, path: &str) -> io::Result<Option<Box<dyn Read + Send>>> {
-        match File::open(self.0.join(path)) {
-            Ok(file) => Ok(Some(Box::new(file))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let Some(folder) = self.folder(above)? else {
+            return Ok(None);
+        };
+        // Opening a pipe would wait for whoever writes it.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match openat(&folder, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP) => return Err(odd("it is a link; links are not followed".to_owned())),
+            Err(errno) => return Err(errno.into()),
+        };
+        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Err(odd("it is no regular file".to_owned()));
         }
+        Ok(Some(Box::new(File::from(file))))
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(self.0.join(folder)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+        let Some(folder) = self.folder(folder)? else {
+            return Ok(Vec::new());
         };
         let mut names = Vec::new();
-        for entry in entries.take(FOLDER_FILES_MAX.saturating_add(1)) {
+        for entry in Dir::read_from(&folder)? {
             let entry = entry?;
-            if entry.file_type()?.is_file()
-                && let Some(name) = entry.file_name().to_str()
+            // Whatever is not a folder is told by its name: opening it says what is wrong with it.
+            if let Ok(name) = entry.file_name().to_str()
+                && !matches!(name, "." | "..")
+                && entry.file_type() != FileType::Directory
             {
                 names.push(name.to_owned());
+            }
+            if names.len() > FOLDER_FILES_MAX {
+                break;
             }
         }
         names.sort();
@@ -82,5 +151,85 @@ impl SinkFile for DiskFile {
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
         file.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::cli::archives::tests::Scratch;
+
+    fn said(folder: &Folder, path: &str) -> String {
+        match folder.open(path) {
+            Ok(Some(mut file)) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text).unwrap();
+                text
+            }
+            Ok(None) => "nothing".to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn nothing_outside_is_read() {
+        let scratch = Scratch::new("folder");
+        let (outside, root) = (scratch.at("outside"), scratch.at("root"));
+        fs::create_dir_all(&outside).unwrap();
+        let key = outside.join("key");
+        fs::write(&key, "secret").unwrap();
+        let at = |name: &str| root.join(name);
+        fs::create_dir_all(at("users/u")).unwrap();
+        fs::write(at("users/u/file"), "text").unwrap();
+        symlink(&key, at("users/u/link")).unwrap();
+        symlink(at("users/u/file"), at("users/u/inside")).unwrap();
+        symlink(&outside, at("users/away")).unwrap();
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, at("users/u/pipe"), FileType::Fifo, mode, 0).unwrap();
+        // The archive itself may be reached by a link.
+        let door = outside.join("door");
+        symlink(&root, &door).unwrap();
+        for folder in [Folder::at(&root), Folder::at(&door)] {
+            for (path, expected) in [
+                ("users/u/file", "text"),
+                ("users/u/none", "nothing"),
+                ("users/none/file", "nothing"),
+                ("users/u/link", "it is a link; links are not followed"),
+                ("users/u/inside", "it is a link; links are not followed"),
+                (
+                    "users/away/key",
+                    "away is no folder; links are not followed",
+                ),
+                ("users/u/pipe", "it is no regular file"),
+                ("users/u", "it is no regular file"),
+            ] {
+                assert_eq!(said(&folder, path), expected, "{path}");
+            }
+            assert_eq!(
+                folder.list("users/u").unwrap(),
+                ["file", "inside", "link", "pipe"]
+            );
+            assert!(folder.list("users/away").is_err());
+            assert!(folder.list("users/none").unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_removed_and_nothing_else() {
+        let scratch = Scratch::new("removed");
+        let made = scratch.at("new");
+        let mut folder = Folder::at(&made);
+        folder.clear().unwrap();
+        drop(folder.create("users/u/file").unwrap());
+        drop(folder.create("manifest.json").unwrap());
+        fs::write(made.join("mine"), "").unwrap();
+        folder.clear().unwrap();
+        let left: Vec<_> = fs::read_dir(&made)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(left, ["mine"]);
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use homecore_archive::{Section, UserArchive};
 use homecore_kernel::archive::account::Names;
 use homecore_kernel::archive::event::{EventRecord, FormerVersion};
-use homecore_kernel::archive::{access, audit, event, profile, stream};
+use homecore_kernel::archive::{audit, event};
 use homecore_proto::archive::{
     FileStart, ImportEnd, ImportPart, ImportStart, Section as Wire, import_part,
 };
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::cli::archives::check::{hash_of, is_account_event, is_account_stream};
 use crate::cli::archives::folder::Folder;
+use crate::cli::archives::plan::Plan;
 use crate::rpc::archives::VERSION;
 use crate::rpc::records::Gathered;
 
@@ -32,6 +33,7 @@ pub(super) struct Gone;
 /// Reads a user and sends what it reads.
 pub(super) struct Sender<'a> {
     user: &'a UserArchive<'a, Folder>,
+    plan: &'a Plan,
     parts: mpsc::Sender<ImportPart>,
     leave_out_damaged: bool,
     /// Records that were not sent yet.
@@ -41,11 +43,13 @@ pub(super) struct Sender<'a> {
 impl<'a> Sender<'a> {
     pub(super) fn new(
         user: &'a UserArchive<'a, Folder>,
+        plan: &'a Plan,
         parts: mpsc::Sender<ImportPart>,
         leave_out_damaged: bool,
     ) -> Self {
         Self {
             user,
+            plan,
             parts,
             leave_out_damaged,
             gathered: Gathered::default(),
@@ -59,42 +63,38 @@ impl<'a> Sender<'a> {
     pub(super) fn send_all(mut self, names: Names) -> anyhow::Result<()> {
         let manifest = self.user.manifest();
         let account = self.user.records(Section::Account)?.next();
-        let account = account.context("there is no account")??;
+        let account = account.with_context(|| {
+            let id = &manifest.user_id;
+            format!("users/{id}/account.jsonl: there is no account")
+        })??;
         let start = ImportStart {
             version: VERSION,
             user_id: manifest.user_id.clone(),
             username: manifest.username.clone(),
             emails: names.emails,
             former_usernames: names.former,
+            language: names.language.unwrap_or_default(),
             account: Bytes::from(Value::Object(account.object).to_string()),
         };
         self.send(import_part::Part::Start(start))?;
         for record in self.user.records(Section::Streams)? {
-            let Some(object) = self.sound(record)? else {
-                continue;
-            };
-            if !self.leave_out_damaged || stream::read(&object).is_ok() {
+            if let Some(object) = self.sound(record)? {
                 self.record(Wire::Streams, object)?;
             }
         }
         // Former versions after what they are versions of.
         for former in [false, true] {
             for record in self.user.records(Section::Accesses)? {
-                let Some(object) = self.sound(record)? else {
+                let Some(mut object) = self.sound(record)? else {
                     continue;
                 };
-                let is_former = object.get("headId").is_some_and(Value::is_string);
-                let usable = !self.leave_out_damaged || access::read(&object).is_ok();
-                if usable && is_former == former {
+                if self.is_former_access(&mut object) == former {
                     self.record(Wire::Accesses, object)?;
                 }
             }
         }
         for record in self.user.records(Section::Profile)? {
-            let Some(object) = self.sound(record)? else {
-                continue;
-            };
-            if !self.leave_out_damaged || profile::read(&object).is_ok() {
+            if let Some(object) = self.sound(record)? {
                 self.record(Wire::Profile, object)?;
             }
         }
@@ -140,11 +140,26 @@ impl<'a> Sender<'a> {
         Ok(())
     }
 
+    /// Whether an access is a former version; where the plan says of which, it says so, too.
+    fn is_former_access(&self, object: &mut Map<String, Value>) -> bool {
+        let is_former = event::is_former(object);
+        let names = ["headId", "head_id", "id"].iter();
+        let mut ids = names.filter_map(|name| object.get(*name)?.as_str());
+        let head = ids.next().and_then(|id| self.plan.head_of(id));
+        if let Some(head) = head {
+            object.insert("headId".to_owned(), Value::from(head));
+            return true;
+        }
+        is_former
+    }
+
+    /// A record that is sent, or none if it is left out.
     fn sound(
         &self,
         record: Result<homecore_archive::Record, homecore_archive::ArchiveError>,
     ) -> anyhow::Result<Option<Map<String, Value>>> {
         match record {
+            Ok(record) if self.plan.leaves_out(&record.place) => Ok(None),
             Ok(record) => Ok(Some(record.object)),
             Err(error)
                 if self.leave_out_damaged
@@ -164,26 +179,22 @@ impl<'a> Sender<'a> {
                 continue;
             };
             // Most are: what they hold was checked, and the core reads them again.
-            if is_plain(&object) && !self.leave_out_damaged {
+            if is_plain(&object) {
                 self.record(Wire::Events, object)?;
                 continue;
             }
-            match event::read(object.clone()) {
-                Ok(taken) => match taken.item {
-                    EventRecord::Former(_) => {
-                        former = true;
-                        continue;
+            match event::read(object.clone())?.item {
+                EventRecord::Former(_) => {
+                    former = true;
+                    continue;
+                }
+                EventRecord::Event(event) if is_account_event(&event) => continue,
+                EventRecord::Event(event) => {
+                    for file in event.files() {
+                        self.file(&file)?;
                     }
-                    EventRecord::Event(event) if is_account_event(&event) => continue,
-                    EventRecord::Event(event) => {
-                        for file in event.files() {
-                            self.file(&file)?;
-                        }
-                    }
-                    EventRecord::Deletion { .. } => {}
-                },
-                Err(_) if self.leave_out_damaged => continue,
-                Err(why) => return Err(why.into()),
+                }
+                EventRecord::Deletion { .. } => {}
             }
             self.record(Wire::Events, object)?;
         }
@@ -270,4 +281,30 @@ fn is_plain(object: &Map<String, Value>) -> bool {
     };
     let is_usual = |id: &Value| id.as_str().is_some_and(|id| !is_account_stream(id));
     !event::is_former(object) && !has_files && streams.iter().all(is_usual)
+}
+
+#[cfg(test)]
+pub(in crate::cli) mod tests {
+    use super::*;
+    use crate::rpc::records::lines;
+
+    /// The records that are sent of a user, but for the account.
+    pub(in crate::cli) fn sent(
+        user: &UserArchive<'_, Folder>,
+        plan: &Plan,
+        leave_out_damaged: bool,
+    ) -> Vec<Value> {
+        let (parts, mut sent) = mpsc::channel(1_000);
+        let sender = Sender::new(user, plan, parts, leave_out_damaged);
+        sender.send_all(Names::default()).unwrap();
+        let mut records = Vec::new();
+        while let Ok(part) = sent.try_recv() {
+            if let Some(import_part::Part::Record(record)) = part.part {
+                assert!(!record.more, "a record of a test is small");
+                let objects = lines(&record.json).map(serde_json::from_slice::<Value>);
+                records.extend(objects.map(Result::unwrap));
+            }
+        }
+        records
+    }
 }

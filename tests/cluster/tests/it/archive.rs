@@ -276,7 +276,7 @@ async fn what_fails_leaves_nothing() -> anyhow::Result<()> {
         said.contains("nothing was changed") && said.contains("field \"time\""),
         "{said}"
     );
-    // Found by the core: an event that is there twice.
+    // An event that is there twice, too.
     let line = text.lines().next().context("no events")?;
     let twice = text.replace(line, &format!("{line}\n{line}"));
     std::fs::write(&events, twice)?;
@@ -286,8 +286,17 @@ async fn what_fails_leaves_nothing() -> anyhow::Result<()> {
         std::fs::write(&path, text.replace("\"events\": 8", "\"events\": 9"))?;
     }
     let said = failure(core, &["import", &shown]).await?;
-    ensure!(said.contains("is there twice"), "{said}");
+    ensure!(
+        said.contains("nothing was changed") && said.contains("is there twice"),
+        "{said}"
+    );
     settled(core).await?;
+    // An export of nobody.
+    let out = folder.path().join("out");
+    let shown = out.display().to_string();
+    let said = failure(core, &["export", &shown, "--user", "nobody1"]).await?;
+    ensure!(said.contains("there is no user"), "{said}");
+    ensure!(!out.try_exists()?, "an export that failed left something");
     // The names are free again, for anybody.
     register(&http, &core.url(), USER).await?.expect(201)?;
     let said = failure(core, &["import", &golden("plain")]).await?;
@@ -295,6 +304,88 @@ async fn what_fails_leaves_nothing() -> anyhow::Result<()> {
         said.contains("taken already: email") || said.contains("username"),
         "{said}"
     );
+    Ok(())
+}
+
+/// The other server's engine on PostgreSQL writes versions of accesses as if they were accesses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_token_stays_revoked() -> anyhow::Result<()> {
+    let cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let (http, core) = (Http::new()?, cluster.core(0)?);
+    let folder = tempfile::tempdir()?;
+    copy(Path::new(&golden("plain")), folder.path())?;
+    let access = |id: &str, token: &str, more: Value| {
+        let mut access = json!({ "id": id, "token": token, "type": "app", "name": token,
+            "permissions": [{ "streamId": "*", "level": "manage" }], "created": 1_700_000_000,
+            "createdBy": "system", "modified": 1_700_000_000, "modifiedBy": "system" });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            access[name] = value.clone();
+        }
+        format!("{access}\n")
+    };
+    let now = json!({ "serial": 1, "modified": 1_700_000_009,
+        "permissions": [{ "streamId": "weight", "level": "read" }] });
+    let mut gone = now.clone();
+    gone["deleted"] = json!(1_700_000_010);
+    let path = folder.path().join(format!("users/{ID}/accesses.jsonl"));
+    let mut text = std::fs::read_to_string(&path)?;
+    text.push_str(&access("ckaold0000000000000000001", "narrowed", json!({})));
+    text.push_str(&access("ckanow0000000000000000001", "narrowed", now));
+    text.push_str(&access("ckaold0000000000000000002", "revoked", json!({})));
+    text.push_str(&access("ckanow0000000000000000002", "revoked", gone));
+    std::fs::write(&path, text)?;
+    for manifest in ["manifest.json", &format!("users/{ID}/user-manifest.json")] {
+        let path = folder.path().join(manifest);
+        let text = std::fs::read_to_string(&path)?;
+        std::fs::write(&path, text.replace("\"accesses\": 4", "\"accesses\": 8"))?;
+    }
+    core.run(&["import", &folder.path().display().to_string()])
+        .await?;
+    let info = format!("{}{USER}/access-info", core.url());
+    let found = http.get(&info, Some("narrowed")).await?.expect(200)?;
+    let levels = found["permissions"].as_array().into_iter().flatten();
+    let levels: Vec<&Value> = levels.map(|permission| &permission["level"]).collect();
+    ensure!(
+        found["id"] == "ckanow0000000000000000001" && !levels.contains(&&json!("manage")),
+        "{found}"
+    );
+    let reply = http.get(&info, Some("revoked")).await?;
+    ensure!(reply.status.is_client_error(), "a revoked token works");
+    Ok(())
+}
+
+/// An outage of the platform is none of its users: they can be taken elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_exported_without_a_quorum() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(3)).await?;
+    let http = Http::new()?;
+    let person = Person::new(&http, &cluster.core(0)?.url(), "maria").await?;
+    person.write(&http, 1).await?.expect(201)?;
+    let home = cluster
+        .cores()
+        .iter()
+        .position(|core| core.url() == person.home);
+    let home = home.context("no core is the home")?;
+    for other in (0..3).filter(|other| *other != home) {
+        cluster.core_mut(other)?.kill()?;
+    }
+    let folder = tempfile::tempdir()?;
+    let core = cluster.core(home)?;
+    wait_until(PATIENCE, "the outage is known", async || {
+        let out = folder.path().join("out").display().to_string();
+        let printed = core
+            .run(&["export", &out, "--json", "--no-compress"])
+            .await?;
+        let printed: Value = serde_json::from_str(&printed)?;
+        if printed["platformUnreachable"].is_null() {
+            std::fs::remove_dir_all(&out)?;
+            return Ok(None);
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    let users = std::fs::read_dir(folder.path().join("out/users"))?.count();
+    ensure!(users == 1, "{users} users");
     Ok(())
 }
 

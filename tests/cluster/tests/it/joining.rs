@@ -186,6 +186,54 @@ async fn a_join_that_failed_leaves_no_file_in_the_way_of_the_next() -> anyhow::R
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_core_takes_the_domain_over_and_says_where_it_is() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let founder = CoreOptions::founder("core-a", "the-key-of-the-joining-test");
+    let founder = CoreOptions {
+        domain: Some("joining.test".to_owned()),
+        ..founder
+    };
+    let mut founder = Core::prepare(dir.path(), founder)?;
+    founder.start()?;
+    founder.wait_ready(PATIENCE).await?;
+    let answer = founder.run(&["invite", "--id", "core-b", "--json"]).await?;
+    let answer: serde_json::Value = serde_json::from_str(&answer)?;
+    let warning = answer["warning"].as_str().context("it does not warn")?;
+    ensure!(warning.contains("cluster.advertise"), "{warning}");
+    let token = answer["token"].as_str().context("no token")?;
+
+    let machine = Core::prepare(dir.path(), CoreOptions::member("core-b"))?;
+    std::fs::remove_file(machine.config())?;
+    let data = machine.data().display().to_string();
+    let join = async |more: &[&str]| {
+        let flags = ["join", token, "--no-serve", "--json", "--data", &data];
+        machine.run(&[&flags[..], more].concat()).await
+    };
+    for (flags, why) in [
+        (&[][..], "--ip ADDR"),
+        (&["--domain", "other.test"], "is joining.test"),
+    ] {
+        let said = format!("{:#}", join(flags).await.err().context("it went through")?);
+        ensure!(said.contains(why), "{said}");
+        ensure!(!machine.config().try_exists()?, "the file is left");
+    }
+    join(&["--ip", "192.0.2.7"]).await?;
+    let file = std::fs::read_to_string(machine.config())?;
+    for line in [
+        "ipv4 = [\"192.0.2.7\"]",
+        "listen = \"0.0.0.0:4002\"",
+        "advertise = \"192.0.2.7:4002\"",
+        "domain = \"joining.test\"",
+    ] {
+        ensure!(file.lines().any(|it| it == line), "{line} is not in {file}");
+    }
+    let status = founder.status().await?;
+    let urls: Vec<&str> = status.cores.iter().map(|core| core.url.as_str()).collect();
+    ensure!(urls.contains(&"https://core-b.joining.test/"), "{status:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn from_one_core_to_five_and_back_under_writes() -> anyhow::Result<()> {
     let mut cluster = Cluster::start(ClusterOptions::cores(1)).await?;
     let http = Http::new()?;

@@ -21,7 +21,7 @@ fn every_address_comes_along_as_it_was_proved() {
     ]);
     let names = |emails: &[&str]| Names {
         emails: emails.iter().map(|email| (*email).to_owned()).collect(),
-        former: Vec::new(),
+        ..Names::default()
     };
     let read = |record: &Value, emails: &[&str]| {
         read("samplebeta1", record.as_object().unwrap(), &names(emails))
@@ -77,5 +77,44 @@ fn every_address_comes_along_as_it_was_proved() {
         let mut record = plain.clone();
         record["emails"] = bad;
         assert_eq!(read(&record, &[]).unwrap_err().field, "emails", "{record}");
+    }
+}
+
+#[test]
+fn former_passwords_come_along_in_their_order() {
+    let hash = |n: u8| HASH.replace("CCCC.", &format!("CCC{n}."));
+    let entry = |n: u8, time: i32| json!({"time": time, "hash": hash(n)});
+    let record = json!({
+        "passwords": [entry(2, 20), {"time": 25, "hash": "plain"}, entry(4, 40), entry(3, 30), entry(1, 10)],
+        "accountFields": [{"field": "email", "value": "a@b.c", "time": 1}]});
+    let read =
+        |record: &Map<String, Value>| read("samplebeta1", record, &Names::default()).unwrap().item;
+    let account = read(record.as_object().unwrap());
+    assert_eq!(account.password_hash, hash(4));
+    assert_eq!(account.former_passwords, [hash(3), hash(2), hash(1)]);
+    let again = read(&write(&account));
+    assert_eq!(again.password_set, account.password_set);
+    assert_eq!(again.password_hash, account.password_hash);
+    assert_eq!(again.former_passwords, account.former_passwords);
+}
+
+#[test]
+fn the_platform_knows_a_language_and_keeps_names_to_itself() {
+    let mut record = json!({"passwords": [{"time": 1, "hash": HASH}],
+        "accountFields": [{"field": "email", "value": "a@b.c", "time": 1}]});
+    let names = Names {
+        language: Some("de".to_owned()),
+        ..Names::default()
+    };
+    let of = |record: &Value, name: &str| read(name, record.as_object().unwrap(), &names);
+    assert_eq!(of(&record, "samplebeta1").unwrap().item.language, "de");
+    let language = json!({"field": "language", "value": "fr", "time": 1});
+    record["accountFields"]
+        .as_array_mut()
+        .unwrap()
+        .push(language);
+    assert_eq!(of(&record, "samplebeta1").unwrap().item.language, "fr");
+    for name in ["admin", "system", "account"] {
+        assert_eq!(of(&record, name).unwrap_err().field, "username");
     }
 }
