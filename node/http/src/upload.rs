@@ -11,7 +11,6 @@ use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
 use homecore_types::ErrorId;
-use homecore_types::limits::FILES_PER_REQUEST_MAX;
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt;
@@ -27,8 +26,9 @@ use crate::multipart::{Event, MultipartError, Parser};
 pub const UPLOAD_RATE_MIN: u64 = 16 * 1024;
 /// What a form may take beside its parts.
 const FRAMING_BYTES_MAX: u64 = 256 * 1024;
-/// Parts of a form that may be as large as a part may be: files, and one text.
-const PARTS_MAX: usize = FILES_PER_REQUEST_MAX + 1;
+/// So many parts as large as a part may be have room in a form: ten files, as many as the original server
+/// takes at once, and the text. A form of more files is one of smaller ones.
+const FULL_PARTS_MAX: u64 = 11;
 
 /// Whether a request carries a form with files.
 #[must_use]
@@ -51,10 +51,9 @@ pub(crate) fn time_allowed(limits: &Limits, headers: &HeaderMap) -> Duration {
 
 /// Bytes of a whole form.
 fn most(limits: &Limits) -> u64 {
-    let parts = u64::try_from(PARTS_MAX).unwrap_or(u64::MAX);
     limits
         .upload_bytes_max
-        .saturating_mul(parts)
+        .saturating_mul(FULL_PARTS_MAX)
         .saturating_add(FRAMING_BYTES_MAX)
 }
 

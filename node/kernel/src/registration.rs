@@ -243,7 +243,7 @@ impl<'a> Form<'a> {
             };
             match read {
                 Ok(value) => drop(declared.insert(name.to_owned(), value)),
-                Err(violation) => self.violations.push(violation),
+                Err(violation) => self.violations.push(*violation),
             }
         }
         declared

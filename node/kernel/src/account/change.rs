@@ -259,7 +259,7 @@ fn take_declared(schema: &Schema, update: &Value) -> Result<Taken, ChangeError> 
         }
         match stream.rules.read(name, &value, "#/update") {
             Ok(value) => drop(declared.insert(name.to_owned(), value)),
-            Err(violation) => violations.push(violation),
+            Err(violation) => violations.push(*violation),
         }
     }
     Ok((usual, violations, declared))

@@ -132,14 +132,14 @@ impl Rules {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn read(&self, name: &str, value: &Value, path: &str) -> Result<Declared, Violation> {
+    pub fn read(&self, name: &str, value: &Value, path: &str) -> Result<Declared, Box<Violation>> {
         let path = format!("{path}/{name}");
         let text = value
             .as_str()
-            .ok_or_else(|| Violation::wrong_type(&path, &["string"]))?;
+            .ok_or_else(|| Box::new(Violation::wrong_type(&path, &["string"])))?;
         match self.check(name, text) {
             Ok(()) => Ok(self.value(text.to_owned())),
-            Err((code, message)) => Err(Violation::of_field(code, &message, &path, name)),
+            Err((code, message)) => Err(Box::new(Violation::of_field(code, &message, &path, name))),
         }
     }
 

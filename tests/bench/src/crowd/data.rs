@@ -98,6 +98,7 @@ impl Crowd {
             app_id: "homecore-bench".to_owned(),
             invitation_token: "no-token".to_owned(),
             referer: None,
+            declared: [].into(),
             created: self.made,
             event_indexes: homecore_kernel::indexes::EVENTS_BY_TYPE,
         };
