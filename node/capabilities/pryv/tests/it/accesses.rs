@@ -74,7 +74,7 @@ const TABLE: &str = "
     PUT    app       | 200     | 409 stale-resource | 403 forbidden | 403 invalid-access-token
     DELETE none      | 404 unknown-resource | 404 unknown-resource | 404 unknown-resource | 403 invalid-access-token
     DELETE child     | 200     | 404 unknown-resource | 404 unknown-resource | 403 invalid-access-token
-    DELETE shared    | 200     | 403 forbidden | 403 invalid-access-token | 403 invalid-access-token
+    DELETE shared    | 200     | 404 unknown-resource | 403 invalid-access-token | 403 invalid-access-token
     DELETE app       | 200     | 403 invalid-access-token | 403 invalid-access-token | 403 invalid-access-token
 ";
 
