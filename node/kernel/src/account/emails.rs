@@ -118,6 +118,8 @@ pub enum EmailError {
     /// A link was sent a moment ago.
     #[error("A link was sent to this email address a moment ago, please wait")]
     TooSoon {
+        /// Where to.
+        email: Email,
         /// How long to wait.
         wait: Duration,
     },
@@ -133,8 +135,8 @@ impl Refusal for EmailError {
             | Self::Unknown(_)
             | Self::NotVerified(_)
             | Self::Verified(_)
-            | Self::Primary(_) => ErrorId::InvalidOperation,
-            Self::TooSoon { .. } => ErrorId::TooManyRequests,
+            | Self::Primary(_)
+            | Self::TooSoon { .. } => ErrorId::InvalidOperation,
             Self::Mails(_) => ErrorId::ApiUnavailable,
         }
     }
@@ -146,13 +148,16 @@ impl Refusal for EmailError {
             | Self::NotVerified(email)
             | Self::Verified(email)
             | Self::Primary(email) => Some(json!({ "email": email })),
-            Self::TooSoon { .. } | Self::Mails(_) => None,
+            Self::TooSoon { email, wait } => Some(json!({
+                "email": email, "retryAfterSeconds": wait.as_secs().max(1),
+            })),
+            Self::Mails(_) => None,
         }
     }
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooSoon { wait } => Some(*wait),
+            Self::TooSoon { wait, .. } => Some(*wait),
             Self::Mails(full) => Some(full.retry_after),
             _ => None,
         }
@@ -442,7 +447,10 @@ impl Draft {
             let again = link.sent + RESEND_PAUSE;
             if now < again {
                 let wait = again.since(now);
-                return Err(EmailError::TooSoon { wait });
+                return Err(EmailError::TooSoon {
+                    email: email.clone(),
+                    wait,
+                });
             }
         }
         self.send.push(email.clone());

@@ -562,7 +562,7 @@ pub fn get_one(
         }
         let event = account::event(&accounts::load(view)?, stream, context.now())
             .ok_or(ReadError::Unknown { id })?;
-        return Ok(Reply::of("event", &event.json));
+        return Ok(without_history(&event, with_history));
     }
     if Store::of(&id) == Store::Audit {
         let (entry, event) = page::find(view, &id)?.ok_or(ReadError::Unknown { id })?;
@@ -570,7 +570,7 @@ pub fn get_one(
         if !streams.any(|stream| select::may_read(&tree, rights, &stream)) {
             return Err(ReadError::Forbidden);
         }
-        return Ok(Reply::of("event", &event.json));
+        return Ok(without_history(&event, with_history));
     }
     let document = view
         .get(Kind::Event, &id)?
@@ -596,6 +596,16 @@ pub fn get_one(
         reply.array("history", history.iter().map(AsRef::as_ref));
     }
     Ok(reply.finish())
+}
+
+/// The answer with an event of which no former versions are kept.
+fn without_history(event: &StoredEvent, with_history: bool) -> Reply {
+    let mut reply = ObjectWriter::new();
+    reply.member("event", &event.json);
+    if with_history {
+        reply.array("history", std::iter::empty::<&[u8]>());
+    }
+    reply.finish()
 }
 
 /// The first kept versions of an event, oldest first, as long as they are not too large together.

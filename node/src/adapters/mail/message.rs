@@ -159,7 +159,7 @@ impl Wording {
             MailContent::Welcome => {}
             MailContent::ResetPassword { token, .. } => {
                 let minutes = self.reset_max_age.as_secs().div_ceil(60);
-                let (url, link) = linked(self.reset_page.as_ref(), "resetToken", token);
+                let (url, link) = linked(self.reset_page.as_ref(), &[("resetToken", token.expose())]);
                 values.extend([
                     (Variable::ResetToken, token.expose().to_owned()),
                     (Variable::ResetUrl, url),
@@ -169,7 +169,9 @@ impl Wording {
             }
             MailContent::VerifyEmail { token } => {
                 let page = self.verification_page.as_ref();
-                let (url, link) = linked(page, "verifyToken", token);
+                // The page cannot know whose the token is, and has to say so in the path of its call.
+                let whose = ("username", mail.username.as_str());
+                let (url, link) = linked(page, &[whose, ("verifyToken", token.expose())]);
                 values.extend([
                     (Variable::VerifyToken, token.expose().to_owned()),
                     (Variable::VerifyUrl, url),
@@ -186,12 +188,12 @@ impl Wording {
     }
 }
 
-/// The page, and `<page>?<name>=<token>`; a query that the page has stays.
-fn linked(page: Option<&Url>, name: &str, token: &Secret) -> (String, String) {
+/// The page, and `<page>?<name>=<value>…`; a query that the page has stays.
+fn linked(page: Option<&Url>, query: &[(&str, &str)]) -> (String, String) {
     let Some(page) = page else {
         return (String::new(), String::new());
     };
     let mut link = page.clone();
-    link.query_pairs_mut().append_pair(name, token.expose());
+    link.query_pairs_mut().extend_pairs(query);
     (page.to_string(), link.to_string())
 }

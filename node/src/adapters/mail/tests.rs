@@ -104,6 +104,15 @@ fn begins(lines: &[String], with: &str) -> bool {
     lines.iter().any(|line| line.starts_with(with))
 }
 
+#[test]
+fn a_link_to_verify_says_whose_it_is() {
+    let token = Secret::new("thetoken");
+    let written = wording().write(&mail(MailContent::VerifyEmail { token }));
+    let text = written.unwrap().text;
+    let link = "https://example.com/verify?username=bobby&verifyToken=thetoken";
+    assert!(text.contains(link), "{text}");
+}
+
 #[tokio::test]
 async fn a_mail_is_spoken_to_a_server() {
     let (address, mut heard) = serve(vec![Manner::default()]).await;

@@ -75,6 +75,10 @@ fn a_fresh_account_shows_its_fields() {
         get(&home, &home.app(vec![]), &json!({})).unwrap(),
         json!({ "events": [] })
     );
+    // None is kept, and that is said as with any other event.
+    let one = json!({ "id": ":_system:language", "includeHistory": true });
+    let one = home.read(&home.person(), Method::EventsGetOne, &one);
+    assert_eq!(one.unwrap()["history"], json!([]));
     let old = json!({ "fromTime": 1, "toTime": 2 });
     assert_eq!(
         get(&home, &home.person(), &old).unwrap(),
