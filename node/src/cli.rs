@@ -8,6 +8,7 @@
     reason = "these doc comments are the help texts that people read on a terminal"
 )]
 
+mod apply_config;
 mod archives;
 mod check_config;
 mod check_integrity;
@@ -83,6 +84,10 @@ enum Command {
         after_help = "Example: homecore mail-template set reset-password fr --subject 'Mot de passe' --text reset.txt"
     )]
     MailTemplate(mail_template::MailTemplateCommand),
+    /// Bring what the configuration says of the whole platform (hostings, invitation_tokens, custom) to every
+    /// core; what it does not say stays
+    #[command(after_help = "Example: homecore apply-config --config /etc/homecore/homecore.toml")]
+    ApplyConfig(operate::PlainArgs),
     /// Report every problem of a configuration at once
     #[command(after_help = "Example: homecore check-config --config homecore.toml")]
     CheckConfig(check_config::CheckConfigArgs),
@@ -121,7 +126,7 @@ impl Command {
             Self::Serve(args) => args.json,
             Self::Invite(args) => args.plain.json,
             Self::Join(args) => args.json,
-            Self::Status(args) | Self::Drain(args) => args.json,
+            Self::Status(args) | Self::Drain(args) | Self::ApplyConfig(args) => args.json,
             Self::Remove(args) => args.plain.json,
             Self::Tokens(command) => command.plain().json,
             Self::MailTemplate(command) => command.plain().json,
@@ -198,6 +203,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Tokens(command) => operate::tokens(command),
         Command::Drain(args) => operate::drain(&args),
         Command::MailTemplate(command) => mail_template::run(command),
+        Command::ApplyConfig(args) => apply_config::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::CheckIntegrity(args) => check_integrity::run(&args),
         Command::Import(args) => import::run(&args),

@@ -9,6 +9,7 @@ mod exports;
 pub(crate) mod files;
 pub(crate) mod join;
 mod mail_templates;
+mod sections;
 pub(crate) mod membership;
 pub(crate) mod peers;
 pub(crate) mod pki;

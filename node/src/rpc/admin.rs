@@ -309,6 +309,7 @@ pub(crate) fn spawn(
     use homecore_proto::archive::archives_server::ArchivesServer;
     use homecore_proto::membership::admin_server::AdminServer;
     use homecore_proto::membership::mail_templates_server::MailTemplatesServer;
+    use homecore_proto::membership::platform_sections_server::PlatformSectionsServer;
     let stop = tasks.stop_signal();
     tasks.spawn("admin-serve", async move {
         let incoming = tokio_stream::wrappers::UnixListenerStream::new(socket);
@@ -316,6 +317,9 @@ pub(crate) fn spawn(
             .add_service(AdminServer::new(Admin::new(Arc::clone(&cluster))))
             .add_service(MailTemplatesServer::new(
                 super::mail_templates::MailTemplates::new(Arc::clone(&cluster)),
+            ))
+            .add_service(PlatformSectionsServer::new(
+                super::sections::PlatformSections::new(Arc::clone(&cluster)),
             ))
             .add_service(ArchivesServer::new(super::archives::Archives::new(
                 cluster, accounts,

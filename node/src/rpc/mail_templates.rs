@@ -8,18 +8,13 @@ use homecore_proto::membership::{
     ListMailTemplatesReply, ListMailTemplatesRequest, MailTemplate, SetMailTemplateReply,
     SetMailTemplateRequest, UnsetMailTemplateReply, UnsetMailTemplateRequest,
 };
-use homecore_raft::command::{Command, Rejection};
-use homecore_raft::records::PlatformConfig;
 use tonic::{Request, Response, Status};
 
+use super::sections;
 use crate::adapters::mail::templates::{
     SECTION, Template, TemplateError, TemplateName, Templates, language,
 };
-use crate::cluster::{Cluster, CommandError};
-use crate::telemetry::chain;
-
-/// Attempts at a change while others change the configuration, too.
-const ATTEMPTS: usize = 5;
+use crate::cluster::Cluster;
 
 /// The service.
 #[derive(Clone, Debug)]
@@ -31,22 +26,10 @@ fn wrong(error: &TemplateError) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
-fn unavailable(error: &dyn std::error::Error) -> Status {
-    Status::unavailable(chain(error))
-}
-
 impl MailTemplates {
     /// For this core.
     pub(super) fn new(cluster: Arc<Cluster>) -> Self {
         Self { cluster }
-    }
-
-    /// The platform's configuration as it is now on the leader.
-    async fn current(&self) -> Result<PlatformConfig, Status> {
-        let directory = self.cluster.platform.current().await;
-        let directory = directory.map_err(|error| unavailable(&error))?;
-        let config = directory.config().map(|config| (**config).clone());
-        config.ok_or_else(|| Status::failed_precondition("the cluster is not founded yet"))
     }
 
     /// Changes the templates, on top of whatever others change meanwhile.
@@ -54,27 +37,15 @@ impl MailTemplates {
         &self,
         change: impl Fn(&mut Templates) -> Result<T, TemplateError>,
     ) -> Result<T, Status> {
-        for _ in 0..ATTEMPTS {
-            let mut config = self.current().await?;
-            let mut templates = Templates::of_platform(Some(&config));
+        sections::change(&self.cluster, |config| {
+            let mut templates = Templates::of_platform(Some(config));
             let changed = change(&mut templates).map_err(|error| wrong(&error))?;
             let text = templates.to_text();
             let text = text.map_err(|error| Status::internal(error.to_string()))?;
             config.sections.insert(SECTION.to_owned(), text);
-            let base_version = config.version;
-            let put = Command::PutConfig {
-                config,
-                base_version,
-            };
-            match self.cluster.done(put, "PutConfig").await {
-                Ok(()) => return Ok(changed),
-                Err(CommandError::Rejected(Rejection::StaleVersion { .. })) => {}
-                Err(error) => return Err(unavailable(&error)),
-            }
-        }
-        Err(Status::aborted(
-            "others change the configuration at this moment; try again",
-        ))
+            Ok(changed)
+        })
+        .await
     }
 }
 
@@ -84,7 +55,7 @@ impl mail_templates_server::MailTemplates for MailTemplates {
         &self,
         _request: Request<ListMailTemplatesRequest>,
     ) -> Result<Response<ListMailTemplatesReply>, Status> {
-        let config = self.current().await?;
+        let config = sections::current(&self.cluster).await?;
         let all = Templates::of_platform(Some(&config)).all();
         let shown = all
             .into_iter()

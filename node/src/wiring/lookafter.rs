@@ -354,7 +354,7 @@ async fn drift(cluster: Arc<Cluster>, config: Config, stop: CancellationToken) {
                 if platform.sections.get(key) != Some(value) {
                     tracing::warn!(
                         key,
-                        "[platform-drift] the file differs from the platform, which wins"
+                        "[platform-drift] the file differs from the platform, which wins; homecore apply-config brings it there"
                     );
                 }
             }

@@ -1,8 +1,10 @@
 //! Account fields that a platform declares: asked for at registration, unique on the platform, streams and
 //! events of the account, the same on every core.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
-use homecore_harness::{Cluster, ClusterOptions, Http, Reply};
+use homecore_harness::{Cluster, ClusterOptions, Http, Reply, wait_until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -216,6 +218,34 @@ async fn shown(it: &Platform, alice: &Person) -> anyhow::Result<()> {
         .await?
         .expect(400)?;
 
+    Ok(())
+}
+
+/// A platform that declared nothing when it was founded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declaration_may_come_later() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(2)).await?;
+    let http = Http::new()?;
+    let person = Person::new(&http, &cluster.core(1)?.url(), "alice").await?;
+    let set = r#"custom.systemStreams={ account = [{ id = "phone", name = "Phone", type = "phone/string" }] }"#;
+    let core = cluster.core_mut(0)?;
+    let nothing = core.run(&["apply-config"]).await;
+    let said = format!("{:#}", nothing.err().context("it did something")?);
+    ensure!(said.contains("says nothing of the whole platform"), "{said}");
+    let said = core.run(&["apply-config", "--set", set]).await?;
+    ensure!(said.contains("changed on the platform: custom"), "{said}");
+    let said = core.run(&["apply-config", "--set", set]).await?;
+    ensure!(said.contains("says the same already"), "{said}");
+    // Her core has it when it has applied it.
+    let phone = json!({ "phone": "+41 1" });
+    let url = person.url("account");
+    let changed = wait_until(Duration::from_secs(20), "a field that came later", async || {
+        let token = Some(person.token.as_str());
+        let reply = http.request(Method::PUT, &url, token, Some(&phone)).await?;
+        reply.expect(200).map(Some)
+    });
+    let changed = changed.await?;
+    ensure!(changed["account"]["phone"] == "+41 1", "{changed}");
     Ok(())
 }
 

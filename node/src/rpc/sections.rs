@@ -1,0 +1,109 @@
+//! The platform's configuration, a document of sections that every core reads: what an operator brings of
+//! a file, and the words of mails ([`super::mail_templates`]), over the operator's socket.
+
+use std::sync::Arc;
+
+use homecore_kernel::stream::schema::Schema;
+use homecore_proto::membership::platform_sections_server;
+use homecore_proto::membership::{ApplySectionsReply, ApplySectionsRequest};
+use homecore_raft::command::{Command, Rejection};
+use homecore_raft::records::PlatformConfig;
+use tonic::{Request, Response, Status};
+
+use crate::cluster::{Cluster, CommandError};
+use crate::telemetry::chain;
+
+/// Sections that a file may hold.
+const SECTIONS: &[&str] = &["hostings", "invitationTokens", "custom"];
+/// Attempts at a change while others change the configuration, too.
+const ATTEMPTS: usize = 5;
+
+/// The service.
+#[derive(Clone, Debug)]
+pub(super) struct PlatformSections {
+    cluster: Arc<Cluster>,
+}
+
+impl PlatformSections {
+    /// For this core.
+    pub(super) fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster }
+    }
+}
+
+#[tonic::async_trait]
+impl platform_sections_server::PlatformSections for PlatformSections {
+    async fn apply(
+        &self,
+        request: Request<ApplySectionsRequest>,
+    ) -> Result<Response<ApplySectionsReply>, Status> {
+        let given = request.into_inner().sections;
+        for (name, text) in &given {
+            check(name, text)?;
+        }
+        let changed = change(&self.cluster, |config| {
+            let different = |(name, text): &(&String, &String)| config.sections.get(*name) != Some(*text);
+            let changed: Vec<String> = given
+                .iter()
+                .filter(different)
+                .map(|(name, _)| name.clone())
+                .collect();
+            config.sections.extend(given.clone());
+            Ok(changed)
+        })
+        .await?;
+        Ok(Response::new(ApplySectionsReply { changed }))
+    }
+}
+
+/// The file's reader checked it before; another program may ask, too.
+fn check(name: &str, text: &str) -> Result<(), Status> {
+    let wrong = |why: String| Status::invalid_argument(format!("{name}: {why}"));
+    if !SECTIONS.contains(&name) {
+        return Err(wrong(format!("is none of {}", SECTIONS.join(", "))));
+    }
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    match name {
+        "custom" => Schema::parse(&value)
+            .map(drop)
+            .map_err(|error| Status::invalid_argument(error.to_string())),
+        _ => Ok(()),
+    }
+}
+
+/// The platform's configuration as it is now on the leader.
+pub(super) async fn current(cluster: &Cluster) -> Result<PlatformConfig, Status> {
+    let directory = cluster.platform.current().await;
+    let directory = directory.map_err(|error| unavailable(&error))?;
+    let config = directory.config().map(|config| (**config).clone());
+    config.ok_or_else(|| Status::failed_precondition("the cluster is not founded yet"))
+}
+
+/// Changes the configuration, on top of whatever others change meanwhile.
+pub(super) async fn change<T>(
+    cluster: &Cluster,
+    change: impl Fn(&mut PlatformConfig) -> Result<T, Status>,
+) -> Result<T, Status> {
+    for _ in 0..ATTEMPTS {
+        let mut config = current(cluster).await?;
+        let changed = change(&mut config)?;
+        let base_version = config.version;
+        let put = Command::PutConfig {
+            config,
+            base_version,
+        };
+        match cluster.done(put, "PutConfig").await {
+            Ok(()) => return Ok(changed),
+            Err(CommandError::Rejected(Rejection::StaleVersion { .. })) => {}
+            Err(error) => return Err(unavailable(&error)),
+        }
+    }
+    Err(Status::aborted(
+        "others change the configuration at this moment; try again",
+    ))
+}
+
+fn unavailable(error: &dyn std::error::Error) -> Status {
+    Status::unavailable(chain(error))
+}
