@@ -96,7 +96,7 @@ pub(super) fn run(args: &CheckIntegrityArgs) -> anyhow::Result<()> {
 /// Makes the indexes anew of users whose databases are damaged.
 async fn repair(data: &DataDir, clock: &Arc<dyn Clock>) -> anyhow::Result<()> {
     // What is in the journal only must be in the databases first.
-    let (users, _blobs) = open_users(data, &Arc::default(), clock).await?;
+    let (users, blobs) = open_users(data, &Arc::default(), clock).await?;
     let mut damaged = Vec::new();
     for user in users.list().await? {
         let found = damages_of(&users, &user).await;
@@ -106,7 +106,8 @@ async fn repair(data: &DataDir, clock: &Arc<dyn Clock>) -> anyhow::Result<()> {
         }
     }
     users.shutdown().await;
-    drop(users);
+    // Both hold the folder's lock.
+    drop((users, blobs));
     let root = data.root().to_owned();
     tokio::task::spawn_blocking(move || {
         let engine = SqliteEngine::open(&root, SqliteOptions::default())?;
