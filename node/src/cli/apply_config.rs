@@ -29,7 +29,10 @@ pub(super) fn run(args: &PlainArgs) -> anyhow::Result<()> {
             sections: sections.into_iter().collect(),
         };
         let reply = PlatformSectionsClient::new(channel).apply(request).await;
-        let changed = reply.map_err(|status| refused(&status))?.into_inner().changed;
+        let changed = reply
+            .map_err(|status| refused(&status))?
+            .into_inner()
+            .changed;
         if args.json {
             return answer(&json!({ "changed": changed }).to_string());
         }

@@ -42,7 +42,8 @@ impl platform_sections_server::PlatformSections for PlatformSections {
             check(name, text)?;
         }
         let changed = change(&self.cluster, |config| {
-            let different = |(name, text): &(&String, &String)| config.sections.get(*name) != Some(*text);
+            let different =
+                |(name, text): &(&String, &String)| config.sections.get(*name) != Some(*text);
             let changed: Vec<String> = given
                 .iter()
                 .filter(different)

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use homecore_kernel::ports::{Mail, MailContent};
-use homecore_types::{Clock, Entropy, Secret, entropy};
+use homecore_types::{Clock, Entropy, entropy};
 use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::{Address, Message};
@@ -159,7 +159,8 @@ impl Wording {
             MailContent::Welcome => {}
             MailContent::ResetPassword { token, .. } => {
                 let minutes = self.reset_max_age.as_secs().div_ceil(60);
-                let (url, link) = linked(self.reset_page.as_ref(), &[("resetToken", token.expose())]);
+                let (url, link) =
+                    linked(self.reset_page.as_ref(), &[("resetToken", token.expose())]);
                 values.extend([
                     (Variable::ResetToken, token.expose().to_owned()),
                     (Variable::ResetUrl, url),

@@ -231,7 +231,10 @@ async fn a_declaration_may_come_later() -> anyhow::Result<()> {
     let core = cluster.core_mut(0)?;
     let nothing = core.run(&["apply-config"]).await;
     let said = format!("{:#}", nothing.err().context("it did something")?);
-    ensure!(said.contains("says nothing of the whole platform"), "{said}");
+    ensure!(
+        said.contains("says nothing of the whole platform"),
+        "{said}"
+    );
     let said = core.run(&["apply-config", "--set", set]).await?;
     ensure!(said.contains("changed on the platform: custom"), "{said}");
     let said = core.run(&["apply-config", "--set", set]).await?;
@@ -239,11 +242,15 @@ async fn a_declaration_may_come_later() -> anyhow::Result<()> {
     // Her core has it when it has applied it.
     let phone = json!({ "phone": "+41 1" });
     let url = person.url("account");
-    let changed = wait_until(Duration::from_secs(20), "a field that came later", async || {
-        let token = Some(person.token.as_str());
-        let reply = http.request(Method::PUT, &url, token, Some(&phone)).await?;
-        reply.expect(200).map(Some)
-    });
+    let changed = wait_until(
+        Duration::from_secs(20),
+        "a field that came later",
+        async || {
+            let token = Some(person.token.as_str());
+            let reply = http.request(Method::PUT, &url, token, Some(&phone)).await?;
+            reply.expect(200).map(Some)
+        },
+    );
     let changed = changed.await?;
     ensure!(changed["account"]["phone"] == "+41 1", "{changed}");
     Ok(())

@@ -228,7 +228,7 @@ async fn a_link_ends_and_is_not_sent_again_at_once() {
     assert_eq!(soon.id(), ErrorId::InvalidOperation);
     let wait = RESEND_PAUSE.as_secs();
     let data = json!({ "email": "two@example.com", "retryAfterSeconds": wait });
-    assert_eq!(soon.data(), Some(data));
+    assert_eq!(soon.data(), Some(&data));
     assert_eq!(soon.retry_after(), Some(RESEND_PAUSE));
     let first = it.token();
     it.clock.advance(RESEND_PAUSE);
