@@ -91,8 +91,8 @@ enum Command {
     /// Report every problem of a configuration at once
     #[command(after_help = "Example: homecore check-config --config homecore.toml")]
     CheckConfig(check_config::CheckConfigArgs),
-    /// Recompute the hashes of all events of this core's users and see that their accesses can be
-    /// read (and match their hashes, where any are stored); the core must be stopped
+    /// Recompute the hashes of all events and attached files of this core's users, see that their accesses
+    /// can be read, and compare the indexes of their databases with what is stored; the core must be stopped
     #[command(
         after_help = "Example: homecore check-integrity --config /etc/homecore/homecore.toml"
     )]

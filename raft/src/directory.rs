@@ -8,8 +8,8 @@
 //! the number of the home core in a table.
 
 mod name;
+mod table;
 
-use std::ops::Bound;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -22,6 +22,7 @@ use crate::machine::Policy;
 use crate::records::{Core, CoreState, DnsRecord, PlatformConfig, SealedSecrets};
 
 use name::Name;
+use table::Table;
 
 /// Where readers find the newest directory.
 pub type View = Arc<ArcSwap<Directory>>;
@@ -73,9 +74,9 @@ pub struct Directory {
     founding: Option<Arc<Founding>>,
     config: Option<Arc<PlatformConfig>>,
     policy: Arc<Policy>,
-    users: OrdMap<Name, Slot>,
+    users: Table<Slot>,
     /// Former names → present ones. Few users have any.
-    aliases: OrdMap<Name, Name>,
+    aliases: Table<Name>,
     /// Every core that ever was, at the number that slots use. The numbers are this process's own.
     homes: Vector<CoreId>,
     cores: OrdMap<CoreId, Arc<Core>>,
@@ -138,27 +139,17 @@ impl Directory {
         self.aliases.get(name).map_or(name, Name::as_str)
     }
 
-    /// Present names behind `after` in order, with their users: of one core or of all, at most `limit`. Walks
-    /// the names in between, so of a core with few users among millions it takes a while: not for
-    /// an async worker.
-    #[must_use]
-    pub fn users(
-        &self,
+    /// Present names with their users, of one core or of all, in no order. Walks every name: not for an
+    /// async worker.
+    pub fn users<'a>(
+        &'a self,
         core: Option<&CoreId>,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Vec<(String, UserEntry)> {
+    ) -> impl Iterator<Item = (&'a str, UserEntry)> + use<'a> {
         let home = core.map(|core| self.home_of(core));
-        if home == Some(None) {
-            return Vec::new();
-        }
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.users
-            .range::<_, str>((start, Bound::Unbounded))
-            .filter(|(_, slot)| home.is_none() || home == Some(Some(slot.home)))
-            .filter_map(|(name, slot)| Some((name.as_str().to_owned(), self.entry(slot)?)))
-            .take(limit)
-            .collect()
+            .iter()
+            .filter(move |(_, slot)| home.is_none_or(|home| home == Some(slot.home)))
+            .filter_map(|(name, slot)| Some((name.as_str(), self.entry(slot)?)))
     }
 
     /// Cores that are members, in the order of ids.
@@ -295,7 +286,7 @@ impl Directory {
         self.remove_name(name);
         if let Some(present) = &row.alias_of {
             let present = Name::new(present.as_str());
-            self.aliases.insert(Name::new(name), present);
+            self.aliases.insert(name, present);
             return;
         }
         let home = self.ensure_home(&row.core);
@@ -308,7 +299,7 @@ impl Directory {
             home,
             active: row.active,
         };
-        self.users.insert(Name::new(name), slot);
+        self.users.insert(name, slot);
         let count = self.count_of(row.active);
         *count = count.saturating_add(1);
     }

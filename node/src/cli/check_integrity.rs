@@ -3,7 +3,7 @@
 //!
 //! Works on the data directory of a core that is stopped: it takes the core's lock and applies its
 //! journal, as `serve` does at start, so that nothing that was acknowledged is missed. Users are
-//! printed one by one, for their mismatches may be many.
+//! printed one by one, and of each kind of fault the first ones of a user, for they may be many.
 
 use std::sync::Arc;
 
@@ -22,15 +22,15 @@ use crate::rpc::files::{self, DataDir};
 use crate::telemetry::chain;
 use crate::wiring::open_users;
 
-/// Lines of damage in the database that are shown of a user; what more there is, is counted.
-const DAMAGES_SHOWN_MAX: usize = 100;
+/// Faults of a kind that are shown of a user; what more there are, are counted.
+const SHOWN_MAX: usize = 100;
 
 /// `homecore check-integrity`.
 #[derive(Debug, Args)]
 pub(super) struct CheckIntegrityArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Answer in JSON, a line for each user
+    /// Answer in JSON, a line for each user (with --repair-indexes one more, before, for each that was repaired)
     #[arg(long)]
     pub(super) json: bool,
     /// Make the indexes of users' databases anew where they do not agree with what is stored, then check
@@ -44,33 +44,57 @@ struct Found {
     user: UserId,
     username: Option<String>,
     checked: Checked,
-    mismatches: Vec<Mismatch>,
+    mismatches: Faults<Mismatch>,
     /// Files that were looked at, and what is wrong with some.
     files: u64,
-    file_faults: Vec<FileFault>,
-    damages: Damages,
+    file_faults: Faults<FileFault>,
+    /// What is wrong in the database.
+    damages: Faults<String>,
     /// Why not everything could be read.
     failure: Option<String>,
 }
 
-/// What is wrong in a user's database.
-#[derive(Debug, Default)]
-struct Damages {
-    shown: Vec<String>,
+/// Faults of one kind: the first ones, and how many more there are.
+#[derive(Debug)]
+struct Faults<T> {
+    shown: Vec<T>,
     more: usize,
 }
 
-impl Damages {
-    fn note(&mut self, damage: String) {
-        if self.shown.len() < DAMAGES_SHOWN_MAX {
-            self.shown.push(damage);
+impl<T> Default for Faults<T> {
+    fn default() -> Self {
+        Self {
+            shown: Vec::new(),
+            more: 0,
+        }
+    }
+}
+
+impl<T> Faults<T> {
+    fn note(&mut self, fault: T) {
+        if self.shown.len() < SHOWN_MAX {
+            self.shown.push(fault);
         } else {
             self.more = self.more.saturating_add(1);
         }
     }
 
-    fn len(&self) -> usize {
+    fn count(&self) -> usize {
         self.shown.len().saturating_add(self.more)
+    }
+
+    /// A line for each, as people read it.
+    fn write(&self, text: &mut String, noun: &str, line: impl Fn(&T) -> String) {
+        for fault in &self.shown {
+            text.push_str(&format!("\n  {}", line(fault)));
+        }
+        if self.more > 0 {
+            text.push_str(&format!("\n  and {} more {noun}", self.more));
+        }
+    }
+
+    fn json(&self, each: impl Fn(&T) -> Value) -> Vec<Value> {
+        self.shown.iter().map(each).collect()
     }
 }
 
@@ -84,7 +108,7 @@ pub(super) fn run(args: &CheckIntegrityArgs) -> anyhow::Result<()> {
     block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         if args.repair_indexes {
-            repair(&data, &clock).await?;
+            repair(&data, &clock, args.json).await?;
         }
         let (users, blobs) = open_users(&data, &Arc::default(), &clock).await?;
         let result = check_all(&users, &blobs, args.json).await;
@@ -94,14 +118,14 @@ pub(super) fn run(args: &CheckIntegrityArgs) -> anyhow::Result<()> {
 }
 
 /// Makes the indexes anew of users whose databases are damaged.
-async fn repair(data: &DataDir, clock: &Arc<dyn Clock>) -> anyhow::Result<()> {
+async fn repair(data: &DataDir, clock: &Arc<dyn Clock>, as_json: bool) -> anyhow::Result<()> {
     // What is in the journal only must be in the databases first.
     let (users, blobs) = open_users(data, &Arc::default(), clock).await?;
     let mut damaged = Vec::new();
     for user in users.list().await? {
         let found = damages_of(&users, &user).await;
         // What cannot be read at all may be readable with new indexes.
-        if found.is_err() || found.is_ok_and(|damages| damages.len() > 0) {
+        if found.is_err() || found.is_ok_and(|damages| damages.count() > 0) {
             damaged.push(user);
         }
     }
@@ -112,23 +136,34 @@ async fn repair(data: &DataDir, clock: &Arc<dyn Clock>) -> anyhow::Result<()> {
     tokio::task::spawn_blocking(move || {
         let engine = SqliteEngine::open(&root, SqliteOptions::default())?;
         for user in damaged {
-            match engine.rebuild_indexes(&user) {
-                Ok(()) => answer(&format!("{user}: the indexes were made anew"))?,
-                Err(error) => answer(&format!(
-                    "{user}: the indexes cannot be made anew: {}",
-                    chain(&error)
-                ))?,
-            }
+            let failure = engine
+                .rebuild_indexes(&user)
+                .err()
+                .map(|error| chain(&error));
+            answer(&repaired(&user, failure.as_deref(), as_json))?;
         }
         Ok(())
     })
     .await?
 }
 
-async fn damages_of(users: &Users, user: &UserId) -> Result<Damages, StoreError> {
+/// What is said of a user whose indexes were to be made anew.
+fn repaired(user: &UserId, failure: Option<&str>, as_json: bool) -> String {
+    if as_json {
+        let ok = failure.is_none();
+        return json!({ "ok": ok, "user": user.as_str(), "repaired": "indexes", "failure": failure })
+            .to_string();
+    }
+    match failure {
+        None => format!("{user}: the indexes were made anew"),
+        Some(failure) => format!("{user}: the indexes cannot be made anew: {failure}"),
+    }
+}
+
+async fn damages_of(users: &Users, user: &UserId) -> Result<Faults<String>, StoreError> {
     users
         .read(user, |view| {
-            let mut damages = Damages::default();
+            let mut damages = Faults::default();
             view.check(&mut |damage| damages.note(damage))?;
             Ok(damages)
         })
@@ -140,9 +175,9 @@ async fn check_all(users: &Users, blobs: &BlobStore, as_json: bool) -> anyhow::R
     let (mut mismatches, mut files, mut damages, mut failures) = (0, 0, 0, 0);
     for user in &list {
         let found = check_user(users, blobs, user).await;
-        mismatches += found.mismatches.len();
-        files += found.file_faults.len();
-        damages += found.damages.len();
+        mismatches += found.mismatches.count();
+        files += found.file_faults.count();
+        damages += found.damages.count();
         failures += usize::from(found.failure.is_some());
         answer(&if as_json { found.json() } else { found.text() })?;
     }
@@ -162,12 +197,12 @@ async fn check_all(users: &Users, blobs: &BlobStore, as_json: bool) -> anyhow::R
 }
 
 async fn check_user(users: &Users, blobs: &BlobStore, user: &UserId) -> Found {
-    let (mut mismatches, mut file_faults) = (Vec::new(), Vec::new());
+    let (mut mismatches, mut file_faults) = (Faults::default(), Faults::default());
     let mut failure = None;
     let mut failed = |error: StoreError| failure = Some(chain(&error));
-    let checked = check(users, user, &mut |mismatch| mismatches.push(mismatch)).await;
+    let checked = check(users, user, &mut |mismatch| mismatches.note(mismatch)).await;
     let checked = checked.map_err(&mut failed).unwrap_or_default();
-    let files = check_files(users, blobs, user, &mut |fault| file_faults.push(fault)).await;
+    let files = check_files(users, blobs, user, &mut |fault| file_faults.note(fault)).await;
     let files = files.map_err(&mut failed).unwrap_or_default();
     let damages = damages_of(users, user).await;
     let damages = damages.map_err(&mut failed).unwrap_or_default();
@@ -201,22 +236,17 @@ impl Found {
             "{name} ({}): {events} events, {event_deletions} deleted events, {event_versions} former versions, {accesses} accesses, {} files, {} mismatches",
             self.user,
             self.files,
-            self.mismatches.len()
+            self.mismatches.count()
         );
-        for mismatch in &self.mismatches {
+        self.mismatches.write(&mut text, "mismatches", |mismatch| {
             let Mismatch { id, rev, fault, .. } = mismatch;
-            let noun = noun(mismatch);
-            text.push_str(&format!("\n  {noun} {id}, version {}, {fault}", rev.0));
-        }
-        for fault in &self.file_faults {
-            text.push_str(&format!("\n  {fault}"));
-        }
-        for damage in &self.damages.shown {
-            text.push_str(&format!("\n  in the database: {damage}"));
-        }
-        if self.damages.more > 0 {
-            text.push_str(&format!("\n  and {} more", self.damages.more));
-        }
+            format!("{} {id}, version {}, {fault}", noun(mismatch), rev.0)
+        });
+        self.file_faults
+            .write(&mut text, "faults of files", ToString::to_string);
+        self.damages.write(&mut text, "faults", |damage| {
+            format!("in the database: {damage}")
+        });
         if let Some(failure) = &self.failure {
             text.push_str(&format!("\n  cannot be read: {failure}"));
         }
@@ -224,26 +254,18 @@ impl Found {
     }
 
     fn json(&self) -> String {
-        let mismatches: Vec<Value> = self
-            .mismatches
-            .iter()
-            .map(|mismatch| {
-                json!({
-                    "kind": noun(mismatch), "id": mismatch.id, "version": mismatch.rev.0,
-                    "former": mismatch.is_former, "fault": mismatch.fault.to_string(),
-                })
+        let mismatches = self.mismatches.json(|mismatch| {
+            json!({
+                "kind": noun(mismatch), "id": mismatch.id, "version": mismatch.rev.0,
+                "former": mismatch.is_former, "fault": mismatch.fault.to_string(),
             })
-            .collect();
-        let files: Vec<Value> = self
-            .file_faults
-            .iter()
-            .map(|fault| {
-                json!({ "event": fault.event, "hash": fault.hash.to_string(), "missing": fault.is_missing })
-            })
-            .collect();
+        });
+        let files = self.file_faults.json(|fault| {
+            json!({ "event": fault.event, "hash": fault.hash.to_string(), "missing": fault.is_missing })
+        });
         json!({
-            "ok": self.mismatches.is_empty() && self.file_faults.is_empty()
-                && self.damages.len() == 0 && self.failure.is_none(),
+            "ok": self.mismatches.count() + self.file_faults.count() + self.damages.count() == 0
+                && self.failure.is_none(),
             "user": self.user.as_str(),
             "username": self.username,
             "events": self.checked.events,
@@ -251,8 +273,10 @@ impl Found {
             "eventVersions": self.checked.event_versions,
             "accesses": self.checked.accesses,
             "mismatches": mismatches,
+            "moreMismatches": self.mismatches.more,
             "files": self.files,
             "fileFaults": files,
+            "moreFileFaults": self.file_faults.more,
             "damages": self.damages.shown,
             "moreDamages": self.damages.more,
             "failure": self.failure,

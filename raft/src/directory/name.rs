@@ -1,8 +1,6 @@
 //! A name as a key of millions: up to 22 bytes stand in the key itself, longer ones behind a pointer.
-//! Copying a node of the map then copies bytes, instead of allocating for each name in it.
+//! Copying a bucket of the table then copies bytes, instead of allocating for each name in it.
 
-use std::borrow::Borrow;
-use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,6 +38,11 @@ impl Name {
         }
     }
 
+    /// Whether it is this one.
+    pub(super) fn is(&self, text: &str) -> bool {
+        self.as_bytes() == text.as_bytes()
+    }
+
     fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Short(length, bytes) => bytes.get(..usize::from(*length)).unwrap_or_default(),
@@ -51,32 +54,5 @@ impl Name {
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
-    }
-}
-
-impl PartialEq for Name {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_bytes() == other.as_bytes()
-    }
-}
-
-impl Eq for Name {}
-
-impl PartialOrd for Name {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Name {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_bytes().cmp(other.as_bytes())
-    }
-}
-
-/// Texts order as their bytes do, so a map of names can be asked for a text.
-impl Borrow<str> for Name {
-    fn borrow(&self) -> &str {
-        self.as_str()
     }
 }

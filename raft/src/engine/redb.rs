@@ -4,11 +4,15 @@
 //! commit, and the log replays the rest. Every [`COMMITS_PER_SYNC`]th commit is synced, because redb
 //! frees no page before that.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use ::redb::{Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use ::redb::{
+    Builder, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase,
+    TableDefinition, WriteTransaction,
+};
 
 use homecore_types::seal;
 
@@ -29,10 +33,41 @@ const FILE: &str = "state.redb";
 pub struct Redb {
     path: PathBuf,
     db: Database,
-    /// Tables as of the last commit, at the position of their space's number. None only while a
-    /// commit runs: a reader would keep its pages from being freed.
-    tables: Vec<ReadOnlyTable<Bytes, Bytes>>,
+    /// The last commit. None only while another runs: a reader would keep its pages from being freed.
+    reader: Option<Reader>,
     unsynced: u32,
+}
+
+/// Reads as of one commit.
+struct Reader {
+    transaction: ReadTransaction,
+    /// At the position of their space's number, those that were asked for: after most commits that is one
+    /// or two, and each is looked up by its name.
+    tables: [OnceCell<ReadOnlyTable<Bytes, Bytes>>; Space::ALL.len()],
+}
+
+impl Reader {
+    fn begin(db: &Database) -> Result<Self, EngineError> {
+        Ok(Self {
+            transaction: db.begin_read().map_err(because("begin to read"))?,
+            tables: std::array::from_fn(|_| OnceCell::new()),
+        })
+    }
+
+    fn table(&self, space: Space) -> Result<&ReadOnlyTable<Bytes, Bytes>, EngineError> {
+        let place = self
+            .tables
+            .get(usize::from(space.number()))
+            .ok_or(EngineError::Closed)?;
+        if let Some(table) = place.get() {
+            return Ok(table);
+        }
+        let table = self
+            .transaction
+            .open_table(definition(space))
+            .map_err(because("open a table"))?;
+        Ok(place.get_or_init(|| table))
+    }
 }
 
 impl fmt::Debug for Redb {
@@ -54,6 +89,16 @@ fn definition(space: Space) -> TableDefinition<'static, Bytes, Bytes> {
     TableDefinition::new(space.name())
 }
 
+/// Makes those that are not there: a reader cannot.
+fn make_tables(transaction: &WriteTransaction) -> Result<(), EngineError> {
+    for space in Space::ALL {
+        transaction
+            .open_table(definition(space))
+            .map_err(because("open a table"))?;
+    }
+    Ok(())
+}
+
 impl Redb {
     /// Opens or creates the database of a folder.
     ///
@@ -68,19 +113,19 @@ impl Redb {
         let mut redb = Self {
             path,
             db,
-            tables: Vec::new(),
+            reader: None,
             unsynced: 0,
         };
-        // A read transaction cannot create tables: make sure that all are there.
-        redb.write(Durability::Immediate, |_| Ok(()))?;
+        redb.write(Durability::Immediate, make_tables)?;
         files::sync_dir(dir)?;
         Ok(redb)
     }
 
     fn table(&self, space: Space) -> Result<&ReadOnlyTable<Bytes, Bytes>, EngineError> {
-        self.tables
-            .get(usize::from(space.number()))
-            .ok_or(EngineError::Closed)
+        self.reader
+            .as_ref()
+            .ok_or(EngineError::Closed)?
+            .table(space)
     }
 
     /// redb checks its pages after a crash only; so each value has a checksum.
@@ -97,9 +142,9 @@ impl Redb {
     fn write(
         &mut self,
         durability: Durability,
-        change: impl FnOnce(&::redb::WriteTransaction) -> Result<(), EngineError>,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        self.tables.clear();
+        self.reader = None;
         let mut transaction = self
             .db
             .begin_write()
@@ -108,21 +153,8 @@ impl Redb {
             .set_durability(durability)
             .map_err(because("set the durability"))?;
         change(&transaction)?;
-        for space in Space::ALL {
-            transaction
-                .open_table(definition(space))
-                .map_err(because("open a table"))?;
-        }
         transaction.commit().map_err(because("commit"))?;
-        let reader = self.db.begin_read().map_err(because("begin to read"))?;
-        self.tables = Space::ALL
-            .iter()
-            .map(|space| {
-                reader
-                    .open_table(definition(*space))
-                    .map_err(because("open a table"))
-            })
-            .collect::<Result<_, _>>()?;
+        self.reader = Some(Reader::begin(&self.db)?);
         self.unsynced = match durability {
             Durability::Immediate => 0,
             _ => self.unsynced.saturating_add(1),
@@ -199,7 +231,7 @@ impl Engine for Redb {
                     .delete_table(definition(space))
                     .map_err(because("empty a table"))?;
             }
-            Ok(())
+            make_tables(transaction)
         })
     }
 

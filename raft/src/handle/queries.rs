@@ -75,8 +75,20 @@ impl Handle {
         after: Option<String>,
         limit: usize,
     ) -> Result<Vec<User>, ReadError> {
-        self.ask(move |machine| machine.users(core.as_ref(), after.as_deref(), limit))
-            .await
+        let (mut users, mut after) = (Vec::new(), after);
+        // Some names at a time: of a core with few users among millions nobody waits for the whole walk.
+        while users.len() < limit {
+            let (core, from, wanted) = (core.clone(), after.take(), limit - users.len());
+            let page = self
+                .ask(move |machine| machine.users(core.as_ref(), from.as_deref(), wanted))
+                .await?;
+            users.extend(page.users);
+            match page.last {
+                None => break,
+                last => after = last,
+            }
+        }
+        Ok(users)
     }
 
     /// Every invitation, by its token.

@@ -9,9 +9,6 @@ use crate::command::{Rejection, Response};
 use crate::keys::{JoinTokens, Space, Users};
 use crate::records::{Core, CoreAddresses, CoreState};
 
-/// Users looked up at a time while a core's users are abandoned.
-const PAGE: usize = 1_000;
-
 /// A core that asks to join.
 pub(super) struct Asking {
     pub(super) core: CoreId,
@@ -166,26 +163,19 @@ pub(super) fn remove(
 }
 
 fn abandon(transaction: &mut Transaction<'_>, core: &CoreId) -> Result<(), MachineError> {
-    let mut after: Option<String> = None;
-    loop {
-        let page = transaction
-            .directory()
-            .users(Some(core), after.as_deref(), PAGE);
-        let Some((last, _)) = page.last() else {
-            return Ok(());
-        };
-        after = Some(last.clone());
-        for (_, entry) in page {
-            let user = transaction.get::<Users>(&entry.id)?.ok_or_else(|| {
-                inconsistent(
-                    Space::Users,
-                    entry.id.as_str().as_bytes(),
-                    "a name without a user",
-                )
-            })?;
-            users::drop_account(transaction, &user)?;
-        }
+    // As it was before: what is dropped leaves the newer one. In which order does not matter to the outcome.
+    let before = transaction.directory().clone();
+    for (_, entry) in before.users(Some(core)) {
+        let user = transaction.get::<Users>(&entry.id)?.ok_or_else(|| {
+            inconsistent(
+                Space::Users,
+                entry.id.as_str().as_bytes(),
+                "a name without a user",
+            )
+        })?;
+        users::drop_account(transaction, &user)?;
     }
+    Ok(())
 }
 
 fn member(transaction: &Transaction<'_>, id: CoreId) -> Result<Core, Rejection> {

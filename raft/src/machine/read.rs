@@ -7,7 +7,7 @@ use homecore_types::{CoreId, Millis, UserId};
 use super::transaction::{Transaction, decode, inconsistent, load};
 use super::{Machine, MachineError, Stop, invitations};
 use crate::directory::{Counts, Directory};
-use crate::engine::{Engine, Pair};
+use crate::engine::Engine;
 use crate::keys::{
     AccessRequests, Applied, Config, Cores, Deadline, DeadlineKind, Dns, Founding, Holdings,
     InvitationRow, Invitations, JoinTokens, Names, Space, Table, Unique, Users,
@@ -23,21 +23,10 @@ fn visit(
     space: Space,
     mut seen: impl FnMut(&[u8], &[u8]) -> Result<(), MachineError>,
 ) -> Result<(), MachineError> {
-    visit_pages(engine, space, |page| {
-        page.iter().try_for_each(|(key, value)| seen(key, value))
-    })
-}
-
-/// Visits every item of a space, some at a time.
-fn visit_pages(
-    engine: &dyn Engine,
-    space: Space,
-    mut seen: impl FnMut(&[Pair]) -> Result<(), MachineError>,
-) -> Result<(), MachineError> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = engine.scan(space, after.as_deref(), PAGE)?;
-        seen(&page)?;
+        page.iter().try_for_each(|(key, value)| seen(key, value))?;
         let Some((last, _)) = page.into_iter().next_back() else {
             return Ok(());
         };
@@ -74,13 +63,8 @@ pub(super) fn scan_directory(
         );
         Ok(())
     })?;
-    visit_pages(engine, Space::Names, |page| {
-        // The map's nodes split in the middle when they are full: names in order would leave each of
-        // them half empty. Every second name makes those halves, and the others fill them.
-        let (some, others) = (page.iter().step_by(2), page.iter().skip(1).step_by(2));
-        for (key, value) in some.chain(others) {
-            directory.set_name(text(Space::Names, key)?, &decode::<Names>(key, value)?);
-        }
+    visit(engine, Space::Names, |key, value| {
+        directory.set_name(text(Space::Names, key)?, &decode::<Names>(key, value)?);
         Ok(())
     })?;
     let mut counts = Counts {
@@ -114,6 +98,15 @@ fn list<T: Table>(engine: &dyn Engine) -> Result<Vec<(String, T::Value)>, Machin
     Ok(all)
 }
 
+/// Some users, in the order of names.
+#[derive(Debug, Default)]
+pub struct UsersPage {
+    /// Those that were found.
+    pub users: Vec<User>,
+    /// The last name that was looked at: behind it one goes on. None: there are no more names.
+    pub last: Option<String>,
+}
+
 /// Questions. Each fails when the engine does or a stored value is damaged.
 #[expect(clippy::missing_errors_doc, reason = "said once, above")]
 impl Machine {
@@ -145,20 +138,33 @@ impl Machine {
     }
 
     /// Users behind a name, in the order of names: of one core or of all, at most `limit`, reserved
-    /// ones included.
+    /// ones included. Looks at [`PAGE`] names at most, however few users are found.
     pub fn users(
         &self,
         core: Option<&CoreId>,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<User>, MachineError> {
-        let mut users = Vec::new();
-        for (name, entry) in self.directory.users(core, after, limit) {
-            users.push(self.user_by_id(&entry.id)?.ok_or_else(|| {
-                inconsistent(Space::Names, name.as_bytes(), "a name without a user")
-            })?);
+    ) -> Result<UsersPage, MachineError> {
+        let mut page = UsersPage::default();
+        let rows = self
+            .engine
+            .scan(Space::Names, after.map(str::as_bytes), PAGE)?;
+        for (key, value) in rows {
+            if page.users.len() == limit {
+                break;
+            }
+            page.last = Some(text(Space::Names, &key)?.to_owned());
+            let row = decode::<Names>(&key, &value)?;
+            // Under a former name stands a user that has another row.
+            if row.alias_of.is_some() || core.is_some_and(|core| *core != row.core) {
+                continue;
+            }
+            page.users.push(
+                self.user_by_id(&row.id)?
+                    .ok_or_else(|| inconsistent(Space::Names, &key, "a name without a user"))?,
+            );
         }
-        Ok(users)
+        Ok(page)
     }
 
     /// Every invitation, by token.

@@ -39,7 +39,7 @@ fn a_former_name_leads_to_its_user_until_the_user_goes() {
         assert_eq!((entry.id, entry.active), (user_id("alice"), true));
     }
     // Listings and figures know a user once.
-    let listed = bench.machine.users(None, None, 10).unwrap();
+    let listed = bench.machine.users(None, None, 10).unwrap().users;
     assert_eq!(listed.len(), 1);
     assert_eq!(bench.machine.directory().counts().users, 1);
     assert_eq!(users_on(&bench.machine, "core-a"), before);

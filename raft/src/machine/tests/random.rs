@@ -149,7 +149,7 @@ fn seen(directory: &crate::directory::Directory) -> String {
         "{:?} {:?} {:?} {:?} {:?} {:?}",
         directory.applied_index(),
         directory.config(),
-        directory.users(None, None, 1_000),
+        directory.users(None).collect::<BTreeMap<_, _>>(),
         directory.cores().collect::<Vec<_>>(),
         directory.dns().collect::<Vec<_>>(),
         directory.counts(),
@@ -168,7 +168,7 @@ fn check_sound(machine: &Machine) {
         "the directory is what the engine holds"
     );
 
-    let users = machine.users(None, None, usize::MAX).unwrap();
+    let users = machine.users(None, None, usize::MAX).unwrap().users;
     let rows = crate::engine::suite::everything(engine, Space::Users, 64);
     assert_eq!(rows.len(), users.len(), "every user has a name");
     let drawn = |user: &crate::records::User| {

@@ -50,7 +50,7 @@ fn a_reservation_becomes_a_user() {
         bench.machine.owner_of("email", "alice@test.or").unwrap(),
         None
     );
-    assert_eq!(bench.machine.users(None, None, 10).unwrap(), [user]);
+    assert_eq!(bench.machine.users(None, None, 10).unwrap().users, [user]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::declaration::DEPTH_MAX;
 use super::*;
 
 fn declared(account: Value) -> Result<Schema, SchemaError> {
