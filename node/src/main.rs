@@ -6,6 +6,7 @@ mod capabilities;
 mod cli;
 mod cluster;
 mod config;
+mod consensus;
 mod disk;
 mod rpc;
 mod tasks;

@@ -33,6 +33,7 @@ use crate::adapters::syslog::{self, SyslogCounts};
 use crate::capabilities;
 use crate::cluster::Cluster;
 use crate::config::Config;
+use crate::consensus::Consensus;
 use crate::disk::Disk;
 use crate::rpc;
 use crate::rpc::enrolment::Enrolment;
@@ -51,6 +52,7 @@ pub(crate) struct Running {
     http_stop: CancellationToken,
     http_ended: CancellationToken,
     socket: std::path::PathBuf,
+    _consensus: Consensus,
     _lock: std::fs::File,
 }
 
@@ -69,7 +71,8 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let who = founding::identify(&config, &data, &*clock, &*entropy)?;
     let tasks = Tasks::default();
     let founding = who.founding.clone();
-    let cluster = open_platform(&config, &data, who, &disk, &clock, &entropy).await?;
+    let consensus = Consensus::start()?;
+    let cluster = open_platform(&config, &data, who, &disk, &clock, &entropy, &consensus).await?;
     if let Some(founding) = founding {
         cluster
             .platform
@@ -98,12 +101,18 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
     let registry: Arc<dyn Registry> = Arc::clone(&accounts) as Arc<dyn Registry>;
     kernel.connect(&registry);
     let told = connect_outside(&kernel, &tasks, &config, &cluster)?;
-    serve_cores(&tasks, rpc_listener, &config, &cluster, &accounts)?;
+    serve_cores(
+        &tasks,
+        rpc_listener,
+        &config,
+        &cluster,
+        &accounts,
+        &consensus,
+    )?;
     serve_operator(&tasks, &data, &cluster, &accounts)?;
     if config.dns.active {
         serve_names(&tasks, &config, &cluster)?;
     }
-    let http_stop = CancellationToken::new();
     let tended = kernel.clone();
     let health = Arc::new(health::CoreHealth::new(
         Arc::clone(&cluster),
@@ -111,20 +120,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         told,
     ));
     let apps = apps(&config, &cluster, kernel, health, &accounts)?;
-    let mut serving = vec![Server::new(apps.all).serve(http_listeners, http_stop.clone())];
-    if !preview_listeners.is_empty() {
-        serving.push(Server::new(apps.previews).serve(preview_listeners, http_stop.clone()));
-    }
-    let http_ended = CancellationToken::new();
-    let ended = http_ended.clone();
-    tasks.spawn("http-serve", async move {
-        for served in join_all(serving).await {
-            if let Err(error) = served {
-                tracing::warn!(%error, "the HTTP listener ended");
-            }
-        }
-        ended.cancel();
-    });
+    let (http_stop, http_ended) = serve_http(&tasks, apps, http_listeners, preview_listeners);
     lookafter::spawn(&tasks, &config, &cluster, &accounts, &data);
     lookafter::tend(&tasks, &tended);
     lookafter::keep_event_types(&tasks, &tended, &config, &data);
@@ -143,6 +139,7 @@ pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
         http_stop,
         http_ended,
         socket,
+        _consensus: consensus,
         _lock: lock,
     })
 }
@@ -176,9 +173,10 @@ async fn open_platform(
     disk: &Arc<Disk>,
     clock: &Arc<dyn Clock>,
     entropy: &Arc<dyn Entropy>,
+    consensus: &Consensus,
 ) -> anyhow::Result<Arc<Cluster>> {
     let peers = Peers::new(who.identity.clone());
-    let platform = Handle::start(PlatformOptions {
+    let started = Handle::start(PlatformOptions {
         dir: data.platform(),
         engine: config.cluster.engine,
         identity: who.member,
@@ -187,9 +185,12 @@ async fn open_platform(
         snapshot_every: config.cluster.snapshot_every,
         clock: Arc::clone(clock),
         peers: Arc::new(peers.clone()),
-    })
-    .await
-    .context("the platform store cannot be opened")?;
+    });
+    let platform = consensus
+        .handle()
+        .spawn(started)
+        .await?
+        .context("the platform store cannot be opened")?;
     Ok(Arc::new(Cluster {
         platform,
         identity: who.identity,
@@ -230,6 +231,30 @@ fn apps(
         previews: App::new(Arc::clone(&context), &[list.previews], Arc::clone(&health))?,
         all: App::new(context, &list.all, health)?,
     })
+}
+
+/// Answers requests; what stops that, and what tells that it has ended.
+fn serve_http(
+    tasks: &Tasks,
+    apps: Apps,
+    listeners: Vec<TcpListener>,
+    of_previews: Vec<TcpListener>,
+) -> (CancellationToken, CancellationToken) {
+    let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+    let mut serving = vec![Server::new(apps.all).serve(listeners, stop.clone())];
+    if !of_previews.is_empty() {
+        serving.push(Server::new(apps.previews).serve(of_previews, stop.clone()));
+    }
+    let end = ended.clone();
+    tasks.spawn("http-serve", async move {
+        for served in join_all(serving).await {
+            if let Err(error) = served {
+                tracing::warn!(%error, "the HTTP listener ended");
+            }
+        }
+        end.cancel();
+    });
+    (stop, ended)
 }
 
 /// Each open user takes a few files, each connection one: take what the system allows.
@@ -296,6 +321,7 @@ fn serve_cores(
     config: &Config,
     cluster: &Arc<Cluster>,
     accounts: &Arc<Accounts>,
+    consensus: &Consensus,
 ) -> anyhow::Result<()> {
     let platform_config = serde_json::json!({
         "domain": config.dns.domain, "sections": config.platform,
@@ -310,6 +336,7 @@ fn serve_cores(
         membership: Membership::new(Arc::clone(cluster)),
         users: rpc::users::Users::new(Arc::clone(accounts)),
     };
+    let _here = consensus.handle().enter();
     Ok(rpc::server::spawn(
         tasks,
         listener,
