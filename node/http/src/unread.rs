@@ -16,7 +16,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
@@ -33,18 +33,50 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use crate::app::App;
 use crate::context::Limits;
+use crate::upload;
 
 /// Bytes of a rest that is read before the answer.
 const REST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes thrown away at once after it.
 const PIECE_BYTES: usize = 8 * 1024;
 
-/// Answers a request and sees to its body. `unread` is set when the connection must linger.
-pub(crate) async fn answer(app: &App, request: Request<Incoming>, unread: &AtomicBool) -> Response {
+/// What a connection was left with; nothing: every body was read.
+#[derive(Debug, Default)]
+pub(crate) struct Unread {
+    /// Bytes that may still come.
+    bytes: AtomicU64,
+    /// How long they may take.
+    millis: AtomicU64,
+}
+
+impl Unread {
+    /// A body that is as long as one may be is let go by whole; of one whose length nobody said, or a false one,
+    /// twice what a file may have.
+    fn leave(&self, limits: &Limits, announced: Option<u64>, longest: Duration) {
+        let announced = announced.filter(|bytes| *bytes <= upload::most(limits));
+        let usual = limits.upload_bytes_max.saturating_mul(2);
+        let bytes = announced.unwrap_or(usual).max(REST_BYTES_MAX);
+        let millis = u64::try_from(longest.as_millis()).unwrap_or(u64::MAX);
+        self.millis.store(millis, Ordering::Relaxed);
+        self.bytes.store(bytes, Ordering::Release);
+    }
+
+    /// Bytes that may still come, and in which time.
+    fn left(&self) -> Option<(u64, Duration)> {
+        let bytes = self.bytes.load(Ordering::Acquire);
+        let millis = self.millis.load(Ordering::Relaxed);
+        (bytes > 0).then(|| (bytes, Duration::from_millis(millis)))
+    }
+}
+
+/// Answers a request and sees to its body. `unread` is told when the connection must linger.
+pub(crate) async fn answer(app: &App, request: Request<Incoming>, unread: &Unread) -> Response {
     if request.body().is_end_stream() || request.version() >= Version::HTTP_2 {
         return app.handle(request.map(Body::new)).await;
     }
     let expects = request.headers().contains_key(EXPECT);
+    let announced = request.body().size_hint().upper();
+    let longest = upload::time_allowed(&app.context().limits, request.headers());
     let (back, mut returned) = oneshot::channel();
     let lend = |body| {
         Body::new(Lent {
@@ -58,11 +90,11 @@ pub(crate) async fn answer(app: &App, request: Request<Incoming>, unread: &Atomi
     let Ok(Rest { mut body, asked }) = returned.try_recv() else {
         return response;
     };
-    let patience = app.context().limits.body_stall_timeout;
-    if !asked || !read_rest(&mut body, patience).await {
+    let limits = &app.context().limits;
+    if !asked || !read_rest(&mut body, limits.body_stall_timeout).await {
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        unread.store(true, Ordering::Relaxed);
+        unread.leave(limits, announced, longest);
     }
     response
 }
@@ -151,29 +183,28 @@ impl hyper::body::Body for Lent {
 #[derive(Debug)]
 pub(crate) struct Lingering<S> {
     inner: S,
-    unread: Arc<AtomicBool>,
-    /// Silence after which the client has had its time, and how long it has at most.
+    unread: Arc<Unread>,
+    /// Silence after which the client has had its time.
     patience: Duration,
-    longest: Duration,
-    /// How much it may still send.
+    /// Since the first step: when the time is over, now and at the latest, and how much may still come.
+    closing: Option<Closing>,
+}
+
+#[derive(Debug)]
+struct Closing {
+    over: Pin<Box<Sleep>>,
+    latest: Instant,
     bytes_left: u64,
-    /// Since the first step: when the time is over, now and at the latest.
-    closing: Option<(Pin<Box<Sleep>>, Instant)>,
 }
 
 impl<S> Lingering<S> {
     /// The connection, and what says that a body was left unread.
-    pub(crate) fn new(inner: S, limits: &Limits) -> (Self, Arc<AtomicBool>) {
-        let unread = Arc::new(AtomicBool::new(false));
+    pub(crate) fn new(inner: S, limits: &Limits) -> (Self, Arc<Unread>) {
+        let unread = Arc::<Unread>::default();
         let lingering = Self {
             inner,
             unread: Arc::clone(&unread),
             patience: limits.body_stall_timeout,
-            longest: limits.request_timeout,
-            bytes_left: limits
-                .upload_bytes_max
-                .saturating_mul(2)
-                .max(REST_BYTES_MAX),
             closing: None,
         };
         (lingering, unread)
@@ -183,23 +214,23 @@ impl<S> Lingering<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Lingering<S> {
     /// Throws away what comes, to the end of it or of a bound. An error is an end.
     fn poll_silence(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        let Some((over, latest)) = &mut self.closing else {
+        let Some(closing) = &mut self.closing else {
             return Poll::Ready(());
         };
         let mut space = [0; PIECE_BYTES];
         loop {
-            if over.as_mut().poll(cx).is_ready() {
+            if closing.over.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
             let mut piece = ReadBuf::new(&mut space);
             let read = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut piece));
             let length = u64::try_from(piece.filled().len()).unwrap_or(u64::MAX);
-            if read.is_err() || length == 0 || length > self.bytes_left {
+            if read.is_err() || length == 0 || length > closing.bytes_left {
                 return Poll::Ready(());
             }
-            self.bytes_left -= length;
+            closing.bytes_left -= length;
             let next = Instant::now() + self.patience;
-            over.as_mut().reset(next.min(*latest));
+            closing.over.as_mut().reset(next.min(closing.latest));
         }
     }
 }
@@ -208,12 +239,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Lingering<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         if self.closing.is_none() {
             ready!(Pin::new(&mut self.inner).poll_shutdown(cx))?;
-            if !self.unread.load(Ordering::Relaxed) {
+            let Some((bytes_left, longest)) = self.unread.left() else {
                 return Poll::Ready(Ok(()));
-            }
+            };
             let now = Instant::now();
-            let over = sleep_until(now + self.patience.min(self.longest));
-            self.closing = Some((Box::pin(over), now + self.longest));
+            let over = Box::pin(sleep_until(now + self.patience.min(longest)));
+            self.closing = Some(Closing {
+                over,
+                latest: now + longest,
+                bytes_left,
+            });
         }
         self.poll_silence(cx).map(Ok)
     }

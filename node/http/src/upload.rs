@@ -50,7 +50,7 @@ pub(crate) fn time_allowed(limits: &Limits, headers: &HeaderMap) -> Duration {
 }
 
 /// Bytes of a whole form.
-fn most(limits: &Limits) -> u64 {
+pub(crate) fn most(limits: &Limits) -> u64 {
     limits
         .upload_bytes_max
         .saturating_mul(FULL_PARTS_MAX)

@@ -87,20 +87,27 @@ async fn a_connection_goes_on_after_a_body_that_nobody_read() {
 
 #[tokio::test]
 async fn a_large_body_is_let_go_by_after_the_answer() {
-    let running = start(Limits::default()).await;
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_send_buffer_size(4 * 1024).unwrap();
-    let mut stream = socket.connect(running.address).await.unwrap();
-    // All of it is written before anything is read.
-    let head = sized("POST /nobody/events", MUCH);
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(&vec![b'x'; MUCH]).await.unwrap();
-    let (head, text) = answer(&mut stream).await;
-    assert!(head.starts_with("http/1.1 404 ") && closes(&head), "{head}");
-    assert!(text.contains("unknown-resource"), "{text}");
-    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "an orderly end");
-    drop(stream);
-    end(running).await;
+    // Less than one file may have; and more, but not more than a form of ten files.
+    for upload_bytes_max in [Limits::default().upload_bytes_max, 1024 * 1024] {
+        let limits = Limits {
+            upload_bytes_max,
+            ..Limits::default()
+        };
+        let running = start(limits).await;
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(4 * 1024).unwrap();
+        let mut stream = socket.connect(running.address).await.unwrap();
+        // All of it is written before anything is read.
+        let head = sized("POST /nobody/events", MUCH);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b'x'; MUCH]).await.unwrap();
+        let (head, text) = answer(&mut stream).await;
+        assert!(head.starts_with("http/1.1 404 ") && closes(&head), "{head}");
+        assert!(text.contains("unknown-resource"), "{text}");
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "an orderly end");
+        drop(stream);
+        end(running).await;
+    }
 }
 
 #[tokio::test]
