@@ -8,6 +8,7 @@ mod cluster;
 mod config;
 mod consensus;
 mod disk;
+mod original;
 mod rpc;
 mod tasks;
 mod telemetry;

@@ -35,6 +35,7 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::consensus::Consensus;
 use crate::disk::Disk;
+use crate::original::{self, Accepted};
 use crate::rpc;
 use crate::rpc::enrolment::Enrolment;
 use crate::rpc::files::{self, DataDir};
@@ -56,13 +57,15 @@ pub(crate) struct Running {
     _lock: std::fs::File,
 }
 
-/// Starts a core; when this returns, its listeners are bound and answer.
-pub(crate) async fn start(config: Config) -> anyhow::Result<Running> {
+/// Starts a core; when this returns, its listeners are bound and answer. `accepted`: whether its data
+/// directory may be a copy.
+pub(crate) async fn start(config: Config, accepted: Accepted) -> anyhow::Result<Running> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     raise_file_limit();
     let data = DataDir::open(&config.core.data)?;
     let lock = files::take_lock(&data)?;
+    original::check(&data, accepted)?;
     let disk = Disk::open(&data, config.core.free_min_bytes);
     // Before anything else: a port in use must be known before files change.
     let rpc_listener = bind(config.cluster.listen, "cluster.listen").await?;

@@ -16,6 +16,7 @@ use super::{answer, block_on, say, serve};
 use crate::config::{
     Answers, Config, Sources, default_path, load, parse_domain, parse_host_port, render,
 };
+use crate::original::Accepted;
 use crate::rpc::files::{self, DataDir};
 use crate::rpc::join::{Credential, JoinError, join};
 use crate::rpc::token::JoinToken;
@@ -149,7 +150,7 @@ pub(super) fn run(args: JoinArgs) -> anyhow::Result<()> {
             path.display()
         ));
     }
-    serve::serve(config, args.json)
+    serve::serve(config, Accepted::Original, args.json)
 }
 
 fn credential(args: &JoinArgs) -> anyhow::Result<Credential> {

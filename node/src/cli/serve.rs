@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::{ConfigArgs, answer};
 use crate::config::Config;
+use crate::original::Accepted;
 use crate::{telemetry, wiring};
 
 /// A clean stop may take this long; then the process ends all the same.
@@ -16,12 +17,20 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// `homecore serve`.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line, which do not depend on each other"
+)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// Found a new cluster, if the data directory is empty: for the first core, the first time
     #[arg(long)]
     found: bool,
+    /// Start from a data directory that was restored or moved: only if this core is alone in its cluster, or
+    /// nothing ran on the original after the copy was made
+    #[arg(long)]
+    restored: bool,
     /// When ready, say so in one JSON line on standard output
     #[arg(long)]
     pub(super) json: bool,
@@ -38,7 +47,12 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<()> {
     let mut config = args.config.load()?;
     config.cluster.found |= args.found;
     telemetry::start(&config.log)?;
-    serve(config, args.json)
+    let accepted = if args.restored {
+        Accepted::Copy
+    } else {
+        Accepted::Original
+    };
+    serve(config, accepted, args.json)
 }
 
 /// Asks the kernel to end this process when its parent ends, however that happens.
@@ -48,7 +62,7 @@ pub(super) fn end_with_parent() -> anyhow::Result<()> {
 }
 
 /// Runs a core with a configuration; in JSON, says on standard output when it is ready.
-pub(super) fn serve(config: Config, json: bool) -> anyhow::Result<()> {
+pub(super) fn serve(config: Config, accepted: Accepted, json: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("homecore")
@@ -62,7 +76,7 @@ pub(super) fn serve(config: Config, json: bool) -> anyhow::Result<()> {
         // Before anything answers: whoever sees this core answer may stop it, and cleanly.
         let mut stop = pin!(stop_signal()?);
         let running = tokio::select! {
-            started = Box::pin(wiring::start(config)) => started?,
+            started = Box::pin(wiring::start(config, accepted)) => started?,
             // Nothing is served yet, and what was begun is begun again, as after a crash.
             () = &mut stop => {
                 tracing::info!("told to stop before it served");

@@ -99,6 +99,11 @@ impl DataDir {
         self.root.join("event-types.json")
     }
 
+    /// Tells this directory from a copy of it.
+    pub(crate) fn original(&self) -> PathBuf {
+        self.root.join("original")
+    }
+
     /// Held while a process uses the directory.
     pub(crate) fn lock(&self) -> PathBuf {
         self.root.join("lock")
@@ -250,7 +255,7 @@ pub(crate) fn split_blocks(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(blocks)
 }
 
-fn error(doing: &'static str, path: &Path, source: io::Error) -> FileError {
+pub(crate) fn error(doing: &'static str, path: &Path, source: io::Error) -> FileError {
     FileError {
         doing,
         path: path.to_owned(),

@@ -168,7 +168,15 @@ impl Core {
     /// # Errors
     /// When it runs already, or cannot be started.
     pub fn start(&mut self) -> anyhow::Result<()> {
-        let mut command = self.command(&["serve"]);
+        self.start_with(&[])
+    }
+
+    /// Runs it with more flags: `homecore serve …`.
+    ///
+    /// # Errors
+    /// When it runs already, or cannot be started.
+    pub fn start_with(&mut self, flags: &[&str]) -> anyhow::Result<()> {
+        let mut command = self.command(&[&["serve"], flags].concat());
         self.add_settings(&mut command);
         self.run_as(command)
     }

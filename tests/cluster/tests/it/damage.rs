@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use homecore_harness::{Core, CoreOptions, Http, Reply};
+use homecore_harness::{Cluster, ClusterOptions, Core, CoreOptions, Http, Reply, wait_until};
 use serde_json::json;
 
 use crate::people::Person;
@@ -346,12 +346,47 @@ fn collect(directory: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Copies files and folders; sockets are made anew by whoever listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_core_takes_no_part_until_it_is_accepted() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(3)).await?;
+    cluster.wait_settled(PATIENCE).await?;
+    let core = cluster.core_mut(2)?;
+    let data = core.data();
+    // Its directory comes back from a backup.
+    core.stop(PATIENCE).await?;
+    let backup = data.with_extension("backup");
+    std::fs::rename(&data, &backup)?;
+    copy(&backup, &data)?;
+    std::fs::copy(backup.join("original"), data.join("original"))?;
+    core.start()?;
+    wait_until(PATIENCE, "the copy is refused", async || {
+        Ok((!core.is_running()).then_some(()))
+    })
+    .await?;
+    let said = core.log_tail();
+    ensure!(
+        said.contains("is a copy") && said.contains("--restored"),
+        "{said}"
+    );
+    // Nothing newer exists: the operator says so, once.
+    core.start_with(&["--restored"])?;
+    core.wait_ready(PATIENCE).await?;
+    core.stop(PATIENCE).await?;
+    core.restart(PATIENCE).await?;
+    cluster.wait_settled(PATIENCE).await?;
+    Ok(())
+}
+
+/// Copies files and folders; sockets are made anew by whoever listens. What tells a copy from the original is
+/// left out: the copy stands for the same disk.
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if entry.file_name() == "original" {
+            continue;
+        }
         if kind.is_dir() {
             copy(&entry.path(), &target)?;
         } else if kind.is_file() {
