@@ -109,6 +109,12 @@ impl<'a> Transaction<'a> {
         self.at
     }
 
+    /// Grows with each write of the user.
+    #[must_use]
+    pub fn turn(&self) -> u64 {
+        self.next_seq.0
+    }
+
     /// A document, with this transaction's own writes.
     ///
     /// # Errors

@@ -63,32 +63,44 @@ const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 /// Digits that the time has in an id: enough for two thousand years.
 const TIME_DIGITS: usize = 9;
 
+/// Digits that the turn has: it begins again after 1.7 million.
+const TURN_DIGITS: usize = 4;
+
 /// A new wire id that sorts after those made before it: `c`, the time in milliseconds with nine digits of
-/// base 36, and 14 characters of chance, as ids of the original have it. What is stored together is then
-/// found together. For what shows when it was made anyway, and for nothing that is to be kept secret.
+/// base 36, four digits of a number that grows with each id of the same moment (`turn`), and ten characters of
+/// chance (51 bits). What is stored together is then found together, and what one request made has the
+/// order in which it was made. For what shows when it was made anyway, and for nothing that is to be kept
+/// secret.
 ///
 /// ```
 /// # use homecore_types::{entropy, Millis, SystemEntropy};
-/// let id = |ms| entropy::ordered_id(Millis(ms), &SystemEntropy);
-/// assert!(id(1_700_000_000_000) < id(1_700_000_000_001));
+/// let id = |ms, turn| entropy::ordered_id(Millis(ms), turn, &SystemEntropy);
+/// assert!(id(1_700_000_000_000, 9) < id(1_700_000_000_000, 10));
+/// assert!(id(1_700_000_000_000, 10) < id(1_700_000_000_001, 0));
 /// ```
 #[must_use]
-pub fn ordered_id(now: Millis, entropy: &dyn Entropy) -> String {
-    let mut left = u64::try_from(now.0).unwrap_or(0);
-    let mut time = [b'0'; TIME_DIGITS];
-    for digit in time.iter_mut().rev() {
-        let place = usize::try_from(left % 36).unwrap_or(0);
-        *digit = DIGITS.get(place).copied().unwrap_or(b'0');
-        left /= 36;
-    }
+pub fn ordered_id(now: Millis, turn: u64, entropy: &dyn Entropy) -> String {
     let mut draws = Draws::of(entropy);
     let mut id = String::with_capacity(24);
     id.push('c');
-    id.extend(time.map(char::from));
+    let time = u64::try_from(now.0).unwrap_or(0);
+    id.extend(digits::<TIME_DIGITS>(time).map(char::from));
+    id.extend(digits::<TURN_DIGITS>(turn).map(char::from));
     while id.len() < 24 {
         id.push(char::from(draws.pick(REST)));
     }
     id
+}
+
+/// The last digits of a number.
+fn digits<const N: usize>(mut number: u64) -> [u8; N] {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        let place = usize::try_from(number % 36).unwrap_or(0);
+        *digit = DIGITS.get(place).copied().unwrap_or(b'0');
+        number /= 36;
+    }
+    digits
 }
 
 /// `len` characters drawn evenly from `[a-z0-9]`.
@@ -188,7 +200,7 @@ mod tests {
 
     #[test]
     fn ordered_ids_have_the_shape_and_sort_by_time() {
-        let at = |ms| ordered_id(Millis(ms), &SystemEntropy);
+        let at = |ms| ordered_id(Millis(ms), 7, &SystemEntropy);
         assert!(at(0).starts_with("c000000000"));
         assert!(
             at(-5).starts_with("c000000000"),
@@ -216,6 +228,14 @@ mod tests {
             );
         }
         assert_ne!(at(1), at(1));
+    }
+
+    #[test]
+    fn ids_of_one_moment_sort_by_their_turn() {
+        let turns = [0, 1, 35, 36, 1_295, 46_656, 36_u64.pow(4) - 1];
+        let ids = turns.map(|turn| ordered_id(Millis(1), turn, &SystemEntropy));
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert!(ordered_id(Millis(1), 36_u64.pow(4), &SystemEntropy).starts_with("c0000000010000"));
     }
 
     #[test]

@@ -63,6 +63,7 @@ const PENDING_FIELDS: &[&str] = &[
     "deviceName",
     "expireAfter",
     "referer",
+    "token",
 ];
 
 /// What [`create`] takes.
@@ -77,6 +78,7 @@ pub(crate) const REQUEST: Record = Record::open(&[
     Field::new("deviceName", Type::Json),
     Field::new("expireAfter", Type::Json),
     Field::new("referer", Type::Json),
+    Field::new("token", Type::Json),
 ]);
 /// See [`ensure_permission`].
 const ENTRIES: &[&Record] = &[
@@ -197,7 +199,9 @@ pub(crate) async fn resolve(
 }
 
 fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Value>), ApiError> {
-    let body = body.into_object()?;
+    let body = body
+        .into_object()
+        .map_err(|_no_object| invalid("requestingAppId"))?;
     let text = |name: &str| match body.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -273,6 +277,8 @@ fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Val
         ("deviceName", scalar(&body, "deviceName")?),
         ("expireAfter", expire_after),
         ("referer", scalar(&body, "referer")?),
+        // The one that the app wants its access to have: the consent page hands it on.
+        ("token", text("token")?.map_or(Value::Null, Value::from)),
     ];
     let more = more.into_iter().filter(|(_, value)| !value.is_null());
     payload.extend(more.map(|(name, value)| (name.to_owned(), value)));

@@ -39,7 +39,7 @@ pub fn append(
 }
 
 fn put(tx: &mut Transaction<'_>, context: &Context, page: &[Entry]) -> Result<(), StoreError> {
-    let id = entropy::ordered_id(tx.at(), context.entropy.as_ref());
+    let id = entropy::ordered_id(tx.at(), tx.turn(), context.entropy.as_ref());
     put_as(tx, id, Base::New, page)
 }
 

@@ -348,7 +348,7 @@ pub fn create(
         }
         Some(id) => (id.clone(), Base::Absent),
         None => (
-            entropy::ordered_id(tx.at(), context.entropy.as_ref()),
+            entropy::ordered_id(tx.at(), tx.turn(), context.entropy.as_ref()),
             Base::New,
         ),
     };

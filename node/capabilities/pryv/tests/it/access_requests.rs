@@ -85,7 +85,8 @@ async fn a_request_is_opened_and_shown() {
             &json!({ "x": 1 })
         )
     );
-    assert!(shown.get("token").is_none() && shown.get("meta").is_none());
+    assert_eq!(shown["token"], "mine", "the one that the app chose");
+    assert!(shown.get("meta").is_none());
 }
 
 #[tokio::test]
@@ -101,7 +102,13 @@ async fn optional_fields_may_be_absent() {
         (&shown["lang"], &shown["returnURL"], &shown["oauthState"]),
         (&json!("en"), &json!(false), &Value::Null)
     );
-    for name in ["clientData", "deviceName", "expireAfter", "referer"] {
+    for name in [
+        "clientData",
+        "deviceName",
+        "expireAfter",
+        "referer",
+        "token",
+    ] {
         assert_eq!(shown.get(name), None, "only where it was given");
     }
 }
@@ -180,6 +187,7 @@ async fn what_is_wrong_with_a_request_is_named() {
         ("returnURL", json!(1)),
         ("oauthState", json!({})),
         ("deviceName", json!([1])),
+        ("token", json!(1)),
         ("expireAfter", json!(true)),
         ("expireAfter", json!("-1")),
         ("expireAfter", json!("inf")),

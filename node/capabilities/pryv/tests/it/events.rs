@@ -157,6 +157,29 @@ async fn a_batch_changes_and_deletes() {
 }
 
 #[tokio::test]
+async fn what_a_batch_creates_is_listed_in_its_order() {
+    let events = Events::planted().await;
+    let create = |n: u32| {
+        let event =
+            json!({ "streamIds": ["weight"], "type": "note/txt", "content": n.to_string() });
+        json!({ "method": "events.create", "params": event })
+    };
+    let calls = Value::from_iter((0..50).map(create));
+    let made = events.core.post_as(&events.token, "/samplebeta1", &calls);
+    assert_eq!(made.await.status, 200);
+    let listed = events
+        .get("?types[]=note/txt&sortAscending=true&limit=100")
+        .await;
+    let contents: Vec<_> = listed["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["content"].as_str().unwrap().parse::<u32>().unwrap())
+        .collect();
+    assert_eq!(contents, (0..50).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn lists_in_a_query_may_have_places() {
     let events = Events::planted().await;
     let other = json!({ "id": "heart", "name": "Heart" });
