@@ -1,6 +1,5 @@
 //! `homecore export`: writes users of a running core into an archive.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -51,14 +50,6 @@ pub(super) struct ExportArgs {
 /// Exports.
 pub(super) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     let shown = args.archive.display();
-    let was_there = match std::fs::read_dir(&args.archive) {
-        Ok(mut entries) => {
-            ensure!(entries.next().is_none(), "{shown} is not empty");
-            true
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(error).with_context(|| format!("cannot open {shown}")),
-    };
     let mut options = Options::new(Arc::new(SystemEntropy));
     options.compressed = !args.no_compress;
     options.protection = match (&args.recipient, &args.passphrase_file) {
@@ -68,6 +59,7 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     };
     let config = args.config.load()?;
     let folder = Folder::at(&args.archive);
+    let taken = folder.take()?;
     let exported = block_on(export_users(args, &config, &folder, options));
     let count = match exported {
         Ok(count) => count,
@@ -76,9 +68,10 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<()> {
             let cleared = folder.clear();
             if let Err(left) = &cleared {
                 say(&format!("part of an archive is left in {shown}: {left:#}"));
-            } else if !was_there {
-                // Not there still, if nothing was written.
-                drop(std::fs::remove_dir(&args.archive));
+            } else if taken.made
+                && let Err(left) = std::fs::remove_dir(&args.archive)
+            {
+                say(&format!("the folder {shown} stays: {left}"));
             }
             return Err(error);
         }

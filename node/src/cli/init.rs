@@ -134,15 +134,19 @@ pub(super) fn run(args: InitArgs) -> anyhow::Result<()> {
         join_secret_file: args.join_secret_file,
         service_name: args.service_name,
     };
-    files::write(&path, render(&answers).as_bytes())?;
-    // What was written must be what `serve` accepts: anything wrong in the flags shows up here.
-    if let Err(error) = load(&Sources {
-        file: Some(path.clone()),
+    // What is written must be what `serve` accepts: anything wrong in the flags shows up here, before the file
+    // that may be there is touched.
+    let draft = path.with_added_extension("draft");
+    files::write(&draft, render(&answers).as_bytes())?;
+    let accepted = load(&Sources {
+        file: Some(draft.clone()),
         set: Vec::new(),
-    }) {
-        files::remove(&path)?;
+    });
+    files::remove(&draft)?;
+    if let Err(error) = accepted {
         bail!("nothing was written: {error}");
     }
+    files::write(&path, render(&answers).as_bytes())?;
     let shown = path.display();
     if args.json {
         return answer(&json!({ "config": path, "core": answers.core_id }).to_string());
@@ -286,6 +290,21 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let cluster = read.unwrap().cluster;
         (cluster.listen.to_string(), cluster.advertise)
+    }
+
+    #[test]
+    fn a_wrong_flag_leaves_the_file_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("homecore.toml");
+        std::fs::write(&path, "kept").unwrap();
+        let shown = path.display().to_string();
+        let line = ["init", "--yes", "--force", "--config", &shown];
+        let wrong = ["--rpc-listen", "nonsense"];
+        let line = <Line as clap::Parser>::parse_from(line.iter().chain(&wrong));
+        let refused = run(line.args).unwrap_err().to_string();
+        assert!(refused.starts_with("nothing was written: "), "{refused}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use homecore_archive::{FOLDER_FILES_MAX, Sink, SinkFile, Source};
-use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, open, openat};
+use rustix::fs::{Dir, FileType, FlockOperation, Mode, OFlags, flock, fstat, open, openat};
 use rustix::io::Errno;
 
 /// What an archive consists of at its top.
@@ -25,10 +25,42 @@ const TOP: &[&str] = &[
 #[derive(Clone, Debug)]
 pub(crate) struct Folder(PathBuf);
 
+/// A folder that one writer has for itself.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    /// Whether it was not there before.
+    pub(crate) made: bool,
+    _held: File,
+}
+
 impl Folder {
     /// The archive in this folder.
     pub(crate) fn at(path: &Path) -> Self {
         Self(path.to_owned())
+    }
+
+    /// Takes the folder for one writer, who finds it empty or makes it: what is returned holds it.
+    pub(crate) fn take(&self) -> anyhow::Result<Taken> {
+        let shown = self.0.display();
+        let cannot_make = || format!("cannot make {shown}");
+        let made = !self.0.try_exists().with_context(cannot_make)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)
+            .with_context(cannot_make)?;
+        let held = File::open(&self.0).with_context(|| format!("cannot open {shown}"))?;
+        match flock(&held, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => bail!("another export writes to {shown}"),
+            Err(errno) => {
+                return Err(io::Error::from(errno)).with_context(|| format!("cannot lock {shown}"));
+            }
+        }
+        // Only now: another may have written to it until a moment ago.
+        let mut entries = fs::read_dir(&self.0).with_context(|| format!("cannot open {shown}"))?;
+        ensure!(entries.next().is_none(), "{shown} is not empty");
+        Ok(Taken { made, _held: held })
     }
 
     /// Removes an archive. The folder stays.
@@ -171,6 +203,21 @@ mod tests {
             Ok(None) => "nothing".to_owned(),
             Err(error) => error.to_string(),
         }
+    }
+
+    #[test]
+    fn a_folder_has_one_writer_who_finds_it_empty() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::at(&place.path().join("a/archive"));
+        let taken = folder.take().unwrap();
+        assert!(taken.made);
+        let refused = folder.take().unwrap_err().to_string();
+        assert!(refused.starts_with("another export writes"), "{refused}");
+        drop(taken);
+        assert!(!folder.take().unwrap().made);
+        fs::write(place.path().join("a/archive/manifest.json"), "{}").unwrap();
+        let refused = folder.take().unwrap_err().to_string();
+        assert!(refused.ends_with("is not empty"), "{refused}");
     }
 
     #[test]
