@@ -187,7 +187,7 @@ pub enum Command {
         changes_max: u32,
     },
     /// Sets all addresses of a user: those that are new are taken and those left out given back. Again,
-    /// until the next change: `Done`. Another number of changes: [`Rejection::EmailsChanged`]; an address
+    /// until the next change of an address or of a field that it sets: `Done`. Another number of changes: [`Rejection::EmailsChanged`]; an address
     /// that somebody else has: [`Rejection::Conflict`]; too many: [`Rejection::TooMany`]; one that is only
     /// reserved, or nobody: [`Rejection::UnknownUser`].
     SetEmails(SetEmails),

@@ -29,9 +29,13 @@ pub(super) fn set(transaction: &mut Transaction<'_>, mut change: SetEmails) -> O
     };
     let mut holdings = transaction.get::<Holdings>(&id)?.unwrap_or_default();
     let present = user.unique.get(EMAIL);
+    // Of two that plan from the same number the later one is refused, even with the same addresses: its
+    // fields are not the user's.
     let done = Some(holdings.email_changes) == change.changes.checked_add(1)
         && present == Some(&change.present)
-        && holdings.emails == change.others;
+        && holdings.emails == change.others
+        && has_all(&user.unique, &change.unique)
+        && has_all(&user.indexed, &change.indexed);
     if done {
         return Ok(Response::Done);
     }
@@ -83,6 +87,11 @@ pub(super) fn hold(
         transaction.put::<Unique>(&row(email), &user.id)?;
     }
     Ok(())
+}
+
+fn has_all(values: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    let mut wanted = wanted.iter();
+    wanted.all(|(field, value)| values.get(field) == Some(value))
 }
 
 fn check_count(emails: usize) -> Result<(), Rejection> {

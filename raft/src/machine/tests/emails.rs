@@ -77,6 +77,29 @@ fn all_addresses_of_a_user_are_taken_or_none() {
 }
 
 #[test]
+fn the_same_addresses_with_other_fields_are_another_change() {
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    let with = |insurance: &str, language: &str| {
+        let Command::SetEmails(mut change) = set("alice", "a@new.example", &[], 0) else {
+            unreachable!()
+        };
+        change.unique = BTreeMap::from([("insurance".to_owned(), insurance.to_owned())]);
+        change.indexed = BTreeMap::from([("language".to_owned(), language.to_owned())]);
+        Command::SetEmails(change)
+    };
+    bench.done(with("1", "fr"));
+    let hash = bench.machine.state_hash().unwrap();
+    bench.done(with("1", "fr"));
+    for other in [with("2", "fr"), with("1", "de")] {
+        let refused = bench.rejected(other);
+        assert_eq!(refused, Rejection::EmailsChanged { changes: 1 });
+    }
+    assert_eq!(bench.machine.state_hash().unwrap(), hash);
+    assert_eq!(bench.machine.owner_of("insurance", "2").unwrap(), None);
+}
+
+#[test]
 fn an_address_that_becomes_the_present_one_is_held_once() {
     let mut bench = Bench::founded();
     bench.add_user("alice");
