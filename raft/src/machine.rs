@@ -389,7 +389,15 @@ fn dispatch(transaction: &mut Transaction<'_>, command: Command) -> Outcome {
             user,
             unique,
             indexed,
-        } => users::update(transaction, user, unique, indexed),
+            freed,
+        } => {
+            let fields = users::Fields {
+                unique,
+                indexed,
+                freed,
+            };
+            users::update(transaction, user, fields)
+        }
         Command::RenameUser {
             user,
             from,

@@ -287,14 +287,19 @@ impl Account {
             .extend(declared.map(|(name, value)| (name.clone(), value.text.clone())));
     }
 
-    /// Those of declared fields that are not so already.
-    pub(super) fn different(
+    /// Those of declared fields that are not so already, or of which the platform is to have the value: it
+    /// need not have it yet, for the declaration may have changed since, and then somebody else may.
+    pub(super) fn to_change(
         &self,
         wanted: &BTreeMap<String, Declared>,
     ) -> BTreeMap<String, Declared> {
         let mut wanted = wanted.clone();
-        wanted.retain(|name, value| self.declared.get(name) != Some(&value.text));
+        wanted.retain(|name, value| value.unique || value.indexed || !self.has_value(name, value));
         wanted
+    }
+
+    fn has_value(&self, name: &str, value: &Declared) -> bool {
+        self.declared.get(name) == Some(&value.text)
     }
 
     /// Whether the fields are so already.
@@ -308,7 +313,10 @@ impl Account {
                 .language
                 .as_ref()
                 .is_none_or(|code| *code == self.language)
-            && self.different(&changes.declared).is_empty()
+            && changes
+                .declared
+                .iter()
+                .all(|(name, value)| self.has_value(name, value))
     }
 
     /// The answer of `account.get`.

@@ -14,6 +14,8 @@ use crate::method::Method;
 use crate::ports::{
     Claim, EmailSet, FieldChanges, NameChange, Registry, TakeError, Unavailable, UserNames,
 };
+use crate::settings::Settings;
+use crate::stream::schema::{Schema, SchemaSource};
 use crate::testing::{Home, TestClock, json as read, kernel_with, new_account, owner};
 use crate::{Actor, Credential, Error, Kernel};
 
@@ -68,6 +70,7 @@ impl Registry for Platform {
         if changes.language.is_some() {
             fields.language.clone_from(&changes.language);
         }
+        fields.declared.clone_from(&changes.declared);
         Ok(Box::new(Taken(Arc::clone(&self.settled))))
     }
 
@@ -97,7 +100,11 @@ struct Fixture {
 }
 
 async fn fixture(passwords: PasswordPolicy) -> Fixture {
-    let (kernel, clock) = kernel_with(|settings| settings.passwords = passwords);
+    fixture_with(|settings| settings.passwords = passwords).await
+}
+
+async fn fixture_with(change: impl FnOnce(&mut Settings)) -> Fixture {
+    let (kernel, clock) = kernel_with(change);
     let platform = Arc::new(Platform::default());
     kernel.connect(&(Arc::clone(&platform) as Arc<dyn Registry>));
     let token = kernel
@@ -328,6 +335,34 @@ async fn calls_of_a_batch_see_the_fields_that_calls_before_them_set() {
         .collect();
     assert_eq!(results[1]["event"]["content"], "fr");
     assert_eq!(results[3]["account"]["language"], "de");
+}
+
+#[tokio::test]
+async fn what_the_platform_is_to_have_goes_there_equal_or_not() {
+    let declared = json!({ "systemStreams": { "account": [
+        { "id": "insurance", "name": "Insurance", "type": "string/pryv", "isUnique": true },
+        { "id": "tariff", "name": "Tariff", "type": "string/pryv", "isIndexed": true },
+        { "id": "phone", "name": "Phone", "type": "string/pryv" },
+    ] } });
+    let schema = Arc::new(Schema::parse(&declared).unwrap());
+    let it = fixture_with(|settings| {
+        settings.account_schema = SchemaSource::new(move || Arc::clone(&schema));
+    })
+    .await;
+    let given = json!({ "insurance": "1", "tariff": "gold", "phone": "2" });
+    for asked in [
+        &["insurance", "phone", "tariff"][..],
+        &["insurance", "tariff"],
+    ] {
+        it.update(given.clone()).await.unwrap();
+        let taken = it.platform.fields.lock().unwrap().declared.clone();
+        assert!(taken.keys().eq(asked), "{taken:?}");
+    }
+    let account = it.account().await;
+    assert_eq!(
+        (&account["insurance"], &account["phone"]),
+        (&json!("1"), &json!("2"))
+    );
 }
 
 #[tokio::test]
