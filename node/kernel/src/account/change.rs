@@ -252,7 +252,7 @@ fn take_declared(schema: &Schema, update: &Value) -> Result<Taken, ChangeError> 
         let Some(value) = map.remove(name) else {
             continue;
         };
-        if !(stream.editable && stream.shown) {
+        if !stream.can_be_set() {
             return Err(ChangeError::NotEditable {
                 field: name.to_owned(),
             });

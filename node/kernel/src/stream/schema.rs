@@ -49,14 +49,23 @@ pub struct AccountStream {
     pub name: String,
     /// Its parent; none for the root.
     pub parent: Option<String>,
-    /// Visible in listings; hidden ones cannot be read.
+    /// Clients may see it; what is hidden is neither read nor set by them, only given at registration.
     pub shown: bool,
-    /// Clients may set the field.
+    /// Declared as editable: see [`Self::can_be_set`].
     pub editable: bool,
     /// The field and the type of its event, where the stream holds one.
     pub field: Option<(Field, String)>,
     /// What else holds for a declared field.
     pub rules: Rules,
+}
+
+impl AccountStream {
+    /// Whether clients may set the field. Not one that they may not see: what setting it answers would show
+    /// it.
+    #[must_use]
+    pub const fn can_be_set(&self) -> bool {
+        self.editable && self.shown
+    }
 }
 
 /// What holds for the values of a declared field.

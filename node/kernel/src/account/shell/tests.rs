@@ -12,7 +12,8 @@ use crate::access::AccessType;
 use crate::account::passwords::PasswordPolicy;
 use crate::method::Method;
 use crate::ports::{
-    Claim, EmailSet, FieldChanges, NameChange, Registry, TakeError, Unavailable, UserNames,
+    Claim, Declared, EmailSet, FieldChanges, NameChange, Registry, TakeError, Unavailable,
+    UserNames,
 };
 use crate::settings::Settings;
 use crate::stream::schema::{Schema, SchemaSource};
@@ -338,17 +339,73 @@ async fn calls_of_a_batch_see_the_fields_that_calls_before_them_set() {
 }
 
 #[tokio::test]
+async fn a_hidden_field_is_neither_set_nor_shown() {
+    let declared = json!({ "systemStreams": { "account": [
+        { "id": "secret", "name": "Secret", "type": "string/pryv", "isShown": false },
+        { "id": "fixed", "name": "Fixed", "type": "string/pryv", "isEditable": false },
+    ] } });
+    let it = fixture_with(|settings| settings.account_schema = source(&declared)).await;
+    let stored = |name: &str| Declared {
+        text: format!("stored {name}"),
+        unique: false,
+        indexed: false,
+    };
+    let changes = FieldChanges {
+        declared: ["secret", "fixed"]
+            .map(|name| (name.to_owned(), stored(name)))
+            .into(),
+        ..FieldChanges::default()
+    };
+    it.kernel.adopt_fields(&owner().id, changes).await.unwrap();
+    assert_eq!(it.account().await["fixed"], "stored fixed");
+    let access = json!({ "name": "app", "type": "app", "permissions": [
+        { "streamId": ":_system:account", "level": "contribute" },
+    ] });
+    let made = it.call(Method::AccessesCreate, access).await.unwrap();
+    let token = made["access"]["token"].as_str().unwrap();
+    let credential = Credential::parse(token).unwrap();
+    let app = it.kernel.authenticate(&owner(), credential).await.unwrap();
+    for (actor, stream) in [&it.me, &app]
+        .into_iter()
+        .flat_map(|actor| [(actor, ":system:secret"), (actor, ":system:fixed")])
+    {
+        let new = json!({ "streamIds": [stream], "type": "string/pryv", "content": "x" });
+        let (described, set) = (json!({ "description": "x" }), json!({ "content": "x" }));
+        for (method, params) in [
+            (Method::EventsCreate, new),
+            (
+                Method::EventsUpdate,
+                json!({ "id": stream, "update": described }),
+            ),
+            (Method::EventsUpdate, json!({ "id": stream, "update": set })),
+        ] {
+            let refused = it.kernel.call(actor, method, params).await.unwrap_err();
+            assert_eq!(
+                refused.id(),
+                ErrorId::InvalidOperation,
+                "{stream}: {refused}"
+            );
+            assert!(!format!("{refused:?}").contains("stored"), "{refused:?}");
+        }
+    }
+    let error = it.update(json!({ "secret": "x" })).await.unwrap_err();
+    assert_eq!(error.id(), ErrorId::InvalidOperation);
+}
+
+/// What a platform declares.
+fn source(declared: &Value) -> SchemaSource {
+    let schema = Arc::new(Schema::parse(declared).unwrap());
+    SchemaSource::new(move || Arc::clone(&schema))
+}
+
+#[tokio::test]
 async fn what_the_platform_is_to_have_goes_there_equal_or_not() {
     let declared = json!({ "systemStreams": { "account": [
         { "id": "insurance", "name": "Insurance", "type": "string/pryv", "isUnique": true },
         { "id": "tariff", "name": "Tariff", "type": "string/pryv", "isIndexed": true },
         { "id": "phone", "name": "Phone", "type": "string/pryv" },
     ] } });
-    let schema = Arc::new(Schema::parse(&declared).unwrap());
-    let it = fixture_with(|settings| {
-        settings.account_schema = SchemaSource::new(move || Arc::clone(&schema));
-    })
-    .await;
+    let it = fixture_with(|settings| settings.account_schema = source(&declared)).await;
     let given = json!({ "insurance": "1", "tariff": "gold", "phone": "2" });
     for asked in [
         &["insurance", "phone", "tariff"][..],
