@@ -16,8 +16,7 @@ use crate::fields::{Fields, Null};
 use crate::kernel::Usage;
 use crate::ports::{Declared, FieldChanges, TakeError};
 use crate::reply::Reply;
-use crate::stream::schema::{Field, Schema};
-use crate::stream::store::ACCOUNT_ROOT;
+use crate::stream::schema::Schema;
 use crate::violation::Violation;
 
 /// Longest language code.
@@ -325,26 +324,6 @@ impl Account {
         Reply::from_map(self.to_wire(schema, usage, true))
     }
 
-    /// What of declared fields below a stream is shown, those inside others as objects.
-    fn declared_below(&self, schema: &Schema, parent: &str) -> Map<String, Value> {
-        let mut shown = Map::new();
-        for stream in schema.children_of(parent).filter_map(|id| schema.get(id)) {
-            let Some((Field::Custom(name), _)) = &stream.field else {
-                continue;
-            };
-            if !stream.shown {
-                continue;
-            }
-            let inside = self.declared_below(schema, &stream.id);
-            if !inside.is_empty() {
-                shown.insert(name.clone(), Value::Object(inside));
-            } else if let Some(text) = self.declared.get(name) {
-                shown.insert(name.clone(), Value::from(text.as_str()));
-            }
-        }
-        shown
-    }
-
     /// `{"account": …}`, with every address or with the present one.
     pub(super) fn to_wire(
         &self,
@@ -359,7 +338,13 @@ impl Account {
             },
         });
         if let Some(account) = account.as_object_mut() {
-            account.extend(self.declared_below(schema, ACCOUNT_ROOT));
+            // Each under its own name, as `account.update` takes it, also where its stream is in another's: that
+            // one has a value, too.
+            let shown = schema.declared().filter(|(_, stream)| stream.shown);
+            account.extend(shown.filter_map(|(name, _)| {
+                let text = self.declared.get(name)?;
+                Some((name.to_owned(), Value::from(text.as_str())))
+            }));
             if with_addresses {
                 account.insert("emails".to_owned(), Value::Array(self.addresses()));
             }

@@ -339,6 +339,24 @@ async fn calls_of_a_batch_see_the_fields_that_calls_before_them_set() {
 }
 
 #[tokio::test]
+async fn a_field_inside_another_hides_nothing_of_it() {
+    let declared = json!({ "systemStreams": { "account": [
+        { "id": "contact", "name": "Contact", "type": "string/pryv", "children": [
+            { "id": "phone", "name": "Phone", "type": "string/pryv" },
+        ] },
+    ] } });
+    let it = fixture_with(|settings| settings.account_schema = source(&declared)).await;
+    let given = json!({ "contact": "main", "phone": "123" });
+    it.update(given).await.unwrap();
+    let account = it.account().await;
+    assert_eq!(account["contact"], "main");
+    assert_eq!(account["phone"], "123");
+    // What is shown can be sent back.
+    let again = json!({ "contact": account["contact"], "phone": account["phone"] });
+    it.update(again).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_hidden_field_is_neither_set_nor_shown() {
     let declared = json!({ "systemStreams": { "account": [
         { "id": "secret", "name": "Secret", "type": "string/pryv", "isShown": false },
