@@ -91,6 +91,11 @@ impl Rules {
     /// # Errors
     /// The violation's code and text.
     pub fn check(&self, name: &str, text: &str) -> Result<(), (String, String)> {
+        // It says nothing that could be required, or anybody's alone.
+        if text.is_empty() && (self.unique || self.required) {
+            let text = format!("{name} should not be empty");
+            return Err(("MIN_LENGTH".to_owned(), text));
+        }
         if text.chars().count() > VALUE_CHARS_MAX {
             let text = format!("{name} should have at most {VALUE_CHARS_MAX} characters");
             return Err(("MAX_LENGTH".to_owned(), text));
