@@ -390,14 +390,7 @@ fn dispatch(transaction: &mut Transaction<'_>, command: Command) -> Outcome {
             unique,
             indexed,
             freed,
-        } => {
-            let fields = users::Fields {
-                unique,
-                indexed,
-                freed,
-            };
-            users::update(transaction, user, fields)
-        }
+        } => users::update(transaction, user, unique, indexed, freed),
         Command::RenameUser {
             user,
             from,

@@ -293,12 +293,23 @@ impl Fields {
 }
 
 /// Sets fields of a user: those given, all or none.
-pub(super) fn update(transaction: &mut Transaction<'_>, id: UserId, fields: Fields) -> Outcome {
+pub(super) fn update(
+    transaction: &mut Transaction<'_>,
+    id: UserId,
+    unique: BTreeMap<String, String>,
+    indexed: BTreeMap<String, String>,
+    freed: BTreeSet<String>,
+) -> Outcome {
     let mut user = match transaction.get::<Users>(&id)? {
         Some(user) if user.reservation.is_none() => user,
         _ => return Err(Rejection::UnknownUser { user: id }.into()),
     };
-    emails::check_free(transaction, &id, fields.unique.clone())?;
+    emails::check_free(transaction, &id, unique.clone())?;
+    let fields = Fields {
+        unique,
+        indexed,
+        freed,
+    };
     put_fields(transaction, &mut user, fields)?;
     transaction.put::<Users>(&id, &user)?;
     Ok(Response::Done)
