@@ -5,7 +5,7 @@
 //! whole or not at all. Each may arrive twice (a proposer that lost its answer asks again), so each
 //! says in its doc what the second time does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use homecore_types::{ClusterId, CoreId, Millis, NodeId, UserId, Username};
 use serde::{Deserialize, Serialize};
@@ -168,6 +168,10 @@ pub enum Command {
         unique: BTreeMap<String, String>,
         /// Fields that listings show to set, field → value; others stay.
         indexed: BTreeMap<String, String>,
+        /// Fields of which nothing is kept but what this sets: a field may be unique no more. Left out where
+        /// empty, so that the command is the one that releases without it write.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        freed: BTreeSet<String>,
     },
     /// Gives a user another name; the former one stays its own and leads to it. Again, until the next
     /// change: the same answer. A name that somebody holds: [`Rejection::Conflict`]; something else:
@@ -187,7 +191,7 @@ pub enum Command {
         changes_max: u32,
     },
     /// Sets all addresses of a user: those that are new are taken and those left out given back. Again,
-    /// until the next change: `Done`. Another number of changes: [`Rejection::EmailsChanged`]; an address
+    /// until the next change of an address or of a field that it sets: `Done`. Another number of changes: [`Rejection::EmailsChanged`]; an address
     /// that somebody else has: [`Rejection::Conflict`]; too many: [`Rejection::TooMany`]; one that is only
     /// reserved, or nobody: [`Rejection::UnknownUser`].
     SetEmails(SetEmails),
@@ -282,6 +286,9 @@ pub struct SetEmails {
     /// Further unique fields to set, field → value; others stay.
     #[serde(default)]
     pub unique: BTreeMap<String, String>,
+    /// As of [`Command::UpdateUser`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub freed: BTreeSet<String>,
 }
 
 /// Names and addresses that a user has beside its present ones.

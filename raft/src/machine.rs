@@ -389,7 +389,8 @@ fn dispatch(transaction: &mut Transaction<'_>, command: Command) -> Outcome {
             user,
             unique,
             indexed,
-        } => users::update(transaction, user, unique, indexed),
+            freed,
+        } => users::update(transaction, user, unique, indexed, freed),
         Command::RenameUser {
             user,
             from,

@@ -4,7 +4,8 @@
 //! An answer holds while the user's stamp of content
 //! ([`homecore_store::Users::stamp_of_content`]) is the one that was taken before it was read, and
 //! for the very access that it was read with: of an access that changed there is another object
-//! ([`crate::access::cache`]), so nobody is shown what former permissions opened.
+//! ([`crate::access::cache`]), so nobody is shown what former permissions opened. And it
+//! holds while the platform declares the same account streams.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,6 +21,7 @@ use crate::event::stored::StoredEvent;
 use crate::kernel::Kernel;
 use crate::method::Method;
 use crate::reply::Reply;
+use crate::stream::schema::Schema;
 
 /// About how much memory answers may take.
 const ANSWERS_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -73,11 +75,25 @@ impl io::Write for Short {
     }
 }
 
-/// A question, and the user's stamp when it was asked.
+/// A question, and the state that it was asked of.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     question: Question,
+    state: State,
+}
+
+/// The user's stamp, and the account streams as the platform declares them: held, so that no later ones
+/// have their address.
+#[derive(Clone, Debug)]
+struct State {
     stamp: u64,
+    schema: Arc<Schema>,
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.stamp == other.stamp && Arc::ptr_eq(&self.schema, &other.schema)
+    }
 }
 
 impl Kernel {
@@ -85,8 +101,11 @@ impl Kernel {
     /// changes meanwhile makes it void.
     pub(crate) fn asked(&self, actor: &Actor, method: Method, params: &Value) -> Option<Asked> {
         let question = Question::of(&actor.access, method, params)?;
-        let stamp = self.users().stamp_of_content(&actor.owner.id)?;
-        Some(Asked { question, stamp })
+        let state = State {
+            stamp: self.users().stamp_of_content(&actor.owner.id)?,
+            schema: self.schema(),
+        };
+        Some(Asked { question, state })
     }
 }
 
@@ -113,7 +132,7 @@ impl Known {
 #[derive(Debug)]
 struct Answer {
     user: UserId,
-    stamp: u64,
+    state: State,
     known: Known,
     /// Holds the address that the question has, and nothing of the access.
     _access: Weak<Access>,
@@ -127,7 +146,7 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// The events that answer as it is now, if they are known as of the user's present stamp.
+    /// The events that answer as it is now, if they are known as of the present state.
     pub(crate) fn events(&self, asked: &Asked, now: Millis) -> Option<Vec<StoredEvent>> {
         match &self.find(asked)?.known {
             Known::Events(events) => events.answer(now),
@@ -135,7 +154,7 @@ impl Answers {
         }
     }
 
-    /// The reply, if it is known as of the user's present stamp.
+    /// The reply, if it is known as of the present state.
     pub(crate) fn reply(&self, asked: &Asked) -> Option<Reply> {
         match &self.find(asked)?.known {
             Known::Reply(reply) => Some(reply.clone()),
@@ -144,7 +163,7 @@ impl Answers {
     }
 
     fn find(&self, asked: &Asked) -> Option<Arc<Answer>> {
-        let (found, gone) = self.kept().find(&asked.question, asked.stamp);
+        let (found, gone) = self.kept().find(&asked.question, &asked.state);
         drop(gone);
         found
     }
@@ -156,7 +175,7 @@ impl Answers {
         }
         let answer = Arc::new(Answer {
             user: actor.owner.id.clone(),
-            stamp: asked.stamp,
+            state: asked.state,
             known,
             _access: Arc::downgrade(&actor.access),
         });
@@ -192,10 +211,10 @@ struct Gone {
 }
 
 impl Kept {
-    /// The answer of a stamp; one of another stamp goes.
-    fn find(&mut self, question: &Question, stamp: u64) -> (Option<Arc<Answer>>, Gone) {
+    /// The answer of a state; one of another state goes.
+    fn find(&mut self, question: &Question, state: &State) -> (Option<Arc<Answer>>, Gone) {
         if let Some(answer) = self.recent.get(question)
-            && answer.stamp == stamp
+            && answer.state == *state
         {
             return (Some(Arc::clone(answer)), Gone::default());
         }
@@ -203,7 +222,7 @@ impl Kept {
             return (None, Gone::one(void));
         }
         match self.former.remove_entry(question) {
-            Some((question, answer)) if answer.stamp == stamp => {
+            Some((question, answer)) if answer.state == *state => {
                 let gone = self.insert(question, Arc::clone(&answer));
                 (Some(answer), gone)
             }

@@ -177,7 +177,7 @@ impl FieldChanges {
         unique_of(&self.declared)
     }
 
-    /// Whether the platform has nothing of it.
+    /// Whether the platform is to have nothing of it.
     #[must_use]
     pub fn is_of_account_only(&self) -> bool {
         self.emails.is_none() && self.indexed().is_empty() && self.unique().is_empty()
@@ -274,6 +274,15 @@ pub trait Registry: Send + Sync + std::fmt::Debug + 'static {
 pub trait Claim: Send + Sync + std::fmt::Debug {
     /// The account has them, too.
     async fn settled(self: Box<Self>);
+}
+
+/// Where the platform has nothing of a change.
+#[derive(Debug)]
+pub struct NoClaim;
+
+#[async_trait]
+impl Claim for NoClaim {
+    async fn settled(self: Box<Self>) {}
 }
 
 /// How often calls may do what costs or reveals something, over whichever way they come.

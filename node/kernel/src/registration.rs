@@ -212,13 +212,19 @@ impl<'a> Form<'a> {
         }
     }
 
+    /// A field that the platform declares; an empty text counts as absent, too: it is what forms send of what
+    /// nobody filled in.
+    fn declared_value(&self, name: &str) -> Option<&'a Value> {
+        self.value(name).filter(|value| value.as_str() != Some(""))
+    }
+
     /// Notes declared fields that must be there and are absent.
     fn required_declared(&mut self, schema: &Schema) {
         for (name, _) in schema
             .declared()
             .filter(|(_, stream)| stream.rules.required)
         {
-            if self.value(name).is_none() {
+            if self.declared_value(name).is_none() {
                 let message = format!("Missing required field: {name}");
                 self.violations.push(Violation::of_field(
                     "missing-required-field",
@@ -234,7 +240,7 @@ impl<'a> Form<'a> {
     fn declared(&mut self, schema: &Schema) -> BTreeMap<String, Declared> {
         let mut declared = BTreeMap::new();
         for (name, stream) in schema.declared() {
-            let read = match self.value(name) {
+            let read = match self.declared_value(name) {
                 Some(value) => stream.rules.read(name, value, "#"),
                 None => match &stream.rules.default {
                     Some(default) => Ok(stream.rules.value(default.clone())),
@@ -476,6 +482,29 @@ mod tests {
                 "language-required"
             ]
         );
+    }
+
+    #[test]
+    fn a_declared_field_that_is_empty_is_absent() {
+        let declared = json!({ "systemStreams": { "account": [
+            { "id": "insurance", "name": "Insurance", "type": "string/pryv", "isUnique": true },
+            { "id": "phone", "name": "Phone", "type": "string/pryv", "default": "none" },
+            { "id": "plan", "name": "Plan", "type": "string/pryv",
+              "isRequiredInValidation": true },
+        ] } });
+        let schema = Schema::parse(&declared).unwrap();
+        let mut body = good();
+        for name in ["insurance", "phone", "plan"] {
+            body[name] = json!("");
+        }
+        let missing = Registration::parse(&schema, &body).unwrap_err();
+        let told: Vec<_> = missing.iter().map(Violation::to_json).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0]["code"], "missing-required-field");
+        body["plan"] = json!("basic");
+        let declared = Registration::parse(&schema, &body).unwrap().declared;
+        let declared: Vec<_> = declared.iter().map(|(n, v)| (&**n, &*v.text)).collect();
+        assert_eq!(declared, [("phone", "none"), ("plan", "basic")]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use homecore_kernel::Kernel;
 use homecore_kernel::ports::{
-    Claim, Declared, EmailSet, FieldChanges, NameChange, Registry, TakeError, Unavailable,
+    Claim, Declared, EmailSet, FieldChanges, NameChange, NoClaim, Registry, TakeError, Unavailable,
     UserNames,
 };
 use homecore_raft::WriteError;
@@ -108,14 +108,30 @@ impl Accounts {
         }
     }
 
-    /// Values of declared fields that the platform has of a user.
+    /// Whether the platform has something of fields that it is to have nothing of: it was declared so when
+    /// they were set last.
+    async fn has_any(
+        &self,
+        user: &UserId,
+        fields: &BTreeMap<String, Declared>,
+    ) -> Result<bool, Unavailable> {
+        let record = self.cluster.platform.find_user_by_id(user).await;
+        let record = record.map_err(|error| unavailable(error.to_string()))?;
+        let had = |record: User| {
+            let mut names = fields.keys();
+            names.any(|name| record.unique.contains_key(name) || record.indexed.contains_key(name))
+        };
+        Ok(record.is_none_or(had))
+    }
+
+    /// Values of declared fields that the platform has of a user, and is to have.
     fn declared_of(&self, record: &User) -> BTreeMap<String, Declared> {
         let schema = self.kernel.schema();
         let fields = schema.declared().filter_map(|(name, stream)| {
-            let values = if stream.rules.unique {
-                &record.unique
-            } else {
-                &record.indexed
+            let values = match &stream.rules {
+                rules if rules.unique => &record.unique,
+                rules if rules.indexed => &record.indexed,
+                _ => return None,
             };
             let text = values.get(name)?.clone();
             Some((name.to_owned(), stream.rules.value(text)))
@@ -223,7 +239,12 @@ impl Registry for Accounts {
         user: &UserId,
         changes: &FieldChanges,
     ) -> Result<Box<dyn Claim>, TakeError> {
+        if changes.is_of_account_only() && !self.has_any(user, &changes.declared).await? {
+            return Ok(Box::new(NoClaim));
+        }
         let (indexed, unique) = (changes.indexed(), changes.unique());
+        // A declaration that changed since may have left a value where it does not belong any more.
+        let freed = changes.declared.keys().cloned().collect();
         let update = match &changes.emails {
             Some(set) => Command::SetEmails(SetEmails {
                 user: user.clone(),
@@ -232,11 +253,13 @@ impl Registry for Accounts {
                 changes: set.changes.saturating_sub(1),
                 indexed,
                 unique,
+                freed,
             }),
             None => Command::UpdateUser {
                 user: user.clone(),
                 unique,
                 indexed,
+                freed,
             },
         };
         match self.claim(user, update).await? {

@@ -61,9 +61,11 @@ impl Accounts {
     ) -> Result<Import<'_>, ImportFailure> {
         // It may come from a platform that declares others.
         let schema = self.kernel.schema();
-        account
-            .declared
-            .retain(|name, _| schema.field(name).is_some());
+        account.declared.retain(|name, text| {
+            let field = schema.field(name);
+            // Two who have nothing have not the same.
+            field.is_some_and(|field| !(field.rules.unique && text.is_empty()))
+        });
         let user = wanted.unwrap_or_else(|| UserId::generate(&*self.cluster.entropy));
         let reservation = entropy::wire_id(&*self.cluster.entropy);
         match self.kernel.users().contains(&user).await {

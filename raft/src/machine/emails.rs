@@ -28,10 +28,18 @@ pub(super) fn set(transaction: &mut Transaction<'_>, mut change: SetEmails) -> O
         _ => return Err(Rejection::UnknownUser { user: id }.into()),
     };
     let mut holdings = transaction.get::<Holdings>(&id)?.unwrap_or_default();
+    let fields = users::Fields {
+        unique: change.unique,
+        indexed: change.indexed,
+        freed: change.freed,
+    };
     let present = user.unique.get(EMAIL);
+    // Of two that plan from the same number the later one is refused, even with the same addresses: its
+    // fields are not the user's.
     let done = Some(holdings.email_changes) == change.changes.checked_add(1)
         && present == Some(&change.present)
-        && holdings.emails == change.others;
+        && holdings.emails == change.others
+        && fields.are_of(&user);
     if done {
         return Ok(Response::Done);
     }
@@ -45,16 +53,15 @@ pub(super) fn set(transaction: &mut Transaction<'_>, mut change: SetEmails) -> O
     let wanted = once;
     check_count(wanted.len())?;
     let addresses = wanted.iter().map(|email| row(email));
-    check_free(transaction, &id, addresses.chain(change.unique.clone()))?;
+    check_free(transaction, &id, addresses.chain(fields.unique.clone()))?;
     for email in held.difference(&wanted) {
         transaction.delete::<Unique>(&row(email));
     }
     for email in wanted.difference(&held) {
         transaction.put::<Unique>(&row(email), &id)?;
     }
-    users::put_unique(transaction, &mut user, change.unique)?;
+    users::put_fields(transaction, &mut user, fields)?;
     user.unique.insert(EMAIL.to_owned(), change.present);
-    user.indexed.extend(change.indexed);
     holdings.emails = change.others;
     holdings.email_changes = holdings.email_changes.saturating_add(1);
     transaction.put::<Users>(&id, &user)?;

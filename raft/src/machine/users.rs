@@ -1,6 +1,6 @@
 //! Users: reserved with all their names and a home in one step, then committed or given back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use homecore_types::{CoreId, Millis, UserId};
@@ -267,31 +267,68 @@ pub(super) fn delete(transaction: &mut Transaction<'_>, id: UserId) -> Outcome {
     }
 }
 
+/// What is to become of fields of a user; others stay.
+pub(super) struct Fields {
+    pub(super) unique: BTreeMap<String, String>,
+    pub(super) indexed: BTreeMap<String, String>,
+    /// Nothing is kept of them but what is set.
+    pub(super) freed: BTreeSet<String>,
+}
+
+impl Fields {
+    /// Whether they are so already.
+    pub(super) fn are_of(&self, user: &User) -> bool {
+        let are = |own: &BTreeMap<String, String>, set: &BTreeMap<String, String>| {
+            set.keys()
+                .chain(self.freed())
+                .all(|field| own.get(field) == set.get(field))
+        };
+        are(&user.unique, &self.unique) && are(&user.indexed, &self.indexed)
+    }
+
+    /// The address is a field of every user.
+    fn freed(&self) -> impl Iterator<Item = &String> {
+        self.freed.iter().filter(|field| *field != emails::EMAIL)
+    }
+}
+
 /// Sets fields of a user: those given, all or none.
 pub(super) fn update(
     transaction: &mut Transaction<'_>,
     id: UserId,
     unique: BTreeMap<String, String>,
     indexed: BTreeMap<String, String>,
+    freed: BTreeSet<String>,
 ) -> Outcome {
     let mut user = match transaction.get::<Users>(&id)? {
         Some(user) if user.reservation.is_none() => user,
         _ => return Err(Rejection::UnknownUser { user: id }.into()),
     };
     emails::check_free(transaction, &id, unique.clone())?;
-    put_unique(transaction, &mut user, unique)?;
-    user.indexed.extend(indexed);
+    let fields = Fields {
+        unique,
+        indexed,
+        freed,
+    };
+    put_fields(transaction, &mut user, fields)?;
     transaction.put::<Users>(&id, &user)?;
     Ok(Response::Done)
 }
 
-/// Gives a user values that nobody else has, for those that it had of these fields.
-pub(super) fn put_unique(
+/// Gives a user values, unique ones that nobody else has, for those that it had of these fields.
+pub(super) fn put_fields(
     transaction: &mut Transaction<'_>,
     user: &mut User,
-    unique: BTreeMap<String, String>,
+    fields: Fields,
 ) -> Result<(), MachineError> {
-    for (field, value) in unique {
+    for field in fields.freed() {
+        user.indexed.remove(field);
+        if let Some(value) = user.unique.remove(field) {
+            transaction.delete::<Unique>(&(field.clone(), value));
+        }
+    }
+    user.indexed.extend(fields.indexed);
+    for (field, value) in fields.unique {
         if let Some(former) = user.unique.insert(field.clone(), value.clone()) {
             transaction.delete::<Unique>(&(field.clone(), former));
         }

@@ -16,8 +16,7 @@ use crate::fields::{Fields, Null};
 use crate::kernel::Usage;
 use crate::ports::{Declared, FieldChanges, TakeError};
 use crate::reply::Reply;
-use crate::stream::schema::{Field, Schema};
-use crate::stream::store::ACCOUNT_ROOT;
+use crate::stream::schema::Schema;
 use crate::violation::Violation;
 
 /// Longest language code.
@@ -252,7 +251,7 @@ fn take_declared(schema: &Schema, update: &Value) -> Result<Taken, ChangeError> 
         let Some(value) = map.remove(name) else {
             continue;
         };
-        if !(stream.editable && stream.shown) {
+        if !stream.can_be_set() {
             return Err(ChangeError::NotEditable {
                 field: name.to_owned(),
             });
@@ -287,14 +286,19 @@ impl Account {
             .extend(declared.map(|(name, value)| (name.clone(), value.text.clone())));
     }
 
-    /// Those of declared fields that are not so already.
-    pub(super) fn different(
+    /// Those of declared fields that are not so already, or of which the platform is to have the value: it
+    /// need not have it yet, for the declaration may have changed since, and then somebody else may.
+    pub(super) fn to_change(
         &self,
         wanted: &BTreeMap<String, Declared>,
     ) -> BTreeMap<String, Declared> {
         let mut wanted = wanted.clone();
-        wanted.retain(|name, value| self.declared.get(name) != Some(&value.text));
+        wanted.retain(|name, value| value.unique || value.indexed || !self.has_value(name, value));
         wanted
+    }
+
+    fn has_value(&self, name: &str, value: &Declared) -> bool {
+        self.declared.get(name) == Some(&value.text)
     }
 
     /// Whether the fields are so already.
@@ -308,33 +312,16 @@ impl Account {
                 .language
                 .as_ref()
                 .is_none_or(|code| *code == self.language)
-            && self.different(&changes.declared).is_empty()
+            && changes
+                .declared
+                .iter()
+                .all(|(name, value)| self.has_value(name, value))
     }
 
     /// The answer of `account.get`.
     #[must_use]
     pub fn shown(&self, schema: &Schema, usage: Usage) -> Reply {
         Reply::from_map(self.to_wire(schema, usage, true))
-    }
-
-    /// What of declared fields below a stream is shown, those inside others as objects.
-    fn declared_below(&self, schema: &Schema, parent: &str) -> Map<String, Value> {
-        let mut shown = Map::new();
-        for stream in schema.children_of(parent).filter_map(|id| schema.get(id)) {
-            let Some((Field::Custom(name), _)) = &stream.field else {
-                continue;
-            };
-            if !stream.shown {
-                continue;
-            }
-            let inside = self.declared_below(schema, &stream.id);
-            if !inside.is_empty() {
-                shown.insert(name.clone(), Value::Object(inside));
-            } else if let Some(text) = self.declared.get(name) {
-                shown.insert(name.clone(), Value::from(text.as_str()));
-            }
-        }
-        shown
     }
 
     /// `{"account": …}`, with every address or with the present one.
@@ -351,7 +338,13 @@ impl Account {
             },
         });
         if let Some(account) = account.as_object_mut() {
-            account.extend(self.declared_below(schema, ACCOUNT_ROOT));
+            // Each under its own name, as `account.update` takes it, also where its stream is in another's: that
+            // one has a value, too.
+            let shown = schema.declared().filter(|(_, stream)| stream.shown);
+            account.extend(shown.filter_map(|(name, _)| {
+                let text = self.declared.get(name)?;
+                Some((name.to_owned(), Value::from(text.as_str())))
+            }));
             if with_addresses {
                 account.insert("emails".to_owned(), Value::Array(self.addresses()));
             }

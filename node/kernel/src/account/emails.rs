@@ -247,7 +247,7 @@ impl Account {
                     changes: self.email_changes.saturating_add(1),
                 }),
                 language: language.filter(|code| *code != self.language),
-                declared: self.different(&wanted.declared),
+                declared: self.to_change(&wanted.declared),
             },
             send: draft.send,
         })

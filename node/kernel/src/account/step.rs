@@ -1,12 +1,11 @@
 //! What of an account is taken on the platform before it is written here (adr/0008).
 
-use async_trait::async_trait;
 use homecore_store::Transaction;
 use homecore_types::UserId;
 
 use super::emails::NewLink;
 use super::{Account, AccountError, change, name};
-use crate::ports::{Claim, FieldChanges, NameChange, Registry, TakeError, UserNames};
+use crate::ports::{Claim, FieldChanges, NameChange, NoClaim, Registry, TakeError, UserNames};
 
 /// What is to change.
 #[derive(Clone, Debug)]
@@ -32,8 +31,8 @@ impl Step {
         user: &UserId,
     ) -> Result<(Taken, Box<dyn Claim>), TakeError> {
         match self {
-            // Links, and fields that are neither unique nor indexed, are the account's alone.
-            Self::Fields(changes, links) if changes.is_of_account_only() => {
+            // Links are the account's alone.
+            Self::Fields(changes, links) if changes.is_empty() => {
                 Ok((Taken::Fields(changes, links), Box::new(NoClaim)))
             }
             Self::Fields(changes, links) => {
@@ -46,15 +45,6 @@ impl Step {
             }
         }
     }
-}
-
-/// Where the platform has nothing of a change.
-#[derive(Debug)]
-struct NoClaim;
-
-#[async_trait]
-impl Claim for NoClaim {
-    async fn settled(self: Box<Self>) {}
 }
 
 impl Taken {

@@ -10,7 +10,9 @@ use super::*;
 use crate::actor::Credential;
 use crate::event::read;
 use crate::ports::FieldChanges;
-use crate::testing::{Home, NOW, TestClock, TestEntropy, kernel, new_account, owner};
+use crate::settings::Settings;
+use crate::stream::schema::SchemaSource;
+use crate::testing::{Home, NOW, TestClock, TestEntropy, kernel_with, new_account, owner};
 
 struct House {
     kernel: Kernel,
@@ -20,7 +22,11 @@ struct House {
 
 impl House {
     async fn new() -> Self {
-        let (kernel, clock) = kernel();
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let (kernel, clock) = kernel_with(change);
         let token = kernel.create_account(&owner().id, new_account()).await;
         let me = authenticate(&kernel, token.unwrap().expose()).await;
         let house = Self { kernel, clock, me };
@@ -167,6 +173,31 @@ async fn a_change_of_the_account_is_shown() {
     changed.unwrap();
     let after = house.asked(&house.me, &query).await;
     assert_eq!(after["events"][0]["content"], "de");
+}
+
+#[tokio::test]
+async fn what_the_platform_declares_anew_is_shown() {
+    let declared = Arc::new(Mutex::new(Schema::usual()));
+    let asked = Arc::clone(&declared);
+    let source = SchemaSource::new(move || Arc::clone(&asked.lock().unwrap()));
+    let house = House::with(|settings| settings.account_schema = source).await;
+    let nothing = json!({});
+    let shows = |streams: &Value| streams.to_string().contains(":system:own");
+    for _ in 0..2 {
+        assert!(!shows(&house.streams(&house.me, &nothing).await));
+        house.asked(&house.me, &nothing).await;
+    }
+    assert!(house.are_streams_known(&house.me, &nothing));
+    assert!(house.is_known(&house.me, &nothing));
+    let own = json!({ "systemStreams": { "account": [
+        { "id": "own", "name": "Own", "type": "string/pryv" },
+    ] } });
+    *declared.lock().unwrap() = Arc::new(Schema::parse(&own).unwrap());
+    assert!(!house.is_known(&house.me, &nothing));
+    for _ in 0..2 {
+        assert!(shows(&house.streams(&house.me, &nothing).await));
+    }
+    assert!(house.are_streams_known(&house.me, &nothing));
 }
 
 #[tokio::test]
@@ -328,10 +359,14 @@ async fn memory_has_a_bound() {
         method: Method::EventsGet,
         query: n.to_string().into_bytes(),
     };
+    let state = |stamp| State {
+        stamp,
+        schema: Schema::usual(),
+    };
     let answer = |stamp| {
         Arc::new(Answer {
             user: owner().id,
-            stamp,
+            state: state(stamp),
             known: Known::Events(KnownEvents::sized(60 * 1024)),
             _access: Arc::downgrade(&house.me.access),
         })
@@ -345,7 +380,7 @@ async fn memory_has_a_bound() {
     for n in 0..1_000 {
         drop(kept.insert(question(n), answer(1)));
         // One that is asked for again and again stays.
-        assert!(kept.find(&question(0), 1).0.is_some(), "{n}");
+        assert!(kept.find(&question(0), &state(1)).0.is_some(), "{n}");
         // The same question has one answer.
         drop(kept.insert(question(n), answer(1)));
         assert_eq!(sum(&kept.recent), kept.recent_bytes);
@@ -353,14 +388,14 @@ async fn memory_has_a_bound() {
         assert!(held <= ANSWERS_BYTES_MAX, "{n}");
     }
     assert!(kept.recent_bytes + sum(&kept.former) > ANSWERS_BYTES_MAX / 4);
-    assert!(kept.find(&question(1), 1).0.is_none());
+    assert!(kept.find(&question(1), &state(1)).0.is_none());
     // What is void goes when it is found, wherever it is.
     for known in [
         kept.recent.keys().next().cloned(),
         kept.former.keys().next().cloned(),
     ] {
         let (known, before) = (known.unwrap(), kept.recent.len() + kept.former.len());
-        assert!(kept.find(&known, 2).0.is_none());
+        assert!(kept.find(&known, &state(2)).0.is_none());
         assert_eq!(kept.recent.len() + kept.former.len(), before - 1);
     }
     assert_eq!(sum(&kept.recent), kept.recent_bytes);

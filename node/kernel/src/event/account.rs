@@ -180,7 +180,7 @@ pub fn target(
         return Err(CreateError::AccountStreamWithOthers { id: id.clone() });
     }
     match schema.get(id) {
-        Some(stream) if stream.editable => Ok(Some(Arc::clone(stream))),
+        Some(stream) if stream.can_be_set() => Ok(Some(Arc::clone(stream))),
         _ => Err(CreateError::AccountStreamReadOnly { id: id.clone() }),
     }
 }
@@ -232,12 +232,13 @@ pub fn set(
 /// Whether the parameters of `events.create` or `events.update` may come to [`set`].
 #[must_use]
 pub fn names_field(schema: &Schema, params: &Value) -> bool {
-    let editable = |id: &Value| {
+    let can_be_set = |id: &Value| {
         let stream = id.as_str().and_then(|id| schema.get(id));
-        stream.is_some_and(|stream| stream.editable)
+        stream.is_some_and(|stream| stream.can_be_set())
     };
     let streams = params.get("streamIds").and_then(Value::as_array);
-    params.get("id").is_some_and(editable) || streams.is_some_and(|ids| ids.iter().any(editable))
+    params.get("id").is_some_and(can_be_set)
+        || streams.is_some_and(|ids| ids.iter().any(can_be_set))
 }
 
 #[cfg(test)]

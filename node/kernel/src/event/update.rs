@@ -359,7 +359,7 @@ fn update_account(
     if !rights.allows(tree, &stream.id, Level::updates) {
         return Err(UpdateError::Forbidden);
     }
-    if !stream.editable {
+    if !stream.can_be_set() {
         return Err(CreateError::AccountStreamReadOnly { id: id() }.into());
     }
     if asked

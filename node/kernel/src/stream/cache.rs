@@ -53,6 +53,13 @@ pub(crate) struct Versioned {
     account: Option<Arc<AccountEvents>>,
 }
 
+impl Versioned {
+    /// Whether its account streams are those of a schema.
+    fn is_of(&self, schema: &Arc<Schema>) -> bool {
+        Arc::ptr_eq(self.tree.schema(), schema)
+    }
+}
+
 impl TreeCache {
     /// An empty one, of trees with the account streams of a schema.
     #[must_use]
@@ -111,16 +118,20 @@ impl TreeCache {
         Some(slot.versioned.clone())
     }
 
-    /// Keeps what is known of a committed state, unless it is older than what is kept.
+    /// Keeps what is known of a committed state, unless it is older than what is kept, or has other account
+    /// streams than the platform declares by now. What is kept with others is replaced in any case.
     fn keep(&self, user: &UserId, versioned: &Versioned) {
+        let schema = self.schema.get();
+        if !versioned.is_of(&schema) {
+            return;
+        }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = kept.trees.get(user) {
-            let present = &slot.versioned;
-            if present.seq > versioned.seq
-                || (present.seq == versioned.seq && present.account.is_some())
-            {
-                return;
-            }
+        let present = kept.trees.get(user).map(|slot| &slot.versioned);
+        if let Some(present) = present.filter(|present| present.is_of(&schema))
+            && (present.seq > versioned.seq
+                || (present.seq == versioned.seq && present.account.is_some()))
+        {
+            return;
         }
         kept.tick += 1;
         let used = kept.tick;
@@ -180,9 +191,11 @@ impl ReaderTree<'_> {
         let current = match self.versioned.take() {
             Some(current) => current,
             None => {
+                let schema = self.cache.schema.get();
                 let kept = self.cache.find(self.user);
+                let kept = kept.filter(|kept| kept.is_of(&schema));
                 let kept_seq = kept.as_ref().map(|kept| kept.seq);
-                let current = refresh(view, kept, &self.cache.schema.get())?;
+                let current = refresh(view, kept, &schema)?;
                 // The tree of an older snapshot than the kept one stays private.
                 if kept_seq.is_none_or(|kept| kept < current.seq) {
                     self.cache.keep(self.user, &current);
@@ -260,8 +273,9 @@ fn refresh(
     schema: &Arc<Schema>,
 ) -> Result<Versioned, StoreError> {
     let seq = view.last_seq()?;
-    // One that was read before this core knew its platform has other account streams.
-    let known = known.filter(|known| Arc::ptr_eq(known.tree.schema(), schema));
+    // One that was read before this core knew its platform, or before the platform declared what it declares
+    // now, has other account streams.
+    let known = known.filter(|known| known.is_of(schema));
     if let Some(mut known) = known {
         if known.seq == seq {
             return Ok(known);

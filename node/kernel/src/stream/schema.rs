@@ -49,14 +49,23 @@ pub struct AccountStream {
     pub name: String,
     /// Its parent; none for the root.
     pub parent: Option<String>,
-    /// Visible in listings; hidden ones cannot be read.
+    /// Clients may see it; what is hidden is neither read nor set by them, only given at registration.
     pub shown: bool,
-    /// Clients may set the field.
+    /// Declared as editable: see [`Self::can_be_set`].
     pub editable: bool,
     /// The field and the type of its event, where the stream holds one.
     pub field: Option<(Field, String)>,
     /// What else holds for a declared field.
     pub rules: Rules,
+}
+
+impl AccountStream {
+    /// Whether clients may set the field. Not one that they may not see: what setting it answers would show
+    /// it.
+    #[must_use]
+    pub const fn can_be_set(&self) -> bool {
+        self.editable && self.shown
+    }
 }
 
 /// What holds for the values of a declared field.
@@ -82,6 +91,11 @@ impl Rules {
     /// # Errors
     /// The violation's code and text.
     pub fn check(&self, name: &str, text: &str) -> Result<(), (String, String)> {
+        // It says nothing that could be required, or anybody's alone.
+        if text.is_empty() && (self.unique || self.required) {
+            let text = format!("{name} should not be empty");
+            return Err(("MIN_LENGTH".to_owned(), text));
+        }
         if text.chars().count() > VALUE_CHARS_MAX {
             let text = format!("{name} should have at most {VALUE_CHARS_MAX} characters");
             return Err(("MAX_LENGTH".to_owned(), text));

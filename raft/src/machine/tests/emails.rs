@@ -1,6 +1,6 @@
 //! Addresses of users: several of one, each of one person only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fixture::*;
 use super::users::conflict;
@@ -14,6 +14,7 @@ fn set(user: &str, present: &str, others: &[&str], changes: u32) -> Command {
         changes,
         indexed: BTreeMap::from([("language".to_owned(), "fr".to_owned())]),
         unique: BTreeMap::new(),
+        freed: BTreeSet::new(),
     })
 }
 
@@ -77,6 +78,41 @@ fn all_addresses_of_a_user_are_taken_or_none() {
 }
 
 #[test]
+fn the_same_addresses_with_other_fields_are_another_change() {
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    let with = |insurance: &str, language: &str| {
+        let Command::SetEmails(mut change) = set("alice", "a@new.example", &[], 0) else {
+            unreachable!()
+        };
+        change.unique = BTreeMap::from([("insurance".to_owned(), insurance.to_owned())]);
+        change.indexed = BTreeMap::from([("language".to_owned(), language.to_owned())]);
+        Command::SetEmails(change)
+    };
+    bench.done(with("1", "fr"));
+    let hash = bench.machine.state_hash().unwrap();
+    bench.done(with("1", "fr"));
+    for other in [with("2", "fr"), with("1", "de")] {
+        let refused = bench.rejected(other);
+        assert_eq!(refused, Rejection::EmailsChanged { changes: 1 });
+    }
+    assert_eq!(bench.machine.state_hash().unwrap(), hash);
+    assert_eq!(bench.machine.owner_of("insurance", "2").unwrap(), None);
+
+    // It is unique no more.
+    let Command::SetEmails(mut change) = set("alice", "b@new.example", &[], 1) else {
+        unreachable!()
+    };
+    change.freed = BTreeSet::from(["insurance".to_owned(), "email".to_owned()]);
+    bench.done(Command::SetEmails(change.clone()));
+    let hash = bench.machine.state_hash().unwrap();
+    bench.done(Command::SetEmails(change));
+    assert_eq!(bench.machine.state_hash().unwrap(), hash, "again: the same");
+    assert_eq!(bench.machine.owner_of("insurance", "1").unwrap(), None);
+    assert_eq!(owner(&bench, "b@new.example").as_deref(), Some("alice"));
+}
+
+#[test]
 fn an_address_that_becomes_the_present_one_is_held_once() {
     let mut bench = Bench::founded();
     bench.add_user("alice");
@@ -85,6 +121,7 @@ fn an_address_that_becomes_the_present_one_is_held_once() {
         user: user_id("alice"),
         unique: BTreeMap::from([("email".to_owned(), "b@new.example".to_owned())]),
         indexed: BTreeMap::new(),
+        freed: BTreeSet::new(),
     });
     assert_eq!(owner(&bench, "a@new.example"), None);
     let held = bench.machine.holdings(&user_id("alice")).unwrap().unwrap();

@@ -72,12 +72,24 @@ fn a_command() -> impl Strategy<Value = Command> {
                 changes,
                 indexed: BTreeMap::new(),
                 unique: BTreeMap::new(),
+                freed: BTreeSet::new(),
             })
         }),
-        4 => (0..8_usize, 0..4_u8, "[ab]").prop_map(|(id, email, language)| Command::UpdateUser {
+        4 => (0..8_usize, 0..4_u8, "[ab]", 0..3_u8).prop_map(|(id, email, language, phone)| {
+            let mut unique = BTreeMap::from([("email".to_owned(), format!("{email}@test.org"))]);
+            unique.extend((phone > 0).then(|| ("phone".to_owned(), format!("{phone}"))));
+            Command::UpdateUser {
+                user: user_id(&format!("x{id}")),
+                unique,
+                indexed: [("language".to_owned(), language)].into(),
+                freed: BTreeSet::new(),
+            }
+        }),
+        3 => (0..8_usize, any::<bool>()).prop_map(|(id, email)| Command::UpdateUser {
             user: user_id(&format!("x{id}")),
-            unique: [("email".to_owned(), format!("{email}@test.org"))].into(),
-            indexed: [("language".to_owned(), language)].into(),
+            unique: BTreeMap::new(),
+            indexed: BTreeMap::new(),
+            freed: [if email { "email" } else { "phone" }.to_owned()].into(),
         }),
         6 => (0..8_usize, 0..NAMES.len(), 0..NAMES.len(), 0..2_u32).prop_map(|(id, from, to, changes)| {
             rename(&format!("x{id}"), NAMES[from], NAMES[to], changes, 3)

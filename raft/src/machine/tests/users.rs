@@ -1,5 +1,7 @@
 //! Registration: one owner for every name, one answer for every attempt.
 
+use std::collections::BTreeSet;
+
 use homecore_types::{Millis, UserId};
 
 use super::fixture::*;
@@ -392,6 +394,7 @@ fn a_user_takes_other_values_and_gives_the_former_ones_back() {
         user: user_id("alice"),
         unique: fields([("email", "new@test.org")]),
         indexed: fields([("language", "fr")]),
+        freed: BTreeSet::new(),
     };
     bench.done(update.clone());
     let changed = bench.machine.user_by_name("alice").unwrap().unwrap();
@@ -419,6 +422,7 @@ fn of_a_users_new_values_all_are_taken_or_none() {
         user: user_id("bobby"),
         unique: fields([("phone", "1")]),
         indexed: fields([]),
+        freed: BTreeSet::new(),
     });
     let before = bench.machine.state_hash().unwrap();
     let asked = fields([
@@ -430,6 +434,7 @@ fn of_a_users_new_values_all_are_taken_or_none() {
         user: user_id("alice"),
         unique: asked,
         indexed: fields([("language", "fr")]),
+        freed: BTreeSet::new(),
     });
     assert_eq!(
         refused,
@@ -448,8 +453,70 @@ fn only_users_have_fields_to_change() {
             user: user_id(nobody),
             unique: fields([("email", "x@test.org")]),
             indexed: fields([]),
+            freed: BTreeSet::new(),
         };
         let user = user_id(nobody);
         assert_eq!(bench.rejected(update), Rejection::UnknownUser { user });
     }
+}
+
+#[test]
+fn a_command_that_frees_nothing_is_the_one_that_older_logs_have() {
+    let command = Command::UpdateUser {
+        user: user_id("alice"),
+        unique: fields([("email", "new@test.org")]),
+        indexed: fields([]),
+        freed: BTreeSet::new(),
+    };
+    let bytes = rmp_serde::to_vec(&command).unwrap();
+    // Of one variant, with three members.
+    let members = [b"\x81\xaaUpdateUser".as_slice(), &[0x93]].concat();
+    assert!(bytes.starts_with(&members), "{bytes:x?}");
+    let read: Command = rmp_serde::from_slice(&bytes).unwrap();
+    assert_eq!(read, command);
+}
+
+#[test]
+fn what_is_unique_no_more_is_given_back() {
+    let mut bench = Bench::founded();
+    bench.add_user("alice");
+    bench.add_user("bobby");
+    let phone = |user: &str, unique: &[&str], indexed: &[&str]| {
+        let of = |values: &[&str]| {
+            let values = values.iter();
+            values
+                .map(|value| ("phone".to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        Command::UpdateUser {
+            user: user_id(user),
+            unique: of(unique),
+            indexed: of(indexed),
+            freed: BTreeSet::from(["phone".to_owned(), "email".to_owned()]),
+        }
+    };
+    let owner = |bench: &Bench, value: &str| {
+        let user = bench.machine.owner_of("phone", value).unwrap()?;
+        Some(user.username.to_string())
+    };
+    bench.done(phone("alice", &["1"], &[]));
+    assert_eq!(owner(&bench, "1").as_deref(), Some("alice"));
+    // The same one again, then only shown, then neither.
+    bench.done(phone("alice", &["1"], &[]));
+    assert_eq!(owner(&bench, "1").as_deref(), Some("alice"));
+    bench.done(phone("alice", &[], &["2"]));
+    assert_eq!(owner(&bench, "1"), None);
+    let alice = bench.machine.user_by_name("alice").unwrap().unwrap();
+    assert_eq!(alice.unique, fields([("email", "alice@test.org")]));
+    assert_eq!(alice.indexed["phone"], "2");
+    bench.done(phone("alice", &[], &[]));
+    let alice = bench.machine.user_by_name("alice").unwrap().unwrap();
+    assert!(!alice.indexed.contains_key("phone"));
+    bench.done(phone("bobby", &["1"], &[]));
+    // Nothing is given back where something is refused.
+    bench.done(phone("alice", &["3"], &[]));
+    let before = bench.machine.state_hash().unwrap();
+    let refused = bench.rejected(phone("alice", &["1"], &[]));
+    assert_eq!(refused, conflict(&[("phone", "1")]));
+    assert_eq!(bench.machine.state_hash().unwrap(), before);
 }

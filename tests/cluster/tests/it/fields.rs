@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use homecore_harness::{Cluster, ClusterOptions, Http, Reply, wait_until};
+use homecore_harness::{Cluster, ClusterOptions, Core, Http, Reply, wait_until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -253,6 +253,77 @@ async fn a_declaration_may_come_later() -> anyhow::Result<()> {
     );
     let changed = changed.await?;
     ensure!(changed["account"]["phone"] == "+41 1", "{changed}");
+    Ok(())
+}
+
+/// Brings another declaration of one field to the platform.
+async fn declare(core: &mut Core, unique: bool) -> anyhow::Result<()> {
+    let set = format!(
+        r#"custom.systemStreams={{ account = [{{ id = "insurance", name = "Insurance", type = "string/pryv", isUnique = {unique} }}] }}"#
+    );
+    let said = core.run(&["apply-config", "--set", &set]).await?;
+    ensure!(said.contains("changed on the platform: custom"), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_may_be_unique_again() -> anyhow::Result<()> {
+    let mut options = ClusterOptions::cores(1);
+    options.set = vec![
+        r#"custom.systemStreams={ account = [{ id = "insurance", name = "Insurance", type = "string/pryv", isUnique = true }] }"#.to_owned(),
+    ];
+    let mut it = Platform {
+        cluster: Cluster::start(options).await?,
+        http: Http::new()?,
+    };
+    let insurance = |value: &str| json!({ "insurance": value });
+    let body = it.register(0, "alice", &insurance("X1")).await?;
+    let alice = Person::registered("alice", &body.expect(201)?)?;
+
+    declare(it.cluster.core_mut(0)?, false).await?;
+    it.change(&alice, &insurance("Y1")).await?.expect(200)?;
+    declare(it.cluster.core_mut(0)?, true).await?;
+    // Nobody has what she had, and what she set meanwhile is anybody's.
+    it.register(0, "bruno", &insurance("X1"))
+        .await?
+        .expect(201)?;
+    it.register(0, "carla", &insurance("Y1"))
+        .await?
+        .expect(201)?;
+    it.change(&alice, &insurance("Y1")).await?.expect(409)?;
+    it.change(&alice, &insurance("Z1")).await?.expect(200)?;
+    it.register(0, "doris", &insurance("Z1"))
+        .await?
+        .expect(409)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_changes_at_once_no_value_is_shown_that_is_not_held() -> anyhow::Result<()> {
+    let mut options = ClusterOptions::cores(1);
+    options.set = vec![DECLARED.split_whitespace().collect::<Vec<_>>().join(" ")];
+    let it = Platform {
+        cluster: Cluster::start(options).await?,
+        http: Http::new()?,
+    };
+    let body = it
+        .register(0, "alice", &json!({ "insurance": "756.0" }))
+        .await?;
+    let alice = Person::registered("alice", &body.expect(201)?)?;
+    for round in 0..20 {
+        let change = |which: u8| json!({ "email": format!("{round}@example.com"), "insurance": format!("756.{round}.{which}") });
+        let (one, other) = (change(1), change(2));
+        let (one, other) = tokio::join!(it.change(&alice, &one), it.change(&alice, &other));
+        // The later of two that were planned from the same state is to be tried again.
+        for reply in [one?, other?] {
+            ensure!([200, 503].contains(&reply.status.as_u16()), "{reply:?}");
+        }
+        let shown = it.account(&alice).await?["insurance"].clone();
+        let taken = it
+            .register(0, "bruno", &json!({ "insurance": shown }))
+            .await?;
+        ensure!(taken.status.as_u16() == 409, "{shown}: {taken:?}");
+    }
     Ok(())
 }
 

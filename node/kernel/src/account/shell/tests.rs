@@ -12,8 +12,11 @@ use crate::access::AccessType;
 use crate::account::passwords::PasswordPolicy;
 use crate::method::Method;
 use crate::ports::{
-    Claim, EmailSet, FieldChanges, NameChange, Registry, TakeError, Unavailable, UserNames,
+    Claim, Declared, EmailSet, FieldChanges, NameChange, Registry, TakeError, Unavailable,
+    UserNames,
 };
+use crate::settings::Settings;
+use crate::stream::schema::{Schema, SchemaSource};
 use crate::testing::{Home, TestClock, json as read, kernel_with, new_account, owner};
 use crate::{Actor, Credential, Error, Kernel};
 
@@ -68,6 +71,7 @@ impl Registry for Platform {
         if changes.language.is_some() {
             fields.language.clone_from(&changes.language);
         }
+        fields.declared.clone_from(&changes.declared);
         Ok(Box::new(Taken(Arc::clone(&self.settled))))
     }
 
@@ -97,7 +101,11 @@ struct Fixture {
 }
 
 async fn fixture(passwords: PasswordPolicy) -> Fixture {
-    let (kernel, clock) = kernel_with(|settings| settings.passwords = passwords);
+    fixture_with(|settings| settings.passwords = passwords).await
+}
+
+async fn fixture_with(change: impl FnOnce(&mut Settings)) -> Fixture {
+    let (kernel, clock) = kernel_with(change);
     let platform = Arc::new(Platform::default());
     kernel.connect(&(Arc::clone(&platform) as Arc<dyn Registry>));
     let token = kernel
@@ -328,6 +336,108 @@ async fn calls_of_a_batch_see_the_fields_that_calls_before_them_set() {
         .collect();
     assert_eq!(results[1]["event"]["content"], "fr");
     assert_eq!(results[3]["account"]["language"], "de");
+}
+
+#[tokio::test]
+async fn a_field_inside_another_hides_nothing_of_it() {
+    let declared = json!({ "systemStreams": { "account": [
+        { "id": "contact", "name": "Contact", "type": "string/pryv", "children": [
+            { "id": "phone", "name": "Phone", "type": "string/pryv" },
+        ] },
+    ] } });
+    let it = fixture_with(|settings| settings.account_schema = source(&declared)).await;
+    let given = json!({ "contact": "main", "phone": "123" });
+    it.update(given).await.unwrap();
+    let account = it.account().await;
+    assert_eq!(account["contact"], "main");
+    assert_eq!(account["phone"], "123");
+    // What is shown can be sent back.
+    let again = json!({ "contact": account["contact"], "phone": account["phone"] });
+    it.update(again).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_hidden_field_is_neither_set_nor_shown() {
+    let declared = json!({ "systemStreams": { "account": [
+        { "id": "secret", "name": "Secret", "type": "string/pryv", "isShown": false },
+        { "id": "fixed", "name": "Fixed", "type": "string/pryv", "isEditable": false },
+    ] } });
+    let it = fixture_with(|settings| settings.account_schema = source(&declared)).await;
+    let stored = |name: &str| Declared {
+        text: format!("stored {name}"),
+        unique: false,
+        indexed: false,
+    };
+    let changes = FieldChanges {
+        declared: ["secret", "fixed"]
+            .map(|name| (name.to_owned(), stored(name)))
+            .into(),
+        ..FieldChanges::default()
+    };
+    it.kernel.adopt_fields(&owner().id, changes).await.unwrap();
+    assert_eq!(it.account().await["fixed"], "stored fixed");
+    let access = json!({ "name": "app", "type": "app", "permissions": [
+        { "streamId": ":_system:account", "level": "contribute" },
+    ] });
+    let made = it.call(Method::AccessesCreate, access).await.unwrap();
+    let token = made["access"]["token"].as_str().unwrap();
+    let credential = Credential::parse(token).unwrap();
+    let app = it.kernel.authenticate(&owner(), credential).await.unwrap();
+    for (actor, stream) in [&it.me, &app]
+        .into_iter()
+        .flat_map(|actor| [(actor, ":system:secret"), (actor, ":system:fixed")])
+    {
+        let new = json!({ "streamIds": [stream], "type": "string/pryv", "content": "x" });
+        let (described, set) = (json!({ "description": "x" }), json!({ "content": "x" }));
+        for (method, params) in [
+            (Method::EventsCreate, new),
+            (
+                Method::EventsUpdate,
+                json!({ "id": stream, "update": described }),
+            ),
+            (Method::EventsUpdate, json!({ "id": stream, "update": set })),
+        ] {
+            let refused = it.kernel.call(actor, method, params).await.unwrap_err();
+            assert_eq!(
+                refused.id(),
+                ErrorId::InvalidOperation,
+                "{stream}: {refused}"
+            );
+            assert!(!format!("{refused:?}").contains("stored"), "{refused:?}");
+        }
+    }
+    let error = it.update(json!({ "secret": "x" })).await.unwrap_err();
+    assert_eq!(error.id(), ErrorId::InvalidOperation);
+}
+
+/// What a platform declares.
+fn source(declared: &Value) -> SchemaSource {
+    let schema = Arc::new(Schema::parse(declared).unwrap());
+    SchemaSource::new(move || Arc::clone(&schema))
+}
+
+#[tokio::test]
+async fn what_the_platform_is_to_have_goes_there_equal_or_not() {
+    let declared = json!({ "systemStreams": { "account": [
+        { "id": "insurance", "name": "Insurance", "type": "string/pryv", "isUnique": true },
+        { "id": "tariff", "name": "Tariff", "type": "string/pryv", "isIndexed": true },
+        { "id": "phone", "name": "Phone", "type": "string/pryv" },
+    ] } });
+    let it = fixture_with(|settings| settings.account_schema = source(&declared)).await;
+    let given = json!({ "insurance": "1", "tariff": "gold", "phone": "2" });
+    for asked in [
+        &["insurance", "phone", "tariff"][..],
+        &["insurance", "tariff"],
+    ] {
+        it.update(given.clone()).await.unwrap();
+        let taken = it.platform.fields.lock().unwrap().declared.clone();
+        assert!(taken.keys().eq(asked), "{taken:?}");
+    }
+    let account = it.account().await;
+    assert_eq!(
+        (&account["insurance"], &account["phone"]),
+        (&json!("1"), &json!("2"))
+    );
 }
 
 #[tokio::test]

@@ -70,6 +70,39 @@ fn what_events_show_of_the_account_stays_with_its_state() {
     assert_eq!(first.event_indexes, account.event_indexes);
 }
 
+#[test]
+fn a_tree_of_another_declaration_is_replaced_where_nothing_else_changed() {
+    let home = Home::new();
+    let declared: Arc<Mutex<Arc<Schema>>> = Arc::new(Mutex::new(Schema::usual()));
+    let asked = Arc::clone(&declared);
+    let cache = TreeCache::new(SchemaSource::new(move || {
+        Arc::clone(&asked.lock().unwrap())
+    }));
+    let read = |with_account: bool| {
+        let mut trees = cache.for_reading(&home.owner.id);
+        home.look(|view| {
+            if with_account {
+                trees.account(view).unwrap();
+            }
+            trees.current(view).unwrap()
+        })
+    };
+    let other = json!({ "systemStreams": { "account": [
+        { "id": "own", "name": "Own", "type": "string/pryv" },
+    ] } });
+    for with_account in [true, false] {
+        let former = read(true);
+        let late = cache.for_writing(&home.owner.id);
+        *declared.lock().unwrap() = Arc::new(Schema::parse(&other).unwrap());
+        let present = read(with_account);
+        assert!(!Arc::ptr_eq(&former, &present));
+        assert!(Arc::ptr_eq(&present, &read(with_account)), "kept");
+        // A write that began before does not bring the former one back.
+        cache.keep_committed(&home.owner.id, late.into_versioned());
+        assert!(Arc::ptr_eq(&present, &read(with_account)), "still kept");
+    }
+}
+
 #[tokio::test]
 async fn nothing_of_a_former_user_of_the_same_id_is_shown() {
     let (kernel, _) = kernel();

@@ -171,3 +171,18 @@ fn a_value_that_does_not_fit_has_the_code_and_the_text_that_were_declared() {
     assert_eq!(violation["code"], "MAX_LENGTH");
     assert!(rules.read("avs", &json!("756.1"), "#").is_ok());
 }
+
+#[test]
+fn what_is_unique_or_required_is_not_empty() {
+    for (key, code) in [
+        ("isUnique", Some("MIN_LENGTH")),
+        ("isRequiredInValidation", Some("MIN_LENGTH")),
+        ("isIndexed", None),
+    ] {
+        let schema = declared(json!([
+            { "id": "own", "name": "Own", "type": "string/pryv", key: true },
+        ]));
+        let checked = schema.unwrap().field("own").unwrap().rules.check("own", "");
+        assert_eq!(checked.err().map(|(code, _)| code).as_deref(), code);
+    }
+}

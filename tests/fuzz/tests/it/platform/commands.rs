@@ -96,6 +96,7 @@ fn about_people() -> Vec<Command> {
             user: user(),
             unique: [(text("email"), text("b@test.org"))].into(),
             indexed: [(text("language"), text("fr"))].into(),
+            freed: [text("phone")].into(),
         },
         Command::SetEmails(SetEmails {
             user: user(),
@@ -104,6 +105,7 @@ fn about_people() -> Vec<Command> {
             changes: 0,
             indexed: [].into(),
             unique: [(text("insuranceNumber"), text("756.1"))].into(),
+            freed: [].into(),
         }),
         Command::RenameUser {
             user: user(),
