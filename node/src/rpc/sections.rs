@@ -41,7 +41,12 @@ impl platform_sections_server::PlatformSections for PlatformSections {
         for (name, text) in &given {
             check(name, text)?;
         }
+        let counts = self.cluster.directory().counts();
+        let empty = counts.users == 0 && counts.reservations == 0;
         let changed = change(&self.cluster, |config| {
+            if let Some(custom) = given.get("custom").filter(|_| !empty) {
+                may_follow(custom, config.sections.get("custom"))?;
+            }
             let different =
                 |(name, text): &(&String, &String)| config.sections.get(*name) != Some(*text);
             let changed: Vec<String> = given
@@ -71,6 +76,21 @@ fn check(name: &str, text: &str) -> Result<(), Status> {
             .map_err(|error| Status::invalid_argument(error.to_string())),
         _ => Ok(()),
     }
+}
+
+/// Whether a declaration of account fields may follow the one that accounts were made with.
+fn may_follow(custom: &str, before: Option<&String>) -> Result<(), Status> {
+    let schema = |text: &str| {
+        let value =
+            serde_json::from_str(text).map_err(|error| Status::internal(error.to_string()))?;
+        Schema::parse(&value).map_err(|error| Status::internal(error.to_string()))
+    };
+    let Some(before) = before else {
+        return Ok(());
+    };
+    schema(custom)?
+        .may_follow(&schema(before)?)
+        .map_err(|error| Status::failed_precondition(error.to_string()))
 }
 
 /// The platform's configuration as it is now on the leader.

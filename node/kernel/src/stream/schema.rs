@@ -234,6 +234,30 @@ impl Schema {
             .filter(|stream| matches!(stream.field, Some((Field::Custom(_), _))))
     }
 
+    /// Whether this may follow another declaration while there are accounts: none of their fields goes, and none
+    /// becomes unique of which two may have the same value already.
+    ///
+    /// # Errors
+    /// The first field that may not change so.
+    pub fn may_follow(&self, before: &Self) -> Result<(), SchemaError> {
+        for (name, stream) in before.declared() {
+            let problem = match self.field(name) {
+                None => {
+                    "is declared no more, but accounts may have values of it: keep it (isShown = false hides it)"
+                }
+                Some(now) if now.rules.unique && !stream.rules.unique => {
+                    "was not unique before: two accounts may have the same value already. Declare another field"
+                }
+                Some(_) => continue,
+            };
+            return Err(SchemaError {
+                at: format!("custom.systemStreams.account: {name}"),
+                problem: problem.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
     /// Streams of fields in the order in which their events are listed, latest first: that of the original
     /// server, then declared ones.
     pub fn in_order_of_events(&self) -> impl Iterator<Item = &Arc<AccountStream>> {

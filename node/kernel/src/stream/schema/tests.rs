@@ -186,3 +186,37 @@ fn what_is_unique_or_required_is_not_empty() {
         assert_eq!(checked.err().map(|(code, _)| code).as_deref(), code);
     }
 }
+
+#[test]
+fn a_declaration_follows_another_that_loses_and_doubles_nothing() {
+    let field = |id: &str, unique: bool| json!({ "id": id, "name": id, "type": "string/pryv", "isUnique": unique });
+    let of = |fields: &[Value]| declared(Value::from(fields)).unwrap();
+    let before = of(&[field("plain", false), field("sole", true)]);
+    let follows = |fields: &[Value]| of(fields).may_follow(&before).map_err(|error| error.at);
+    assert_eq!(
+        follows(&[field("plain", false), field("sole", true)]),
+        Ok(())
+    );
+    let more = [
+        field("new", true),
+        field("sole", false),
+        field("plain", false),
+    ];
+    assert_eq!(
+        follows(&more),
+        Ok(()),
+        "a new field, and one that is unique no more"
+    );
+    let at = |name: &str| Err(format!("custom.systemStreams.account: {name}"));
+    assert_eq!(
+        follows(&[field("plain", true), field("sole", true)]),
+        at("plain")
+    );
+    assert_eq!(follows(&[field("plain", false)]), at("sole"));
+    assert_eq!(
+        Schema::usual()
+            .may_follow(&before)
+            .map_err(|error| error.at),
+        at("plain")
+    );
+}
