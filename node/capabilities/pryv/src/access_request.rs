@@ -46,8 +46,8 @@ pub(crate) const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'(')
     .remove(b')');
 
-/// Fields shown while an answer is awaited, in the order of the wire. The last three are for the
-/// consent page, which reads them.
+/// Fields shown while an answer is awaited, in the order of the wire. Those from `clientData`
+/// on are for the consent page, which reads them.
 const PENDING_FIELDS: &[&str] = &[
     "serviceInfo",
     "key",
@@ -62,6 +62,7 @@ const PENDING_FIELDS: &[&str] = &[
     "clientData",
     "deviceName",
     "expireAfter",
+    "token",
     "referer",
 ];
 
@@ -76,6 +77,7 @@ pub(crate) const REQUEST: Record = Record::open(&[
     Field::new("authUrl", Type::TEXT).nullable(),
     Field::new("deviceName", Type::Json),
     Field::new("expireAfter", Type::Json),
+    Field::new("token", Type::TEXT).nullable(),
     Field::new("referer", Type::Json),
 ]);
 /// See [`ensure_permission`].
@@ -197,7 +199,11 @@ pub(crate) async fn resolve(
 }
 
 fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Value>), ApiError> {
-    let body = body.into_object()?;
+    let body = match body.value {
+        Value::Object(body) => body,
+        // What is needed is then missing.
+        _ => Map::new(),
+    };
     let text = |name: &str| match body.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -272,6 +278,7 @@ fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Val
         ("clientData", client_data),
         ("deviceName", scalar(&body, "deviceName")?),
         ("expireAfter", expire_after),
+        ("token", text("token")?.map_or(Value::Null, Value::from)),
         ("referer", scalar(&body, "referer")?),
     ];
     let more = more.into_iter().filter(|(_, value)| !value.is_null());

@@ -76,16 +76,18 @@ async fn a_request_is_opened_and_shown() {
             &shown["lang"],
             &shown["deviceName"],
             &shown["expireAfter"],
-            &shown["clientData"]
+            &shown["clientData"],
+            &shown["token"]
         ),
         (
             &json!("fr"),
             &json!("phone"),
             &json!(86400),
-            &json!({ "x": 1 })
+            &json!({ "x": 1 }),
+            &json!("mine")
         )
     );
-    assert!(shown.get("token").is_none() && shown.get("meta").is_none());
+    assert!(shown.get("meta").is_none());
 }
 
 #[tokio::test]
@@ -101,7 +103,13 @@ async fn optional_fields_may_be_absent() {
         (&shown["lang"], &shown["returnURL"], &shown["oauthState"]),
         (&json!("en"), &json!(false), &Value::Null)
     );
-    for name in ["clientData", "deviceName", "expireAfter", "referer"] {
+    for name in [
+        "clientData",
+        "deviceName",
+        "expireAfter",
+        "token",
+        "referer",
+    ] {
         assert_eq!(shown.get(name), None, "only where it was given");
     }
 }
@@ -410,4 +418,15 @@ async fn with_a_domain_the_urls_are_names() {
         url.contains("serviceInfo=https%3A%2F%2Freg.pryv.test%2Fservice%2Finfo"),
         "{url}"
     );
+}
+
+#[tokio::test]
+async fn what_is_no_request_at_all_has_invalid_parameters() {
+    let core = Core::new();
+    let mut wrong_token = wish();
+    wrong_token["token"] = json!(1);
+    for body in [json!([]), json!({}), wrong_token] {
+        let answer = core.post("/reg/access", &body).await;
+        assert_eq!(answer.error(), error(400, "invalid-parameters"), "{body}");
+    }
 }
