@@ -7,6 +7,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use homecore_store::{BlobStore, StoreError, Users, View, Writer};
+use homecore_types::entropy::OrderedIds;
 use homecore_types::{Clock, Entropy, Millis, Secret, UserId};
 use serde_json::Value;
 
@@ -52,6 +53,7 @@ struct Inner {
     blobs: BlobStore,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    ordered_ids: Arc<OrderedIds>,
     hasher: Hasher,
     settings: Arc<Settings>,
     trees: Arc<TreeCache>,
@@ -82,6 +84,7 @@ pub struct Context {
     pub settings: Arc<Settings>,
     /// The bytes of attached files.
     pub blobs: BlobStore,
+    pub(crate) ordered_ids: Arc<OrderedIds>,
     pub(crate) trees: Arc<TreeCache>,
     pub(crate) tracker: Arc<Tracker>,
     pub(crate) types: Arc<Catalogue>,
@@ -116,6 +119,7 @@ impl Kernel {
                 blobs,
                 clock,
                 entropy,
+                ordered_ids: Arc::default(),
                 hasher,
                 settings: Arc::new(settings),
                 trees,
@@ -507,6 +511,7 @@ impl Kernel {
         Context {
             clock: Arc::clone(&self.inner.clock),
             entropy: Arc::clone(&self.inner.entropy),
+            ordered_ids: Arc::clone(&self.inner.ordered_ids),
             settings: Arc::clone(&self.inner.settings),
             blobs: self.inner.blobs.clone(),
             trees: Arc::clone(&self.inner.trees),
@@ -554,5 +559,10 @@ impl Context {
     #[must_use]
     pub fn now(&self) -> Millis {
         self.clock.now()
+    }
+
+    /// A new id for what sorts in the order in which it was made.
+    pub(crate) fn ordered_id(&self, at: Millis) -> String {
+        self.ordered_ids.make(at, self.entropy.as_ref())
     }
 }

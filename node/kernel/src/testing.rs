@@ -97,6 +97,7 @@ impl Home {
         let context = Context {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             entropy: Arc::new(TestEntropy::default()),
+            ordered_ids: Arc::default(),
             settings: Arc::new(settings()),
             blobs: blobs(&(Arc::clone(&clock) as Arc<dyn Clock>)),
             trees: Arc::new(TreeCache::default()),

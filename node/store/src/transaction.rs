@@ -18,7 +18,7 @@ pub enum Base {
     /// No live document; a tombstone may be there.
     Absent,
     /// Nothing at all, and nobody looks: for an id that was made just now, of which no other can be
-    /// ([`entropy::ordered_id`](homecore_types::entropy::ordered_id) and the like).
+    /// ([`OrderedIds`](homecore_types::entropy::OrderedIds) and the like).
     New,
     /// Exactly this version.
     Exact(Rev),

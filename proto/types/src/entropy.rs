@@ -2,6 +2,7 @@
 //! them; outside of tests there is one source, the operating system's.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use crate::Millis;
 
@@ -63,32 +64,89 @@ const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 /// Digits that the time has in an id: enough for two thousand years.
 const TIME_DIGITS: usize = 9;
 
-/// A new wire id that sorts after those made before it: `c`, the time in milliseconds with nine digits of
-/// base 36, and 14 characters of chance, as ids of the original have it. What is stored together is then
-/// found together. For what shows when it was made anyway, and for nothing that is to be kept secret.
+/// Digits of chance in an id that sorts by time.
+const TAIL_DIGITS: usize = 14;
+/// Tails that there are: 72 bits.
+const TAILS: u128 = 36_u128.pow(14);
+/// How far one id may be from the one before: 51 bits, so that the next one is not to be guessed.
+const STEPS: u128 = 36_u128.pow(10);
+/// How far a clock may step back before its time is taken.
+const BACK_MS_MAX: u64 = 10_000;
+
+/// Makes wire ids that sort in the order in which they were made: `c`, the time in milliseconds with nine
+/// digits of base 36, and 14 digits of chance, as ids of the original have it. What is stored together is
+/// then found together. For what shows when it was made anyway, and for nothing that is to be kept secret.
+///
+/// Within one millisecond, and while the clock is back by up to ten seconds, the chance is that of the id
+/// before plus a random step. Where it would be more than 14 digits, some 800,000 ids on average, the time
+/// in the id is one millisecond later.
 ///
 /// ```
-/// # use homecore_types::{entropy, Millis, SystemEntropy};
-/// let id = |ms| entropy::ordered_id(Millis(ms), &SystemEntropy);
-/// assert!(id(1_700_000_000_000) < id(1_700_000_000_001));
+/// # use homecore_types::{entropy::OrderedIds, Millis, SystemEntropy};
+/// let ids = OrderedIds::default();
+/// let id = |ms| ids.make(Millis(ms), &SystemEntropy);
+/// assert!(id(1_700_000_000_000) < id(1_700_000_000_000));
 /// ```
-#[must_use]
-pub fn ordered_id(now: Millis, entropy: &dyn Entropy) -> String {
-    let mut left = u64::try_from(now.0).unwrap_or(0);
-    let mut time = [b'0'; TIME_DIGITS];
-    for digit in time.iter_mut().rev() {
-        let place = usize::try_from(left % 36).unwrap_or(0);
+#[derive(Debug, Default)]
+pub struct OrderedIds(Mutex<Place>);
+
+/// Where an id stands among others.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    ms: u64,
+    tail: u128,
+}
+
+impl OrderedIds {
+    /// An id that sorts after all that were made before.
+    #[must_use]
+    pub fn make(&self, now: Millis, entropy: &dyn Entropy) -> String {
+        let mut draws = Draws::of(entropy);
+        let drawn = Place {
+            ms: u64::try_from(now.0).unwrap_or(0),
+            tail: (0..TAIL_DIGITS).fold(0, |tail, _| tail * 36 + u128::from(draws.below(36))),
+        };
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = last.next(drawn);
+        *last = place;
+        drop(last);
+        place.to_id()
+    }
+}
+
+impl Place {
+    /// The place after this one, from one that was drawn.
+    fn next(self, drawn: Self) -> Self {
+        if drawn.ms > self.ms || self.ms - drawn.ms > BACK_MS_MAX {
+            return drawn;
+        }
+        let tail = self.tail + 1 + drawn.tail % STEPS;
+        if tail < TAILS {
+            Self { ms: self.ms, tail }
+        } else {
+            Self {
+                ms: self.ms.saturating_add(1),
+                tail: drawn.tail,
+            }
+        }
+    }
+
+    fn to_id(self) -> String {
+        let mut id = [b'c'; 1 + TIME_DIGITS + TAIL_DIGITS];
+        let (time, tail) = id[1..].split_at_mut(TIME_DIGITS);
+        write_digits(time, u128::from(self.ms));
+        write_digits(tail, self.tail);
+        id.map(char::from).iter().collect()
+    }
+}
+
+/// Writes the last digits of a number, as many as there is room for.
+fn write_digits(out: &mut [u8], mut number: u128) {
+    for digit in out.iter_mut().rev() {
+        let place = usize::try_from(number % 36).unwrap_or(0);
         *digit = DIGITS.get(place).copied().unwrap_or(b'0');
-        left /= 36;
+        number /= 36;
     }
-    let mut draws = Draws::of(entropy);
-    let mut id = String::with_capacity(24);
-    id.push('c');
-    id.extend(time.map(char::from));
-    while id.len() < 24 {
-        id.push(char::from(draws.pick(REST)));
-    }
-    id
 }
 
 /// `len` characters drawn evenly from `[a-z0-9]`.
@@ -145,16 +203,24 @@ impl<'a> Draws<'a> {
         }
     }
 
-    /// Draws one of `alphabet` (at most 256 letters) without bias: bytes at or above the largest
-    /// multiple of its length are drawn again.
+    /// Draws one of `alphabet` (at most 255 letters) without bias.
     fn pick(&mut self, alphabet: &[u8]) -> u8 {
-        let bound = 256 - 256 % alphabet.len().max(1);
+        let most = u8::try_from(alphabet.len()).unwrap_or(u8::MAX);
+        let drawn = usize::from(self.below(most));
+        alphabet.get(drawn).copied().unwrap_or(b'a')
+    }
+
+    /// Draws a number below `end`, which is not 0, without bias: bytes at or above its largest multiple are
+    /// drawn again.
+    fn below(&mut self, end: u8) -> u8 {
+        let end = u16::from(end.max(1));
+        let bound = 256 - 256 % end;
         loop {
-            let drawn = usize::from(self.next());
+            let drawn = u16::from(self.next());
             if drawn < bound
-                && let Some(letter) = alphabet.get(drawn % alphabet.len())
+                && let Ok(number) = u8::try_from(drawn % end)
             {
-                return *letter;
+                return number;
             }
         }
     }
@@ -188,7 +254,7 @@ mod tests {
 
     #[test]
     fn ordered_ids_have_the_shape_and_sort_by_time() {
-        let at = |ms| ordered_id(Millis(ms), &SystemEntropy);
+        let at = |ms| OrderedIds::default().make(Millis(ms), &SystemEntropy);
         assert!(at(0).starts_with("c000000000"));
         assert!(
             at(-5).starts_with("c000000000"),
@@ -208,14 +274,49 @@ mod tests {
         ];
         let ids: Vec<String> = times.iter().map(|ms| at(*ms)).collect();
         assert!(ids.is_sorted(), "{ids:?}");
-        for id in ids {
-            assert_eq!(id.len(), 24);
-            assert!(
-                id.bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-            );
-        }
+        ids.iter().for_each(|id| assert_shape(id));
         assert_ne!(at(1), at(1));
+    }
+
+    fn assert_shape(id: &str) {
+        assert_eq!(id.len(), 24);
+        assert!(
+            id.bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        );
+    }
+
+    #[test]
+    fn ordered_ids_of_one_moment_sort_as_they_were_made() {
+        let ids = OrderedIds::default();
+        let now = 1_795_369_711_439;
+        // The clock stands still, goes on, and steps back now and then.
+        let times = (0..10_000).map(|i| now + i / 100 - (i % 7) * 1_000);
+        let made: Vec<String> = times
+            .map(|ms| ids.make(Millis(ms), &SystemEntropy))
+            .collect();
+        assert!(made.windows(2).all(|pair| pair[0] < pair[1]));
+        made.iter().for_each(|id| assert_shape(id));
+        let far = ids.make(Millis(now - 60_000), &SystemEntropy);
+        assert!(far < made[0], "a clock that was wrong is believed again");
+    }
+
+    #[test]
+    fn where_there_is_no_room_for_a_step_the_next_millisecond_is_taken() {
+        let last = Place {
+            ms: 35,
+            tail: TAILS - 2,
+        };
+        let with = |tail| last.next(Place { ms: 35, tail });
+        assert_eq!(with(0).to_id(), "c00000000zzzzzzzzzzzzzzz");
+        let beyond = with(1);
+        assert_eq!(beyond.to_id(), "c00000001000000000000001");
+        let back = beyond.next(Place {
+            ms: 35,
+            tail: STEPS,
+        });
+        assert_eq!((back.ms, back.tail), (36, 2), "and is not left again");
+        assert!(STEPS > 1 << 48, "a step is not to be guessed");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use homecore_store::{
     Base, Document, Entry as IndexEntry, Kind, PutError, StoreError, Transaction, View, Write,
 };
-use homecore_types::{Millis, entropy};
+use homecore_types::Millis;
 
 use super::entry::Entry;
 use crate::event::stored::StoredEvent;
@@ -39,7 +39,7 @@ pub fn append(
 }
 
 fn put(tx: &mut Transaction<'_>, context: &Context, page: &[Entry]) -> Result<(), StoreError> {
-    let id = entropy::ordered_id(tx.at(), context.entropy.as_ref());
+    let id = context.ordered_id(tx.at());
     put_as(tx, id, Base::New, page)
 }
 

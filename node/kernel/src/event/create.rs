@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use homecore_store::{Base, Kind, PutError, StoreError, Transaction, Write};
-use homecore_types::{ErrorId, entropy};
+use homecore_types::ErrorId;
 use serde_json::{Map, Number, Value, json};
 use thiserror::Error;
 
@@ -347,10 +347,7 @@ pub fn create(
             return Err(CreateError::IdTaken { id: id.clone() });
         }
         Some(id) => (id.clone(), Base::Absent),
-        None => (
-            entropy::ordered_id(tx.at(), context.entropy.as_ref()),
-            Base::New,
-        ),
+        None => (context.ordered_id(tx.at()), Base::New),
     };
     let wire = serde_json::to_vec(&new.to_wire(&id, tx.at(), &actor.author()))
         .map_err(|error| StoreError::engine("encoding an event", error))?;
