@@ -352,3 +352,24 @@ fn events_of_one_moment_are_listed_as_they_were_made() {
     let reversed: Vec<Value> = made.into_iter().rev().collect();
     assert_eq!(listed(false), reversed);
 }
+
+#[test]
+fn a_stream_below_one_in_the_trash_takes_events_and_streams() {
+    let mut home = planted();
+    let me = home.person();
+    home.stream("inner", Some("weight"));
+    home.delete_stream(&me, "weight", None).unwrap();
+    let event = json!({ "streamIds": ["inner"], "type": "t/n", "content": 1 });
+    let id = home.create_event(&me, &event).unwrap()["id"].take();
+    let read = |streams: &str| {
+        let params = json!({ "streams": [streams] });
+        let read = home.read(&me, crate::Method::EventsGet, &params).unwrap();
+        let events = read["events"].as_array().unwrap();
+        events.iter().map(|e| e["id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(read("inner"), [id]);
+    assert_eq!(read("weight"), [] as [Value; 0]);
+    home.stream("innermost", Some("inner"));
+    home.update_stream(&me, "heart", &json!({ "parentId": "inner" }))
+        .unwrap();
+}
