@@ -182,8 +182,8 @@ impl<S: Sync> FromRequest<S> for Unread {
 /// Reads a JSON body.
 ///
 /// # Errors
-/// 400 `invalid-request-structure` when it is too large, stalls, is cut off or is no JSON; 503 when
-/// too many large bodies are in memory.
+/// 400 `invalid-request-structure` when it is too large, stalls, is cut off or is no JSON object or array;
+/// 503 when too many large bodies are in memory.
 pub async fn read_json(context: &Context, parts: &Parts, body: Body) -> Result<JsonBody, ApiError> {
     if !is_json(&parts.headers) {
         return Ok(JsonBody { value: Value::Null });
@@ -217,7 +217,16 @@ async fn parse_read(context: &Context, share: Share, read: Read) -> Result<Value
         });
         parsing.await.map_err(|error| ApiError::internal(&error))?
     };
-    parsed.map_err(|error| ApiError::unreadable(format!("The body is not JSON: {error}")))
+    match parsed {
+        Ok(None) => Ok(Value::Null),
+        Ok(Some(value @ (Value::Object(_) | Value::Array(_)))) => Ok(value),
+        Ok(Some(_)) => Err(ApiError::unreadable(
+            "The body must be a JSON object or array",
+        )),
+        Err(error) => Err(ApiError::unreadable(format!(
+            "The body is not JSON: {error}"
+        ))),
+    }
 }
 
 /// A JSON text that comes in pieces, as a part of a form.

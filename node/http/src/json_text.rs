@@ -9,22 +9,23 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Bytes of an escape, `\uXXXX`.
 const ESCAPE_BYTES: usize = 6;
 
-/// Reads a text; blanks are null. Only one that cannot be read is looked at twice.
-pub(crate) fn parse(mut text: Bytes) -> Result<Value, serde_json::Error> {
+/// Reads a text; blanks are none. Only one that cannot be read is looked at twice.
+pub(crate) fn parse(mut text: Bytes) -> Result<Option<Value>, serde_json::Error> {
     if text.starts_with(BYTE_ORDER_MARK) {
         text.advance(BYTE_ORDER_MARK.len());
     }
     if text.iter().all(u8::is_ascii_whitespace) {
-        return Ok(Value::Null);
+        return Ok(None);
     }
-    serde_json::from_slice(&text).or_else(|error| {
+    let value = serde_json::from_slice(&text).or_else(|error| {
         let mut text = BytesMut::from(text);
         if replace_lone_surrogates(&mut text) {
             serde_json::from_slice(&text)
         } else {
             Err(error)
         }
-    })
+    })?;
+    Ok(Some(value))
 }
 
 /// Makes each escape of a lone surrogate one of U+FFFD; whether there was any.
@@ -66,7 +67,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<Value> {
-        parse(Bytes::copy_from_slice(text.as_bytes())).ok()
+        let parsed = parse(Bytes::copy_from_slice(text.as_bytes()));
+        parsed.ok().map(Option::unwrap_or_default)
     }
 
     #[test]

@@ -46,8 +46,8 @@ pub(crate) const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'(')
     .remove(b')');
 
-/// Fields shown while an answer is awaited, in the order of the wire. The last three are for the
-/// consent page, which reads them.
+/// Fields shown while an answer is awaited, in the order of the wire. Those from `clientData`
+/// on are for the consent page, which reads them.
 const PENDING_FIELDS: &[&str] = &[
     "serviceInfo",
     "key",
@@ -62,8 +62,8 @@ const PENDING_FIELDS: &[&str] = &[
     "clientData",
     "deviceName",
     "expireAfter",
-    "referer",
     "token",
+    "referer",
 ];
 
 /// What [`create`] takes.
@@ -77,8 +77,8 @@ pub(crate) const REQUEST: Record = Record::open(&[
     Field::new("authUrl", Type::TEXT).nullable(),
     Field::new("deviceName", Type::Json),
     Field::new("expireAfter", Type::Json),
+    Field::new("token", Type::TEXT).nullable(),
     Field::new("referer", Type::Json),
-    Field::new("token", Type::Json),
 ]);
 /// See [`ensure_permission`].
 const ENTRIES: &[&Record] = &[
@@ -199,9 +199,11 @@ pub(crate) async fn resolve(
 }
 
 fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Value>), ApiError> {
-    let body = body
-        .into_object()
-        .map_err(|_no_object| invalid("requestingAppId"))?;
+    let body = match body.value {
+        Value::Object(body) => body,
+        // What is needed is then missing.
+        _ => Map::new(),
+    };
     let text = |name: &str| match body.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -276,9 +278,8 @@ fn new_request(state: &State, body: JsonBody) -> Result<(Secret, Map<String, Val
         ("clientData", client_data),
         ("deviceName", scalar(&body, "deviceName")?),
         ("expireAfter", expire_after),
-        ("referer", scalar(&body, "referer")?),
-        // The one that the app wants its access to have: the consent page hands it on.
         ("token", text("token")?.map_or(Value::Null, Value::from)),
+        ("referer", scalar(&body, "referer")?),
     ];
     let more = more.into_iter().filter(|(_, value)| !value.is_null());
     payload.extend(more.map(|(name, value)| (name.to_owned(), value)));

@@ -12,7 +12,7 @@ use homecore_http::range::{self, Wanted};
 use homecore_http::upload::Form;
 use homecore_http::{ApiError, Query, Unread, UserContext};
 use homecore_kernel::attachment::{FILE_NAME_BYTES_MAX, MEDIA_TYPE_BYTES_MAX, NewFile, OpenFile};
-use homecore_kernel::{Actor, Error};
+use homecore_kernel::{Actor, Error, Method};
 use homecore_types::{ErrorId, Secret, limits};
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
@@ -21,7 +21,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::caller::{self, Caller};
 use crate::state::State;
@@ -72,27 +72,37 @@ pub(crate) async fn create(
         .reply_text(StatusCode::CREATED, reply.as_bytes())
 }
 
-/// `POST /{username}/events/{id}`: adds files.
+/// `POST /{username}/events/{id}`: adds files. Without any it is an update that changes nothing, whatever
+/// else was sent, as in the original.
 pub(crate) async fn add(
     extract::State(state): extract::State<State>,
     Caller(actor): Caller,
     Path(id): Path<String>,
     body: Unread,
 ) -> Result<Response, ApiError> {
-    let allowed = state.kernel.may_attach(&actor, &id).await;
     if !body.is_multipart() {
-        allowed?;
-        return Err(ApiError::unknown_route());
+        body.json(&state.context).await?;
+        return touch(&state, &actor, id).await;
     }
+    let allowed = state.kernel.may_attach(&actor, &id).await;
     let form = Form::of(&state.context, body.into_request())?;
     allowed?;
     let received = receive(&state, &actor, form).await?;
     if received.files.is_empty() {
-        return Err(ApiError::unreadable("The form has no file"));
+        return touch(&state, &actor, id).await;
     }
     let reply = state
         .kernel
         .event_attach(&actor, &id, received.files)
+        .await?;
+    state.context.reply_text(StatusCode::OK, reply.as_bytes())
+}
+
+async fn touch(state: &State, actor: &Actor, id: String) -> Result<Response, ApiError> {
+    let params = json!({ "id": id, "update": {} });
+    let reply = state
+        .kernel
+        .call(actor, Method::EventsUpdate, params)
         .await?;
     state.context.reply_text(StatusCode::OK, reply.as_bytes())
 }
@@ -173,7 +183,7 @@ pub(crate) async fn delete(
     let mut params = Map::new();
     params.insert("id".to_owned(), Value::from(id));
     params.insert("fileId".to_owned(), Value::from(file));
-    let method = homecore_kernel::Method::EventsDeleteAttachment;
+    let method = Method::EventsDeleteAttachment;
     let reply = state
         .kernel
         .call(&actor, method, Value::Object(params))

@@ -27,7 +27,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A JSON text of this many bytes.
 fn text(bytes: usize) -> String {
-    format!("\"{}\"", "x".repeat(bytes - 2))
+    format!("[\"{}\"]", "x".repeat(bytes - 4))
 }
 
 /// `[0,0,…]` of this many items.

@@ -101,7 +101,6 @@ impl StreamsQuery {
 
     /// A plain list: ids of one store make one clause.
     fn from_ids(ids: Vec<Selector>) -> Result<Self, InvalidStructure> {
-        check_star(&ids)?;
         let mut clauses: Vec<Clause> = Vec::new();
         for selector in ids {
             let same_store = clauses.iter_mut().find(|clause| {
@@ -115,6 +114,9 @@ impl StreamsQuery {
                     ..Clause::default()
                 }),
             }
+        }
+        for clause in &clauses {
+            check_star(&clause.any)?;
         }
         Ok(Self { clauses })
     }

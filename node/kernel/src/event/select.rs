@@ -323,8 +323,8 @@ impl Expander<'_> {
             let left = self.left.get().checked_sub(1);
             self.left.set(left.ok_or(SelectError::TooMany)?);
             for child in self.tree.children_of(&id) {
-                let in_trash = self.tree.get(child).is_some_and(|stream| stream.trashed);
-                if !stops.contains(&**child) && (self.trashed_too || !in_trash) {
+                let shown = self.trashed_too || !self.tree.is_trashed(child);
+                if shown && !stops.contains(&**child) {
                     open.push(Arc::clone(child));
                 }
             }

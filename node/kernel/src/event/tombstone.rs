@@ -98,17 +98,20 @@ pub struct Shown {
     pub whole: bool,
 }
 
-/// A tombstone as it is answered alone: without its hash, as the original server has it. Where the
-/// streams were kept, what else was kept is for those who may read in one of them.
+/// A tombstone as it is answered alone: where little was kept without its hash, as the original server has
+/// it. Where the streams were kept, what else was kept is for those who may read in one of them, with the
+/// hash that it is checked with.
 ///
 /// # Errors
 /// If the body is damaged.
 pub fn shown(document: &Document, may_read: impl Fn(&str) -> bool) -> Result<Shown, StoreError> {
     let mut event: Map<String, Value> = decode(document)?;
-    event.shift_remove("integrity");
     let whole = match event.get("streamIds") {
         Some(Value::Array(streams)) => streams.iter().filter_map(Value::as_str).any(may_read),
-        _ => true,
+        _ => {
+            event.shift_remove("integrity");
+            true
+        }
     };
     let event = if whole {
         event

@@ -1,5 +1,7 @@
 //! `streams.get`: the part of the tree that an access may see (spec/pryv-api §5.2).
 
+use std::collections::BTreeSet;
+
 use homecore_store::{Document, StoreError, View};
 use homecore_types::{ErrorId, Millis, limits};
 use serde_json::{Map, Value, json};
@@ -173,46 +175,13 @@ fn list(
             out.write_root(id);
         }
         (None, None) => {
-            for id in roots(tree, rights) {
-                if params.all || !tree.is_trashed(&id) {
-                    out.write_root(&id);
-                }
+            for id in out.roots() {
+                out.write_root(&id);
             }
         }
     }
     out.text.push(b']');
     Ok(out.text)
-}
-
-/// Where the trees begin that an access sees. A stream with an entry of its own begins one unless
-/// its parent is visible too, for then it is shown below it.
-fn roots(tree: &Tree, rights: &Rights) -> Vec<String> {
-    let mut roots: Vec<String> = Vec::new();
-    if *rights == Rights::Personal {
-        roots.push(AUDIT_ROOT.to_owned());
-    }
-    if rights.star().is_some_and(Level::lists) {
-        let visible = |id: &&str| rights.allows(tree, id, Level::lists);
-        roots.extend(
-            tree.local_roots()
-                .into_iter()
-                .filter(visible)
-                .map(str::to_owned),
-        );
-    }
-    if *rights == Rights::Personal {
-        roots.push(ACCOUNT_ROOT.to_owned());
-    }
-    for (id, level) in rights.named() {
-        let hidden_above = tree
-            .parent_of(id)
-            .is_none_or(|parent| !rights.allows(tree, parent, Level::lists));
-        let known = id != "*" && tree.contains(id) && Store::of(id) != Store::SharedSecrets;
-        if known && level.lists() && hidden_above && !roots.iter().any(|root| root == id) {
-            roots.push(id.to_owned());
-        }
-    }
-    roots
 }
 
 struct Listing<'a> {
@@ -223,6 +192,53 @@ struct Listing<'a> {
 }
 
 impl Listing<'_> {
+    /// Where the trees begin that an access sees. A stream with an entry of its own begins one unless
+    /// it is shown below another.
+    fn roots(&self) -> Vec<String> {
+        let (tree, rights) = (self.tree, self.rights);
+        let mut roots: Vec<String> = Vec::new();
+        if *rights == Rights::Personal {
+            roots.push(AUDIT_ROOT.to_owned());
+        }
+        if rights.star().is_some_and(Level::lists) {
+            let visible = |id: &&str| rights.allows(tree, id, Level::lists);
+            roots.extend(
+                tree.local_roots()
+                    .into_iter()
+                    .filter(visible)
+                    .map(str::to_owned),
+            );
+        }
+        if *rights == Rights::Personal {
+            roots.push(ACCOUNT_ROOT.to_owned());
+        }
+        let named: BTreeSet<&str> = rights.named().map(|(id, _)| id).collect();
+        for (id, level) in rights.named() {
+            let known = id != "*" && tree.contains(id) && Store::of(id) != Store::SharedSecrets;
+            let begins = known && level.lists() && !self.is_shown_below_another(id, &named);
+            if begins && !roots.iter().any(|root| root == id) {
+                roots.push(id.to_owned());
+            }
+        }
+        roots
+    }
+
+    /// Whether a stream is reached from one above it: up to one with an entry of its own, or to a root, all
+    /// are visible, and none is hidden in the trash.
+    fn is_shown_below_another(&self, id: &str, named: &BTreeSet<&str>) -> bool {
+        let mut above = self.tree.ancestry(id).skip(1).peekable();
+        while let Some(parent) = above.next() {
+            let visible = self.rights.allows(self.tree, parent, Level::lists);
+            if !visible || (!self.all && self.tree.is_trashed(parent)) {
+                return false;
+            }
+            if named.contains(parent) || above.peek().is_none() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Whether a stream that was named may be listed and is there.
     fn check(&self, param: &'static str, id: &str) -> Result<(), StreamsGetError> {
         if !self.rights.allows(self.tree, id, Level::lists) {
@@ -259,11 +275,10 @@ impl Listing<'_> {
 
     /// Writes a stream with everything visible below it. The nesting is bounded on creation.
     fn write(&mut self, id: &str, parent: Option<&str>, depth: usize) {
-        let stored = self.tree.get(id);
-        if depth > STREAM_DEPTH_MAX || (!self.all && stored.is_some_and(|stream| stream.trashed)) {
+        if depth > STREAM_DEPTH_MAX || (!self.all && self.tree.is_trashed(id)) {
             return;
         }
-        let head: Option<Map<String, Value>> = match stored {
+        let head: Option<Map<String, Value>> = match self.tree.get(id) {
             Some(stream) => Some(stream.to_wire(id, parent)),
             None => system::to_wire(self.tree.schema(), id, parent),
         };

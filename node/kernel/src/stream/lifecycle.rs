@@ -52,7 +52,8 @@ impl Model {
         all
     }
 
-    fn is_trashed(&self, id: Id) -> bool {
+    /// Whether it is hidden where all streams are listed.
+    fn is_hidden(&self, id: Id) -> bool {
         let above = self.ancestry(id);
         above.iter().any(|id| self.streams[id].trashed)
     }
@@ -69,7 +70,7 @@ impl Model {
     }
 
     fn takes_children(&self, parent: Option<Id>) -> bool {
-        parent.is_none_or(|parent| self.streams.contains_key(parent) && !self.is_trashed(parent))
+        parent.is_none_or(|parent| self.streams.get(parent).is_some_and(|node| !node.trashed))
     }
 
     fn may_create(&self, id: Id, name: &str, parent: Option<Id>) -> bool {
@@ -257,7 +258,7 @@ fn check(home: &Home, model: &Model) {
         let shown = model
             .streams
             .iter()
-            .filter(|(id, _)| all || !model.is_trashed(id));
+            .filter(|(id, _)| all || !model.is_hidden(id));
         let expected: BTreeMap<String, Value> = shown
             .map(|(id, node)| {
                 let facts = json!([node.name, node.parent, node.trashed]);

@@ -189,11 +189,11 @@ impl Tree {
         found
     }
 
-    /// Whether a stream is in the trash, itself or with one above it.
+    /// Whether a stream is in the trash itself. What is above it counts only where it is reached from there:
+    /// what is named itself is not hidden by it (spec/pryv-api §5.5).
     #[must_use]
     pub fn is_trashed(&self, id: &str) -> bool {
-        self.ancestry(id)
-            .any(|id| self.get(id).is_some_and(|stream| stream.trashed))
+        self.get(id).is_some_and(|stream| stream.trashed)
     }
 
     /// Every local root: the stored ones and the reserved stream of addresses, by name.

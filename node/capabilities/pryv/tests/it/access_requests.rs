@@ -76,16 +76,17 @@ async fn a_request_is_opened_and_shown() {
             &shown["lang"],
             &shown["deviceName"],
             &shown["expireAfter"],
-            &shown["clientData"]
+            &shown["clientData"],
+            &shown["token"]
         ),
         (
             &json!("fr"),
             &json!("phone"),
             &json!(86400),
-            &json!({ "x": 1 })
+            &json!({ "x": 1 }),
+            &json!("mine")
         )
     );
-    assert_eq!(shown["token"], "mine", "the one that the app chose");
     assert!(shown.get("meta").is_none());
 }
 
@@ -106,8 +107,8 @@ async fn optional_fields_may_be_absent() {
         "clientData",
         "deviceName",
         "expireAfter",
-        "referer",
         "token",
+        "referer",
     ] {
         assert_eq!(shown.get(name), None, "only where it was given");
     }
@@ -187,7 +188,6 @@ async fn what_is_wrong_with_a_request_is_named() {
         ("returnURL", json!(1)),
         ("oauthState", json!({})),
         ("deviceName", json!([1])),
-        ("token", json!(1)),
         ("expireAfter", json!(true)),
         ("expireAfter", json!("-1")),
         ("expireAfter", json!("inf")),
@@ -418,4 +418,15 @@ async fn with_a_domain_the_urls_are_names() {
         url.contains("serviceInfo=https%3A%2F%2Freg.pryv.test%2Fservice%2Finfo"),
         "{url}"
     );
+}
+
+#[tokio::test]
+async fn what_is_no_request_at_all_has_invalid_parameters() {
+    let core = Core::new();
+    let mut wrong_token = wish();
+    wrong_token["token"] = json!(1);
+    for body in [json!([]), json!({}), wrong_token] {
+        let answer = core.post("/reg/access", &body).await;
+        assert_eq!(answer.error(), error(400, "invalid-parameters"), "{body}");
+    }
 }

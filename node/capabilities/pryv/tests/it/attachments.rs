@@ -330,8 +330,6 @@ async fn forms_that_are_refused() {
             form(&[NOTE]),
             "invalid-parameters-format",
         ),
-        (&event_path, form(&[]), structure),
-        (&event_path, form(&[EVENT]), structure),
         (&event_path, form(&[text, text, NOTE]), structure),
         (
             "/samplebeta1/events/nosuchevent",
@@ -352,8 +350,6 @@ async fn forms_that_are_refused() {
         .header("content-type", "multipart/form-data");
     let answer = core.ask(request, form(&[EVENT])).await;
     assert_eq!(answer.error(), error(400, structure));
-    let answer = core.post_as(&token, &event_path, &json!({})).await;
-    assert_eq!(answer.error(), error(404, "unknown-resource"));
     for gone in ["start", "stop"] {
         let path = format!("/samplebeta1/events/{gone}");
         let answer = core.post(&path, &json!({})).await;
@@ -450,4 +446,42 @@ async fn files_for_an_event_that_is_not_there_are_noted_as_refused() {
         assert_eq!(entry["type"], "audit-log/pryv-api-error");
         assert_eq!(entry["content"]["id"], "unknown-resource");
     }
+}
+
+#[tokio::test]
+async fn without_a_file_nothing_is_changed() {
+    let (core, token) = person().await;
+    let (event, _) = note(&core, &token).await;
+    let path = format!("/samplebeta1/events/{}", event["id"].as_str().unwrap());
+    let typed = |kind: &str| {
+        let request = Request::post(&path).header("authorization", &token);
+        request.header("content-type", kind)
+    };
+    let json_type = "application/json";
+    for answer in [
+        core.ask(typed(json_type), Body::empty()).await,
+        core.ask(typed(json_type), "{\"type\":\"x/y\"}").await,
+        core.ask(typed("text/plain"), "x").await,
+        core.ask(typed("application/x-www-form-urlencoded"), "a=b")
+            .await,
+        send(&core, &token, &path, form(&[])).await,
+        send(&core, &token, &path, form(&[EVENT])).await,
+    ] {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let answered = answer.json()["event"].clone();
+        for name in ["type", "time", "streamIds", "attachments"] {
+            assert_eq!(answered[name], event[name]);
+        }
+    }
+    let answer = core.ask(typed(json_type), "{").await;
+    assert_eq!(answer.error(), error(400, "invalid-request-structure"));
+    let unknown = "/samplebeta1/events/nosuchevent";
+    let answer = core.post_as(&token, unknown, &json!({})).await;
+    assert_eq!(answer.error(), error(404, "unknown-resource"));
+    let app =
+        json!({ "name": "reader", "permissions": [{ "streamId": "health", "level": "read" }] });
+    let app = core.post_as(&token, "/samplebeta1/accesses", &app).await;
+    let app = app.json()["access"]["token"].as_str().unwrap().to_owned();
+    let answer = core.post_as(&app, &path, &json!({})).await;
+    assert_eq!(answer.error(), error(403, "forbidden"));
 }

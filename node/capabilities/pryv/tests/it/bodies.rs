@@ -144,3 +144,26 @@ async fn other_content_types_are_no_body() {
         assert_eq!(answer.error(), error(status, id), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_lone_value_is_no_body() {
+    let core = Core::new();
+    let token = core.register("samplebeta1").await;
+    for path in [
+        "/reg/access",
+        "/samplebeta1",
+        "/samplebeta1/streams",
+        "/samplebeta1/events",
+        "/samplebeta1/auth/logout",
+    ] {
+        for body in ["null", "1", "true", "\"x\""] {
+            let answer = core.ask(json_post(path, &token), body).await;
+            let refused = error(400, "invalid-request-structure");
+            assert_eq!(answer.error(), refused, "{path} {body}");
+        }
+    }
+    let answer = core
+        .ask(json_post("/samplebeta1/auth/logout", &token), "")
+        .await;
+    assert_eq!(answer.status, 200, "an empty one is none");
+}

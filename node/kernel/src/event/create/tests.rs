@@ -328,3 +328,48 @@ fn ids_have_one_of_three_forms() {
         assert_eq!(is_event_id(id), good, "{id}");
     }
 }
+
+#[test]
+fn events_of_one_moment_are_listed_as_they_were_made() {
+    let mut home = planted();
+    let me = home.person();
+    let made: Vec<Value> = (0..50)
+        .map(|i| {
+            let event = json!({ "streamIds": ["weight"], "type": "t/n", "content": i });
+            home.create_event(&me, &event).unwrap()["content"].take()
+        })
+        .collect();
+    let listed = |ascending: bool| -> Vec<Value> {
+        let params = json!({ "streams": ["weight"], "limit": 50, "sortAscending": ascending });
+        let read = home.read(&me, crate::Method::EventsGet, &params).unwrap();
+        let events = read["events"].as_array().unwrap();
+        events
+            .iter()
+            .map(|event| event["content"].clone())
+            .collect()
+    };
+    assert_eq!(listed(true), made);
+    let reversed: Vec<Value> = made.into_iter().rev().collect();
+    assert_eq!(listed(false), reversed);
+}
+
+#[test]
+fn a_stream_below_one_in_the_trash_takes_events_and_streams() {
+    let mut home = planted();
+    let me = home.person();
+    home.stream("inner", Some("weight"));
+    home.delete_stream(&me, "weight", None).unwrap();
+    let event = json!({ "streamIds": ["inner"], "type": "t/n", "content": 1 });
+    let id = home.create_event(&me, &event).unwrap()["id"].take();
+    let read = |streams: &str| {
+        let params = json!({ "streams": [streams] });
+        let read = home.read(&me, crate::Method::EventsGet, &params).unwrap();
+        let events = read["events"].as_array().unwrap();
+        events.iter().map(|e| e["id"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(read("inner"), [id]);
+    assert_eq!(read("weight"), [] as [Value; 0]);
+    home.stream("innermost", Some("inner"));
+    home.update_stream(&me, "heart", &json!({ "parentId": "inner" }))
+        .unwrap();
+}

@@ -144,6 +144,9 @@ fn everything_can_be_kept_for_those_who_could_read_it() {
     assert_eq!(read["event"]["deleted"], 1_795_369_714.439);
     assert_eq!(read["history"][0]["content"], 1);
     let listed = deletions(&home);
+    let integrity = crate::integrity::of_event(read["event"].as_object().unwrap());
+    assert_eq!(read["event"]["integrity"], integrity);
+    assert_eq!(listed[0]["integrity"], integrity);
     let names: Vec<&String> = listed[0].as_object().unwrap().keys().collect();
     assert_eq!(names, ["id", "deleted", "integrity"]);
     let stranger = home.app(vec![Permission::stream("heart", Level::Manage)]);

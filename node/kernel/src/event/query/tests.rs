@@ -40,6 +40,9 @@ fn a_list_is_grouped_by_store() {
     assert_eq!(query.clauses.len(), 2);
     assert_eq!(ids(&query.clauses[0].any), ["A", "B"]);
     assert_eq!(StreamsQuery::parse(&json!([])).unwrap().clauses, []);
+    let query = StreamsQuery::parse(&json!([":_audit:", "*"])).unwrap();
+    assert_eq!(ids(&query.clauses[0].any), [":_audit:"]);
+    assert!(query.clauses[1].is_star(), "alone in its store");
 }
 
 #[test]
@@ -70,6 +73,7 @@ fn everything_else_is_refused() {
         json!({ "any": ["A"], "all": ["*"] }),
         json!({ "any": ["A"], "not": ["*"] }),
         json!(["*", "A"]),
+        json!(["*", ":_audit:", "A"]),
         json!({ "any": ["*", "A"] }),
         json!({ "any": ["*"], "all": ["A"] }),
         json!({ "any": ["A", ":_audit:x"] }),

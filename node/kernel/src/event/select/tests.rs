@@ -244,7 +244,9 @@ fn naive(tree: &Tree, clause: &Clause, streams: &[String]) -> bool {
         let Some(at) = path.iter().position(|id| *id == selector.id) else {
             return false;
         };
-        let trashed = path.iter().any(|id| tree.get(id).is_none_or(|s| s.trashed));
+        // Down from what is named: what is above it does not count.
+        let mut from_there = path[..=at].iter();
+        let trashed = from_there.any(|id| tree.get(id).is_none_or(|s| s.trashed));
         let below = if own { &path[..at] } else { &path[..=at] };
         !trashed
             && !below
@@ -298,5 +300,27 @@ proptest! {
                 "{:?} {:?}", clause, streams
             );
         }
+    }
+}
+
+#[test]
+fn a_stream_below_one_in_the_trash_is_read_where_it_is_named_or_held() {
+    let mut tree = example();
+    tree.replace("A", stream(None, true));
+    let selected = |rights: &Rights, query: Value| {
+        let query = StreamsQuery::parse(&query).unwrap();
+        let selection = select(&tree, rights, Some(&query), false).unwrap();
+        ["A", "B", "C"].map(|id| selection.matches_one(id))
+    };
+    let all = Rights::Personal;
+    assert_eq!(selected(&all, json!(["B"])), [false, true, false]);
+    assert_eq!(selected(&all, json!(["A"])), [false, false, false]);
+    assert_eq!(selected(&all, json!(["*"])), [false, false, false]);
+    for entries in [
+        [("A", Level::Read), ("C", Level::Read)],
+        [("*", Level::Read), ("C", Level::Read)],
+    ] {
+        let held = limited(&entries);
+        assert_eq!(selected(&held, json!(["*"])), [false, false, true]);
     }
 }

@@ -208,18 +208,36 @@ fn others_see_what_they_were_given() {
 }
 
 #[test]
-fn what_lies_below_a_stream_in_the_trash_is_hidden_with_it() {
+fn what_lies_below_a_stream_in_the_trash_is_hidden_with_it_unless_it_is_named() {
     let mut home = planted();
-    let app = home.app(vec![
-        Permission::stream("a", Level::None),
-        Permission::stream("c", Level::Read),
-    ]);
+    let me = home.person();
     let own_audit = ":_audit:access-caccess00000000000000001";
-    let seen = format!("c,{own_audit}");
-    assert_eq!(list(&home, &app, &json!({})), Ok(seen.clone()));
-    home.delete_stream(&home.person(), "a", None).unwrap();
-    assert_eq!(list(&home, &app, &json!({})), Ok(own_audit.to_owned()));
-    assert_eq!(list(&home, &app, &json!({ "state": "all" })), Ok(seen));
+    let app = |entries: &[(&str, Level)]| {
+        let entry = |(id, level): &(&str, Level)| Permission::stream(*id, *level);
+        home.app(entries.iter().map(entry).collect())
+    };
+    let (none, read) = (Level::None, Level::Read);
+    let all = app(&[("*", read)]);
+    let above = app(&[("a", read)]);
+    let below = app(&[("a", none), ("c", read)]);
+    let both = app(&[("a", read), ("b", read), ("c", read)]);
+    let under = |trees: &str| Ok(format!("{trees}{own_audit}"));
+    assert_eq!(list(&home, &both, &json!({})), under("a(b(c),d),"));
+    home.delete_stream(&me, "a", None).unwrap();
+    for (actor, shown, with_trashed) in [
+        (&all, ":_emails:,e,", ":_emails:,a(b(c),d),e(t),"),
+        (&above, "", "a(b(c),d),"),
+        (&below, "c,", "c,"),
+        (&both, "b(c),", "a(b(c),d),"),
+    ] {
+        assert_eq!(list(&home, actor, &json!({})), under(shown));
+        let everything = json!({ "state": "all" });
+        assert_eq!(list(&home, actor, &everything), under(with_trashed));
+    }
+    let named = |params: Value| list(&home, &above, &params);
+    assert_eq!(named(json!({ "id": "b" })), Ok("b(c)".to_owned()));
+    assert_eq!(named(json!({ "parentId": "b" })), Ok("c".to_owned()));
+    assert!(named(json!({ "parentId": "a" })).is_err());
 }
 
 #[test]
