@@ -69,8 +69,8 @@ pub(super) fn serve(config: Config, json: bool) -> anyhow::Result<()> {
                 return Ok(());
             }
         };
-        if json {
-            answer(&ready.to_string())?;
+        if json && let Err(error) = answer(&ready.to_string()) {
+            tracing::error!(%error, "standard output does not take that this core is ready");
         }
         let why = running.wait_for_end(stop).await;
         running.stop(STOP_TIMEOUT).await;

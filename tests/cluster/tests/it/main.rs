@@ -17,6 +17,7 @@ mod integrity;
 mod joining;
 mod kills;
 mod mail;
+mod logs;
 mod mfa;
 mod network;
 mod people;
