@@ -126,6 +126,18 @@ fn status_of(error: &CommandError) -> Status {
 }
 
 fn token_state(token: &TokenRecord, now: Millis) -> &'static str {
+/// Why a core cannot have an id, and what to do.
+fn held(core: &CoreId, holder: &str) -> String {
+    let why = match holder {
+        "core" => "is a core already",
+        "removed-core" => "was a core that was removed, and its id is not given again",
+        "user" => "is the name of a user",
+        "dns" => "has DNS records",
+        _ => "is a word that homecore uses itself",
+    };
+    format!("{core} {why}: give another --id")
+}
+
     if token.revoked_at.is_some() {
         "revoked"
     } else if token.consumed_by.is_some() {
@@ -153,10 +165,8 @@ impl admin_server::Admin for Admin {
                 "--ttl must be between 1 second and 30 days",
             ));
         }
-        if self.cluster.directory().core(&core).is_some() {
-            return Err(Status::failed_precondition(
-                Rejection::CoreExists { core }.to_string(),
-            ));
+        if let Some(holder) = self.cluster.directory().holder(core.as_str()) {
+            return Err(Status::failed_precondition(held(&core, holder)));
         }
         let token = JoinToken {
             addresses: self.addresses(),
