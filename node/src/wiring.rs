@@ -434,8 +434,9 @@ impl Running {
         if tokio::time::timeout(deadline, stopping).await.is_err() {
             tracing::warn!("a clean stop took too long; the next start recovers");
         }
-        if !self.tasks.finish(Duration::from_secs(5)).await {
-            tracing::warn!("some tasks did not end in time");
+        let late = self.tasks.finish(Duration::from_secs(5)).await;
+        if !late.is_empty() {
+            tracing::warn!(tasks = late.join(", "), "some tasks did not end in time");
         }
         if let Err(error) = files::remove(&self.socket) {
             tracing::debug!(%error, "the socket stays");

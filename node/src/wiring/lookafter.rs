@@ -50,14 +50,19 @@ pub(super) fn spawn(
 ) {
     let stop = tasks.stop_signal();
     tasks.spawn("disk", Arc::clone(&cluster.disk).keep(stop.clone()));
-    tasks.spawn("announce", announce(Arc::clone(cluster), stop.clone()));
-    tasks.spawn("removal", notice_removal(Arc::clone(cluster), stop.clone()));
-    tasks.spawn("settle", settle(Arc::clone(accounts), stop.clone()));
-    tasks.spawn(
-        "renew",
-        renew(Arc::clone(cluster), data.clone(), stop.clone()),
+    // These ask other cores, which may take long to answer.
+    let until_stop = |name, task| tasks.spawn(name, until(tasks.stop_signal(), task));
+    let announce: Task = Box::pin(announce(Arc::clone(cluster), stop.clone()));
+    until_stop("announce", announce);
+    let removal = notice_removal(Arc::clone(cluster), stop.clone());
+    until_stop("removal", Box::pin(removal));
+    until_stop(
+        "settle",
+        Box::pin(settle(Arc::clone(accounts), stop.clone())),
     );
     tasks.spawn("drift", drift(Arc::clone(cluster), config.clone(), stop));
+    let renew = renew(Arc::clone(cluster), data.clone(), stop.clone());
+    until_stop("renew", Box::pin(renew));
 }
 
 /// Starts what users' data needs from time to time.
@@ -149,6 +154,16 @@ pub(super) fn keep_event_types(tasks: &Tasks, kernel: &Kernel, config: &Config, 
 }
 
 /// Waits; false when the core stops meanwhile.
+type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs a task until the core stops, wherever it is then: the next start takes it up, as after a crash.
+async fn until(stop: CancellationToken, task: Task) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = task => {}
+    }
+}
+
 async fn wait(stop: &CancellationToken, span: Duration) -> bool {
     tokio::select! {
         () = stop.cancelled() => false,
