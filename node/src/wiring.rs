@@ -7,6 +7,7 @@ mod lookafter;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -199,6 +200,7 @@ async fn open_platform(
         peers,
         first_members: who.first_members,
         addresses: config.addresses(),
+        drained: AtomicBool::new(false),
         disk: Arc::clone(disk),
         clock: Arc::clone(clock),
         entropy: Arc::clone(entropy),

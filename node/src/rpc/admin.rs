@@ -1,6 +1,7 @@
 //! The operator's calls, over a socket that only the core's own account can open.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use homecore_proto::membership::membership_client::MembershipClient;
@@ -125,7 +126,6 @@ fn status_of(error: &CommandError) -> Status {
     }
 }
 
-fn token_state(token: &TokenRecord, now: Millis) -> &'static str {
 /// Why a core cannot have an id, and what to do.
 fn held(core: &CoreId, holder: &str) -> String {
     let why = match holder {
@@ -138,6 +138,7 @@ fn held(core: &CoreId, holder: &str) -> String {
     format!("{core} {why}: give another --id")
 }
 
+fn token_state(token: &TokenRecord, now: Millis) -> &'static str {
     if token.revoked_at.is_some() {
         "revoked"
     } else if token.consumed_by.is_some() {
@@ -297,14 +298,27 @@ impl admin_server::Admin for Admin {
     }
 
     async fn drain(&self, _request: Request<DrainRequest>) -> Result<Response<DrainReply>, Status> {
-        let handed_over = self.cluster.platform.hand_over().await;
-        let message = if handed_over {
-            "this core does not lead the platform now"
+        let cluster = &self.cluster;
+        cluster.drained.store(true, Ordering::Relaxed);
+        let close = Command::SetCoreAvailable {
+            core: cluster.core.clone(),
+            available: false,
+        };
+        if let Err(error) = cluster.done(close, "SetCoreAvailable").await {
+            cluster.drained.store(false, Ordering::Relaxed);
+            let why = crate::telemetry::chain(&error);
+            return Err(Status::unavailable(format!("nothing was done: {why}")));
+        }
+        let leadership = if cluster.platform.hand_over().await {
+            "and does not lead the platform"
         } else {
-            "no other core can lead the platform now; this one still does"
+            "but still leads the platform, as no other core can now"
         };
         Ok(Response::new(DrainReply {
-            message: message.to_owned(),
+            message: format!(
+                "{} takes no new users until it is started again, {leadership}",
+                cluster.core
+            ),
         }))
     }
 }

@@ -2,6 +2,7 @@
 //! and notices when its file differs from the platform.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use homecore_kernel::Kernel;
@@ -60,9 +61,9 @@ pub(super) fn spawn(
         "settle",
         Box::pin(settle(Arc::clone(accounts), stop.clone())),
     );
-    tasks.spawn("drift", drift(Arc::clone(cluster), config.clone(), stop));
     let renew = renew(Arc::clone(cluster), data.clone(), stop.clone());
     until_stop("renew", Box::pin(renew));
+    tasks.spawn("drift", drift(Arc::clone(cluster), config.clone(), stop));
 }
 
 /// Starts what users' data needs from time to time.
@@ -153,7 +154,6 @@ pub(super) fn keep_event_types(tasks: &Tasks, kernel: &Kernel, config: &Config, 
     tasks.spawn("event-types", keep);
 }
 
-/// Waits; false when the core stops meanwhile.
 type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs a task until the core stops, wherever it is then: the next start takes it up, as after a crash.
@@ -164,6 +164,7 @@ async fn until(stop: CancellationToken, task: Task) {
     }
 }
 
+/// Waits; false when the core stops meanwhile.
 async fn wait(stop: &CancellationToken, span: Duration) -> bool {
     tokio::select! {
         () = stop.cancelled() => false,
@@ -171,8 +172,8 @@ async fn wait(stop: &CancellationToken, span: Duration) -> bool {
     }
 }
 
-/// Tells the platform where this core is, once it differs from what the platform knows; and notices
-/// being removed.
+/// Tells the platform where this core is, once it differs from what the platform knows, and that it takes
+/// new users again after it was drained and stopped; and notices being removed.
 async fn announce(cluster: Arc<Cluster>, stop: CancellationToken) {
     let mut applied = cluster.platform.watch_applied();
     let mut failures = 0_u32;
@@ -181,14 +182,29 @@ async fn announce(cluster: Arc<Cluster>, stop: CancellationToken) {
         let known = record.as_ref().is_some_and(|core| {
             core.state == CoreState::Serving && core.addresses == cluster.addresses
         });
-        if !known && cluster.directory().cluster().is_some() {
-            let announce = Command::AnnounceCore {
+        let drained = cluster.drained.load(Ordering::Relaxed);
+        let command = if !known {
+            Some(Command::AnnounceCore {
                 core: cluster.core.clone(),
                 node: cluster.identity.node(),
                 addresses: cluster.addresses.clone(),
                 at: cluster.clock.now(),
+            })
+        } else if record.is_some_and(|core| !core.available) && !drained {
+            Some(Command::SetCoreAvailable {
+                core: cluster.core.clone(),
+                available: true,
+            })
+        } else {
+            None
+        };
+        if let Some(command) = command.filter(|_| cluster.directory().cluster().is_some()) {
+            let name = if known {
+                "SetCoreAvailable"
+            } else {
+                "AnnounceCore"
             };
-            match cluster.done(announce, "AnnounceCore").await {
+            match cluster.done(command, name).await {
                 Ok(()) => tracing::info!(core = %cluster.core, "announced to the platform"),
                 Err(CommandError::Rejected(Rejection::UnknownCore { .. })) => {
                     leave(&cluster, &stop).await;
