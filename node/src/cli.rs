@@ -75,7 +75,7 @@ enum Command {
     /// List and revoke join tokens
     #[command(subcommand, after_help = "Example: homecore tokens list")]
     Tokens(operate::TokensCommand),
-    /// Hand leadership over before this core stops
+    /// Before a stop: take no new users until the next start, and hand leadership over
     #[command(after_help = "Example: homecore drain")]
     Drain(operate::PlainArgs),
     /// Show and change the words of the mails that people get
@@ -168,12 +168,13 @@ impl ConfigArgs {
 
 /// A crash must not write keys, tokens and users' data to a file that outlives it, and no other process of
 /// this account may look into this one. Root may, still.
-#[expect(clippy::print_stderr, reason = "the command line talks to people here")]
 fn keep_memory_private() {
     use rustix::process::{DumpableBehavior, set_dumpable_behavior};
     // No log is written yet, and a core serves as well without.
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        eprintln!("homecore: core dumps cannot be switched off: {error}");
+        say(&format!(
+            "homecore: core dumps cannot be switched off: {error}"
+        ));
     }
 }
 
@@ -210,15 +211,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Healthcheck(args) => healthcheck::run(&args),
         Command::Openapi => openapi(),
-        Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "homecore",
-                &mut std::io::stdout(),
-            );
-            Ok(())
-        }
+        Command::Completions { shell } => completions(shell),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -242,15 +235,23 @@ fn openapi() -> anyhow::Result<()> {
     answer(std::str::from_utf8(&document)?)
 }
 
+/// `homecore completions`.
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    // In memory first: the generator panics where it cannot write.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "homecore", &mut script);
+    answer(std::str::from_utf8(&script)?.trim_end())
+}
+
 /// A command was not done, and its answer on standard output says so already.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Told(String);
 
-/// One line for people, on standard error.
-#[expect(clippy::print_stderr, reason = "the command line talks to people here")]
+/// One line for people, on standard error. Where it cannot be written, nobody can be told either.
 pub(crate) fn say(line: &str) {
-    eprintln!("{line}");
+    use std::io::Write as _;
+    writeln!(std::io::stderr().lock(), "{line}").unwrap_or_default();
 }
 
 /// A command's answer, on standard output.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use homecore_raft::command::{Command, Rejection, Response};
 use homecore_raft::directory::Directory;
@@ -34,6 +35,8 @@ pub(crate) struct Cluster {
     pub(crate) first_members: BTreeSet<u64>,
     /// Where this core can be reached.
     pub(crate) addresses: CoreAddresses,
+    /// Whether an operator wants no new users here until the next start.
+    pub(crate) drained: AtomicBool,
     /// Room on its disk.
     pub(crate) disk: Arc<Disk>,
     /// Time.

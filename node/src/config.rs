@@ -36,8 +36,9 @@ pub(crate) use mfa::{Endpoint, MfaConfig, MfaMode};
 pub(crate) use reader::Problem;
 pub(crate) use template::{Answers, render};
 use values::{
-    check_custom, check_hostings, check_tokens, parse_caa, parse_catalogue, parse_engine,
-    parse_filled, parse_hosting, parse_ip, parse_mx, parse_page, parse_socket, parse_trusted_apps,
+    check_apart, check_custom, check_hostings, check_tokens, parse_caa, parse_catalogue,
+    parse_engine, parse_filled, parse_folder, parse_hosting, parse_ip, parse_mx, parse_page,
+    parse_socket, parse_trusted_apps, parse_zone,
 };
 pub(crate) use values::{parse_domain, parse_host_port, parse_url};
 
@@ -259,6 +260,7 @@ fn read(table: toml::Table) -> Result<Config, Vec<Problem>> {
     if config.dns.active && config.dns.domain.is_none() {
         root.problem("dns.domain", "is needed where dns.active is true");
     }
+    check_apart(&mut root, &config.http.listen, &config.previews.listen);
     root.finish()?;
     Ok(config)
 }
@@ -269,7 +271,7 @@ fn read_core(root: &mut reader::Reader, domain: Option<&str>) -> CoreConfig {
         .required("id", CoreId::parse)
         .unwrap_or_else(placeholder_core);
     let data = section
-        .parsed("data", parse_filled)
+        .parsed("data", parse_folder)
         .unwrap_or_else(|| "/var/lib/homecore".to_owned());
     let url = match (section.parsed("url", parse_url), domain) {
         (Some(url), _) => url,
@@ -379,7 +381,7 @@ fn read_dns(root: &mut reader::Reader) -> DnsConfig {
     DnsConfig {
         active: section.boolean("active").unwrap_or(false),
         listen,
-        domain: section.parsed("domain", parse_domain),
+        domain: section.parsed("domain", parse_zone),
         ttl_s: section.number("ttl_s", 1, 604_800).unwrap_or(300),
         ns: section.list("ns", parse_domain),
         admin: section.text("admin"),

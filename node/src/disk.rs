@@ -65,6 +65,11 @@ impl Disk {
         &self.room
     }
 
+    /// Where users' folders are.
+    pub(crate) fn users(&self) -> PathBuf {
+        self.root.join("users")
+    }
+
     /// Bytes that are free, as of the last look.
     pub(crate) fn free_bytes(&self) -> u64 {
         self.free.load(Ordering::Relaxed)

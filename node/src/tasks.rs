@@ -1,15 +1,20 @@
 //! Every background task of a core: named, stopped together, awaited.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+type Names = Vec<&'static str>;
 
 /// The tasks of one core.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tasks {
     tracker: TaskTracker,
     stop: CancellationToken,
+    /// Names of those that run.
+    running: Arc<Mutex<Names>>,
 }
 
 impl Tasks {
@@ -20,7 +25,8 @@ impl Tasks {
         name: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) {
-        let stop = self.stop.clone();
+        let (stop, running) = (self.stop.clone(), Arc::clone(&self.running));
+        lock(&running).push(name);
         let inner = self.tracker.spawn(task);
         self.tracker.spawn(async move {
             if let Err(error) = inner.await
@@ -28,6 +34,10 @@ impl Tasks {
             {
                 tracing::error!(task = name, "a background task panicked; this core stops");
                 stop.cancel();
+            }
+            let mut running = lock(&running);
+            if let Some(place) = running.iter().position(|other| *other == name) {
+                running.swap_remove(place);
             }
         });
     }
@@ -37,12 +47,32 @@ impl Tasks {
         self.stop.clone()
     }
 
-    /// Waits for all tasks to end, but no longer than `deadline`; whether they did.
-    pub(crate) async fn finish(&self, deadline: Duration) -> bool {
+    /// Waits for all tasks to end, but no longer than `deadline`; the names of those that did not.
+    pub(crate) async fn finish(&self, deadline: Duration) -> Vec<&'static str> {
         self.stop.cancel();
         self.tracker.close();
-        tokio::time::timeout(deadline, self.tracker.wait())
-            .await
-            .is_ok()
+        match tokio::time::timeout(deadline, self.tracker.wait()).await {
+            Ok(()) => Vec::new(),
+            Err(_elapsed) => lock(&self.running).clone(),
+        }
+    }
+}
+
+fn lock(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
+    names.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_does_not_end_is_named() {
+        let tasks = Tasks::default();
+        let stop = tasks.stop_signal();
+        tasks.spawn("good", async move { stop.cancelled().await });
+        tasks.spawn("short", async {});
+        tasks.spawn("deaf", std::future::pending());
+        assert_eq!(tasks.finish(Duration::from_secs(5)).await, ["deaf"]);
     }
 }

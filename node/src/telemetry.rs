@@ -1,5 +1,6 @@
 //! Logs: for people on a terminal, as JSON lines otherwise. Always on standard error, so that
-//! standard output stays a command's answer.
+//! standard output stays a command's answer. A line that cannot be written (a full disk) is lost, and
+//! nothing else with it.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -24,7 +25,9 @@ pub(crate) fn start(logging: &Logging) -> anyhow::Result<()> {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // Those are printed to standard error, too: with a panic, where that is what failed.
+        .log_internal_errors(false);
     if json {
         builder.json().flatten_event(true).finish().try_init()?;
     } else {

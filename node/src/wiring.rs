@@ -7,6 +7,7 @@ mod lookafter;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -202,6 +203,7 @@ async fn open_platform(
         peers,
         first_members: who.first_members,
         addresses: config.addresses(),
+        drained: AtomicBool::new(false),
         disk: Arc::clone(disk),
         clock: Arc::clone(clock),
         entropy: Arc::clone(entropy),
@@ -437,8 +439,9 @@ impl Running {
         if tokio::time::timeout(deadline, stopping).await.is_err() {
             tracing::warn!("a clean stop took too long; the next start recovers");
         }
-        if !self.tasks.finish(Duration::from_secs(5)).await {
-            tracing::warn!("some tasks did not end in time");
+        let late = self.tasks.finish(Duration::from_secs(5)).await;
+        if !late.is_empty() {
+            tracing::warn!(tasks = late.join(", "), "some tasks did not end in time");
         }
         if let Err(error) = files::remove(&self.socket) {
             tracing::debug!(%error, "the socket stays");

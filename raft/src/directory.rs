@@ -13,6 +13,7 @@ mod table;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use homecore_types::id::RESERVED_LABELS;
 use homecore_types::{ClusterId, CoreId, NodeId, UserId};
 use imbl::{OrdMap, Vector};
 
@@ -190,6 +191,26 @@ impl Directory {
     #[must_use]
     pub fn dns_record(&self, label: &str) -> Option<&Arc<DnsRecord>> {
         self.dns.get(label)
+    }
+
+    /// What kind of thing holds a label: one table of names for users, cores past and present, records
+    /// and the words that the zone and the router use themselves.
+    #[must_use]
+    pub fn holder(&self, label: &str) -> Option<&'static str> {
+        if RESERVED_LABELS.contains(&label) {
+            return Some("reserved");
+        }
+        if self.user(label).is_some() {
+            return Some("user");
+        }
+        if let Some(core) = self.core_or_removed(label) {
+            return Some(if core.state == CoreState::Removed {
+                "removed-core"
+            } else {
+                "core"
+            });
+        }
+        self.dns_record(label).map(|_| "dns")
     }
 
     /// The log index at which cores, DNS records or configuration last changed: when the zone has to

@@ -20,6 +20,7 @@ use std::str::FromStr;
 
 pub use entry::{Entry, Source};
 pub use listener::AuditListener;
+pub use streams::noted_methods;
 pub(crate) use streams::streams_below;
 
 /// The pseudo access of a login that succeeded.
@@ -96,6 +97,12 @@ impl MethodSet {
 pub struct MethodPattern(String);
 
 impl MethodPattern {
+    /// Whether the log may have entries of what this names: another word is a mistake.
+    #[must_use]
+    pub fn is_of_the_log(&self) -> bool {
+        noted_methods().iter().any(|method| self.matches(method))
+    }
+
     fn matches(&self, method: &str) -> bool {
         let family = self.0.strip_suffix(".all");
         self.0 == "all"

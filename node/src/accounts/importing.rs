@@ -5,6 +5,7 @@
 //! start: the names are released and the folder goes.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -29,6 +30,19 @@ pub(crate) enum ImportFailure {
     /// Somebody has a name already.
     #[error("taken already: {}", .0.iter().map(|(field, value)| format!("{field} {value:?}")).collect::<Vec<_>>().join(", "))]
     Taken(BTreeMap<String, String>),
+    /// There is a folder of that id here: of a user, or what is left of one.
+    #[error(
+        "taken already: id {:?}, of which there is a folder below {}; if no user has this id any more, move \
+         that folder away while the core is stopped",
+        user.as_str(),
+        below.display()
+    )]
+    Here {
+        /// The id.
+        user: UserId,
+        /// Where users' folders are.
+        below: PathBuf,
+    },
     /// What was sent cannot be taken.
     #[error("{0}")]
     Refused(String),
@@ -71,8 +85,8 @@ impl Accounts {
         match self.kernel.users().contains(&user).await {
             Ok(false) => {}
             Ok(true) => {
-                let id = BTreeMap::from([("id".to_owned(), user.to_string())]);
-                return Err(ImportFailure::Taken(id));
+                let below = self.cluster.disk.users();
+                return Err(ImportFailure::Here { user, below });
             }
             Err(error) => return Err(ImportFailure::Unavailable(chain(&error))),
         }
@@ -117,7 +131,9 @@ impl Accounts {
             match failure {
                 // Not known: the names may be held. What settles marks finds out.
                 ImportFailure::Unavailable(_) => self.left.notify_one(),
-                ImportFailure::Taken(_) | ImportFailure::Refused(_) => {
+                ImportFailure::Taken(_)
+                | ImportFailure::Here { .. }
+                | ImportFailure::Refused(_) => {
                     self.marks.remove(user).await;
                 }
             }

@@ -1,6 +1,5 @@
 //! `homecore check-config`: every problem at once.
 
-use anyhow::bail;
 use clap::Args;
 use serde_json::json;
 
@@ -20,7 +19,7 @@ pub(super) struct CheckConfigArgs {
 /// Reads the configuration as `serve` would.
 pub(super) fn run(args: &CheckConfigArgs) -> anyhow::Result<()> {
     let Some(path) = args.config.path() else {
-        bail!("no configuration: give --config FILE (homecore init writes one)");
+        return Err(LoadError::Missing.into());
     };
     let shown = path.display();
     match args.config.load() {

@@ -105,8 +105,9 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     }
     if args.dry_run {
         if !args.json {
+            let users = if good == 1 { "user" } else { "users" };
             answer(&format!(
-                "{good} users can be imported; nothing was changed"
+                "{good} {users} can be imported; nothing was changed"
             ))?;
         }
         return Ok(());

@@ -236,7 +236,7 @@ async fn revoke_token(id: &str, plain: &PlainArgs) -> anyhow::Result<()> {
     ))
 }
 
-/// Hands leadership over.
+/// Takes no new users any more and hands leadership over.
 pub(super) fn drain(args: &PlainArgs) -> anyhow::Result<()> {
     block_on(async {
         let mut client = connect(&args.config).await?;

@@ -83,14 +83,15 @@ pub(super) fn serve(config: Config, accepted: Accepted, json: bool) -> anyhow::R
                 return Ok(());
             }
         };
-        if json {
-            answer(&ready.to_string())?;
+        if json && let Err(error) = answer(&ready.to_string()) {
+            tracing::error!(%error, "standard output does not take that this core is ready");
         }
         let why = running.wait_for_end(stop).await;
         running.stop(STOP_TIMEOUT).await;
         why
     });
-    runtime.shutdown_timeout(Duration::from_secs(2));
+    // Everything is closed. What may still block a thread is a look-up of a name, which nobody waits for.
+    runtime.shutdown_timeout(Duration::from_millis(250));
     result
 }
 

@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use homecore_kernel::audit::MethodPattern;
+use homecore_kernel::audit::{InvalidMethodPattern, MethodPattern, noted_methods};
 
-use super::reader::{Reader, Section};
+use super::reader::{Reader, Section, nearest};
 use super::values::{parse_filled, parse_host_port};
 
 /// What a line is made from, unless the operator says otherwise.
@@ -109,8 +109,8 @@ pub(super) fn read(root: &mut Reader) -> AuditConfig {
     let mut section = root.section("audit");
     AuditConfig {
         active: section.boolean("active").unwrap_or(true),
-        include: section.list("include", |name| name.parse()),
-        exclude: section.list("exclude", |name| name.parse()),
+        include: section.list("include", parse_method),
+        exclude: section.list("exclude", parse_method),
         on_user_delete: section
             .parsed("on_user_delete", |text: String| match text.as_str() {
                 "erase" => Ok(OnUserDelete::Erase),
@@ -140,12 +140,27 @@ fn read_syslog(audit: &mut Section<'_>) -> Option<SyslogConfig> {
         template: section
             .parsed("template", parse_template)
             .unwrap_or_else(|| TEMPLATE.to_owned()),
-        include: section.list("include", |name| name.parse()),
-        exclude: section.list("exclude", |name| name.parse()),
+        include: section.list("include", parse_method),
+        exclude: section.list("exclude", parse_method),
     };
     Some(SyslogConfig {
         address: address?,
         ..config
+    })
+}
+
+/// A name that no method has would switch off more, or less, than is meant.
+fn parse_method(name: String) -> Result<MethodPattern, String> {
+    let pattern: MethodPattern = name
+        .parse()
+        .map_err(|error: InvalidMethodPattern| format!("{name:?} {error}"))?;
+    if pattern.is_of_the_log() {
+        return Ok(pattern);
+    }
+    let said = format!("the audit log has no method {name}");
+    Err(match nearest(&name, noted_methods()) {
+        Some(near) => format!("{said}; did you mean {near}?"),
+        None => said,
     })
 }
 

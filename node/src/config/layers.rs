@@ -42,6 +42,9 @@ pub(crate) enum LoadError {
         /// Where and why.
         message: String,
     },
+    /// Neither a file nor anything else says what to do.
+    #[error("no configuration: give --config FILE (homecore init writes one)")]
+    Missing,
     /// Keys are wrong.
     #[error("the configuration is invalid:\n{}", .0.iter().map(|p| format!("  {p}")).collect::<Vec<_>>().join("\n"))]
     Problems(Vec<Problem>),
@@ -64,6 +67,10 @@ pub(crate) fn load(sources: &Sources) -> Result<Config, LoadError> {
     let environment: BTreeMap<String, String> = std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
         .collect();
+    let told = |variable: &String| variable.starts_with(PREFIX);
+    if sources.file.is_none() && sources.set.is_empty() && !environment.keys().any(told) {
+        return Err(LoadError::Missing);
+    }
     let file = match &sources.file {
         Some(path) => Some((path.as_path(), read_file(path)?)),
         None => None,
@@ -94,11 +101,13 @@ pub(super) fn merge(
         None => toml::Table::new(),
     };
     let mut problems = Vec::new();
+    let mut from_environment = BTreeMap::new();
     for (variable, value) in environment {
         if let Some(key) = variable.strip_prefix(PREFIX) {
             let path: Vec<String> = key.split("__").map(str::to_lowercase).collect();
-            if let Err(problem) = insert(&mut table, &path, value, variable) {
-                problems.push(problem);
+            match insert(&mut table, &path, value, variable) {
+                Ok(()) => drop(from_environment.insert(path.join("."), variable)),
+                Err(problem) => problems.push(problem),
             }
         }
     }
@@ -106,6 +115,7 @@ pub(super) fn merge(
         match pair.split_once('=') {
             Some((key, value)) => {
                 let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
+                from_environment.remove(key.trim());
                 if let Err(problem) = insert(&mut table, &path, value.trim(), "--set") {
                     problems.push(problem);
                 }
@@ -119,10 +129,24 @@ pub(super) fn merge(
     match read(table) {
         Ok(config) if problems.is_empty() => Ok(config),
         Ok(_) => Err(LoadError::Problems(problems)),
-        Err(more) => {
+        Err(mut more) => {
+            for problem in &mut more {
+                tell_source(problem, &from_environment);
+            }
             problems.extend(more);
             Err(LoadError::Problems(problems))
         }
+    }
+}
+
+/// Says of what came from the environment that it did: nobody finds it in the file.
+fn tell_source(problem: &mut Problem, from_environment: &BTreeMap<String, &String>) {
+    let below = format!("{}.", problem.key);
+    let source = from_environment
+        .iter()
+        .find(|(key, _)| **key == problem.key || key.starts_with(&below));
+    if let Some((_, variable)) = source {
+        problem.message = format!("(from {variable}) {}", problem.message);
     }
 }
 

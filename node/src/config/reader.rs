@@ -98,7 +98,8 @@ impl Reader {
         let mut unknown = Vec::new();
         collect_unknown("", &self.table, &self.known, &mut unknown);
         for key in unknown {
-            let message = match nearest(&key, &self.known) {
+            let keys = self.known.iter().map(String::as_str);
+            let message = match nearest(&key, keys.filter(|known| !known.ends_with(".*"))) {
                 Some(near) => format!("is no key of homecore; did you mean {near}?"),
                 None => "is no key of homecore".to_owned(),
             };
@@ -347,15 +348,14 @@ fn collect_unknown(
     }
 }
 
-/// The known key that differs least, if it differs little.
-fn nearest(key: &str, known: &BTreeSet<String>) -> Option<String> {
+/// The known word that differs least, if it differs little.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
-        .iter()
-        .filter(|candidate| !candidate.ends_with(".*"))
-        .map(|candidate| (distance(key, candidate), candidate))
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= 3)
         .min()
-        .map(|(_, candidate)| candidate.clone())
+        .map(|(_, candidate)| candidate)
 }
 
 /// Levenshtein distance, by rows.

@@ -217,6 +217,43 @@ fn a_near_miss_is_suggested() {
 }
 
 #[test]
+fn what_cannot_work_is_a_problem() {
+    for (key, set) in [
+        ("dns.domain", "dns.domain=exa_mple.com"),
+        ("dns.domain", "dns.domain=-x"),
+        ("dns.domain", "dns.domain=x-.example"),
+        ("core.data", "core.data=data"),
+        ("core.data", "core.data=\"\""),
+        ("previews.listen", "previews.listen=127.0.0.1:3000"),
+    ] {
+        assert_eq!(keys(load(MINIMAL, &[], &[set])), [key], "{set}");
+    }
+}
+
+#[test]
+fn a_problem_says_that_it_comes_from_the_environment() {
+    for variable in [
+        "HOMECORE__FOO",
+        "HOMECORE__HTTP__LISENT",
+        "HOMECORE__FOO__BAR",
+    ] {
+        let Err(LoadError::Problems(problems)) = load(MINIMAL, &[(variable, "x")], &[]) else {
+            panic!("accepted")
+        };
+        let said = problems[0].to_string();
+        assert!(
+            said.contains(&format!("(from {variable}) is no key")),
+            "{said}"
+        );
+    }
+    let set = ["foo=1"];
+    let Err(LoadError::Problems(problems)) = load(MINIMAL, &[("HOMECORE__FOO", "x")], &set) else {
+        panic!("accepted")
+    };
+    assert!(!problems[0].to_string().contains("(from"), "{problems:?}");
+}
+
+#[test]
 fn what_listens_everywhere_must_say_where_it_is() {
     let file = format!("{MINIMAL}[cluster]\nlisten = \"0.0.0.0:4002\"\n");
     assert_eq!(keys(load(&file, &[], &[])), ["cluster.advertise"]);

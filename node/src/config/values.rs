@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use toml::Value;
 use url::Url;
 
-use super::reader::{Problem, wrong_type};
+use super::reader::{Problem, Reader, wrong_type};
 
 pub(super) fn parse_ip<T: std::str::FromStr + Into<IpAddr>>(text: String) -> Result<T, String> {
     text.parse()
@@ -85,6 +85,27 @@ pub(super) fn parse_filled(text: String) -> Result<String, &'static str> {
         Err("must not be empty")
     } else {
         Ok(text)
+    }
+}
+
+/// A folder, whatever the process is started in: commands find the core by it, too.
+pub(super) fn parse_folder(text: String) -> Result<String, String> {
+    if text.starts_with('/') {
+        Ok(text)
+    } else {
+        Err(format!(
+            "{text:?} is not the whole path of a folder, such as /var/lib/homecore"
+        ))
+    }
+}
+
+/// Whatever listens for previews alone needs an address of its own.
+pub(super) fn check_apart(root: &mut Reader, http: &[SocketAddr], previews: &[SocketAddr]) {
+    if let Some(same) = previews.iter().find(|address| http.contains(address)) {
+        root.problem(
+            "previews.listen",
+            &format!("{same} is in http.listen too, which serves previews already: leave it out"),
+        );
     }
 }
 
@@ -198,6 +219,8 @@ pub(crate) fn parse_domain(text: String) -> Result<String, String> {
         && !name.is_empty()
         && name.split('.').all(|label| {
             (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
                 && label
                     .bytes()
                     .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
@@ -207,6 +230,16 @@ pub(crate) fn parse_domain(text: String) -> Result<String, String> {
     } else {
         Err(format!("{text:?} is not a domain name"))
     }
+}
+
+/// The domain below which people have host names: those have no underscore (RFC 1123, 2.1).
+pub(super) fn parse_zone(text: String) -> Result<String, String> {
+    if text.contains('_') {
+        return Err(format!(
+            "{text:?} is not the name of a host: it has an underscore"
+        ));
+    }
+    parse_domain(text)
 }
 
 pub(super) fn parse_mx(text: String) -> Result<(u16, String), String> {

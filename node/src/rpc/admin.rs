@@ -1,6 +1,7 @@
 //! The operator's calls, over a socket that only the core's own account can open.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use homecore_proto::membership::membership_client::MembershipClient;
@@ -125,6 +126,18 @@ fn status_of(error: &CommandError) -> Status {
     }
 }
 
+/// Why a core cannot have an id, and what to do.
+fn held(core: &CoreId, holder: &str) -> String {
+    let why = match holder {
+        "core" => "is a core already",
+        "removed-core" => "was a core that was removed, and its id is not given again",
+        "user" => "is the name of a user",
+        "dns" => "has DNS records",
+        _ => "is a word that homecore uses itself",
+    };
+    format!("{core} {why}: give another --id")
+}
+
 fn token_state(token: &TokenRecord, now: Millis) -> &'static str {
     if token.revoked_at.is_some() {
         "revoked"
@@ -153,10 +166,8 @@ impl admin_server::Admin for Admin {
                 "--ttl must be between 1 second and 30 days",
             ));
         }
-        if self.cluster.directory().core(&core).is_some() {
-            return Err(Status::failed_precondition(
-                Rejection::CoreExists { core }.to_string(),
-            ));
+        if let Some(holder) = self.cluster.directory().holder(core.as_str()) {
+            return Err(Status::failed_precondition(held(&core, holder)));
         }
         let token = JoinToken {
             addresses: self.addresses(),
@@ -287,14 +298,27 @@ impl admin_server::Admin for Admin {
     }
 
     async fn drain(&self, _request: Request<DrainRequest>) -> Result<Response<DrainReply>, Status> {
-        let handed_over = self.cluster.platform.hand_over().await;
-        let message = if handed_over {
-            "this core does not lead the platform now"
+        let cluster = &self.cluster;
+        cluster.drained.store(true, Ordering::Relaxed);
+        let close = Command::SetCoreAvailable {
+            core: cluster.core.clone(),
+            available: false,
+        };
+        if let Err(error) = cluster.done(close, "SetCoreAvailable").await {
+            cluster.drained.store(false, Ordering::Relaxed);
+            let why = crate::telemetry::chain(&error);
+            return Err(Status::unavailable(format!("nothing was done: {why}")));
+        }
+        let leadership = if cluster.platform.hand_over().await {
+            "and does not lead the platform"
         } else {
-            "no other core can lead the platform now; this one still does"
+            "but still leads the platform, as no other core can now"
         };
         Ok(Response::new(DrainReply {
-            message: message.to_owned(),
+            message: format!(
+                "{} takes no new users until it is started again, {leadership}",
+                cluster.core
+            ),
         }))
     }
 }

@@ -92,6 +92,7 @@ impl Enrolment {
         let addresses = addresses(request.addresses.clone().unwrap_or_default())
             .map_err(|message| refused("bad-request", message))?;
         let token = self.token_of(&request, &core, &key).await?;
+        self.check_address(&core, &addresses.rpc)?;
         let node = self.take(token, core, key, addresses).await?;
         let chain = self
             .cluster
@@ -172,6 +173,27 @@ impl Enrolment {
         }
         platform.current().await.map_err(unavailable)?;
         platform.join_token(id).await.map_err(unavailable)
+    }
+
+    /// Two members at one address: messages for one of them reach the other, which refuses them, and the
+    /// new one waits for ever. Nothing of the token is used up here.
+    fn check_address(&self, core: &CoreId, rpc: &str) -> Result<(), Refused> {
+        let directory = self.cluster.directory();
+        let other = directory
+            .cores()
+            .find(|other| other.id != *core && other.addresses.rpc.eq_ignore_ascii_case(rpc));
+        other.map_or(Ok(()), |other| {
+            let other = &other.id;
+            Err(refused(
+                "address-taken",
+                format!(
+                    "{other} is reached at {} already. Repeat the same command, whose token is still good, \
+                     with --ip or cluster.advertise as other cores reach this machine; if {other} is gone \
+                     for good, first `homecore remove {other}`",
+                    brief(rpc)
+                ),
+            ))
+        })
     }
 
     async fn take(

@@ -162,7 +162,7 @@ impl Writing {
             .truncate(true)
             .mode(0o600)
             .open(&temporary)
-            .map_err(|source| error("write", path, source))?;
+            .map_err(|source| error("write", path, about_folder(path, source)))?;
         Ok(Self {
             file,
             temporary,
@@ -185,6 +185,15 @@ impl Writing {
         };
         attempt().map_err(|source| error("write", &self.path, source))
     }
+}
+
+/// A file that is made cannot be what is not found.
+fn about_folder(path: &Path, source: io::Error) -> io::Error {
+    if source.kind() != io::ErrorKind::NotFound {
+        return source;
+    }
+    let folder = directory_of(path).display();
+    io::Error::new(source.kind(), format!("there is no folder {folder}"))
 }
 
 /// The directory of a file.
@@ -282,6 +291,15 @@ mod tests {
         );
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_is_missing_is_named() {
+        let error = write(Path::new("/no-such-folder/a.toml"), b"").unwrap_err();
+        assert!(
+            format!("{:?}", error.source).contains("there is no folder /no-such-folder"),
+            "{error:?}"
+        );
     }
 
     #[test]

@@ -30,6 +30,8 @@ use crate::tasks::Tasks;
 
 /// Connections that other cores (and strangers) may hold open.
 const CONNECTIONS_MAX: usize = 512;
+/// At a stop, calls of other cores that are under way may take this long: what they ask for is closed.
+const CALLS_END_WITHIN: Duration = Duration::from_millis(500);
 /// A caller must finish its handshake within this time.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections of callers without a certificate.
@@ -99,13 +101,24 @@ pub(crate) fn spawn(
     let incoming = ReceiverStream::new(receiver).map(Ok::<_, std::io::Error>);
     tasks.spawn("rpc-serve", async move {
         let stopped = stop.clone();
-        if let Err(error) = router.serve_with_incoming_shutdown(incoming, stopped.cancelled_owned()).await
-        {
-            tracing::error!(error = %crate::telemetry::chain(&error), "the core-to-core listener failed");
-            stop.cancel();
+        let serving = router.serve_with_incoming_shutdown(incoming, stopped.cancelled_owned());
+        tokio::select! {
+            served = serving => if let Err(error) = served {
+                tracing::error!(error = %crate::telemetry::chain(&error), "the core-to-core listener failed");
+                stop.cancel();
+            },
+            // A stream of log entries ends only when its other end lets go of it, which a core that hangs
+            // or is gone does not.
+            () = gone_by(&stop) => tracing::debug!("calls of other cores are cut off"),
         }
     });
     Ok(())
+}
+
+/// Completes when calls that are under way at a stop have had their time.
+async fn gone_by(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(CALLS_END_WITHIN).await;
 }
 
 #[derive(Clone, Debug)]

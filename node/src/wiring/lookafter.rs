@@ -2,6 +2,7 @@
 //! and notices when its file differs from the platform.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use homecore_kernel::Kernel;
@@ -50,13 +51,18 @@ pub(super) fn spawn(
 ) {
     let stop = tasks.stop_signal();
     tasks.spawn("disk", Arc::clone(&cluster.disk).keep(stop.clone()));
-    tasks.spawn("announce", announce(Arc::clone(cluster), stop.clone()));
-    tasks.spawn("removal", notice_removal(Arc::clone(cluster), stop.clone()));
-    tasks.spawn("settle", settle(Arc::clone(accounts), stop.clone()));
-    tasks.spawn(
-        "renew",
-        renew(Arc::clone(cluster), data.clone(), stop.clone()),
+    // These ask other cores, which may take long to answer.
+    let until_stop = |name, task| tasks.spawn(name, until(tasks.stop_signal(), task));
+    let announce: Task = Box::pin(announce(Arc::clone(cluster), stop.clone()));
+    until_stop("announce", announce);
+    let removal = notice_removal(Arc::clone(cluster), stop.clone());
+    until_stop("removal", Box::pin(removal));
+    until_stop(
+        "settle",
+        Box::pin(settle(Arc::clone(accounts), stop.clone())),
     );
+    let renew = renew(Arc::clone(cluster), data.clone(), stop.clone());
+    until_stop("renew", Box::pin(renew));
     tasks.spawn("drift", drift(Arc::clone(cluster), config.clone(), stop));
 }
 
@@ -148,6 +154,16 @@ pub(super) fn keep_event_types(tasks: &Tasks, kernel: &Kernel, config: &Config, 
     tasks.spawn("event-types", keep);
 }
 
+type Task = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs a task until the core stops, wherever it is then: the next start takes it up, as after a crash.
+async fn until(stop: CancellationToken, task: Task) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = task => {}
+    }
+}
+
 /// Waits; false when the core stops meanwhile.
 async fn wait(stop: &CancellationToken, span: Duration) -> bool {
     tokio::select! {
@@ -156,8 +172,8 @@ async fn wait(stop: &CancellationToken, span: Duration) -> bool {
     }
 }
 
-/// Tells the platform where this core is, once it differs from what the platform knows; and notices
-/// being removed.
+/// Tells the platform where this core is, once it differs from what the platform knows, and that it takes
+/// new users again after it was drained and stopped; and notices being removed.
 async fn announce(cluster: Arc<Cluster>, stop: CancellationToken) {
     let mut applied = cluster.platform.watch_applied();
     let mut failures = 0_u32;
@@ -166,14 +182,29 @@ async fn announce(cluster: Arc<Cluster>, stop: CancellationToken) {
         let known = record.as_ref().is_some_and(|core| {
             core.state == CoreState::Serving && core.addresses == cluster.addresses
         });
-        if !known && cluster.directory().cluster().is_some() {
-            let announce = Command::AnnounceCore {
+        let drained = cluster.drained.load(Ordering::Relaxed);
+        let command = if !known {
+            Some(Command::AnnounceCore {
                 core: cluster.core.clone(),
                 node: cluster.identity.node(),
                 addresses: cluster.addresses.clone(),
                 at: cluster.clock.now(),
+            })
+        } else if record.is_some_and(|core| !core.available) && !drained {
+            Some(Command::SetCoreAvailable {
+                core: cluster.core.clone(),
+                available: true,
+            })
+        } else {
+            None
+        };
+        if let Some(command) = command.filter(|_| cluster.directory().cluster().is_some()) {
+            let name = if known {
+                "SetCoreAvailable"
+            } else {
+                "AnnounceCore"
             };
-            match cluster.done(announce, "AnnounceCore").await {
+            match cluster.done(command, name).await {
                 Ok(()) => tracing::info!(core = %cluster.core, "announced to the platform"),
                 Err(CommandError::Rejected(Rejection::UnknownCore { .. })) => {
                     leave(&cluster, &stop).await;

@@ -4,7 +4,7 @@ use homecore_types::{CoreId, Millis, NodeId};
 
 use super::tokens::{self, Presented};
 use super::transaction::{Transaction, inconsistent};
-use super::{MachineError, Outcome, dns, users};
+use super::{MachineError, Outcome, users};
 use crate::command::{Rejection, Response};
 use crate::keys::{JoinTokens, Space, Users};
 use crate::records::{Core, CoreAddresses, CoreState};
@@ -29,7 +29,7 @@ pub(super) fn admit(transaction: &mut Transaction<'_>, token_id: &str, asking: A
         Presented::Again(node) => return admitted_before(transaction, id, node, addresses),
         Presented::Open(token) => token,
     };
-    match dns::holder(transaction.directory(), id.as_str()) {
+    match transaction.directory().holder(id.as_str()) {
         None => {}
         Some("core") => return Err(Rejection::CoreExists { core: id }.into()),
         Some(holder) => return Err(taken(&id, holder).into()),

@@ -1,42 +1,20 @@
-//! DNS records of labels below the domain, and the question who holds a label.
-
-use homecore_types::id::RESERVED_LABELS;
+//! DNS records of labels below the domain.
 
 use super::Outcome;
 use super::transaction::Transaction;
 use crate::command::{Rejection, Response};
-use crate::directory::Directory;
 use crate::keys::Dns;
-use crate::records::{CoreState, DnsRecord};
+use crate::records::DnsRecord;
 
 /// Labels with records of their own: the zone holds them in memory.
 pub(super) const LABELS_MAX: u64 = 100_000;
 /// Bytes of a label of several parts: the domain has to fit behind it in 253.
 const LABEL_BYTES_MAX: usize = 190;
 
-/// What kind of thing holds a label: one table of names for users, cores past and present, records
-/// and the words that the zone and the router use themselves.
-pub(super) fn holder(directory: &Directory, label: &str) -> Option<&'static str> {
-    if RESERVED_LABELS.contains(&label) {
-        return Some("reserved");
-    }
-    if directory.user(label).is_some() {
-        return Some("user");
-    }
-    if let Some(core) = directory.core_or_removed(label) {
-        return Some(if core.state == CoreState::Removed {
-            "removed-core"
-        } else {
-            "core"
-        });
-    }
-    directory.dns_record(label).map(|_| "dns")
-}
-
 pub(super) fn put(transaction: &mut Transaction<'_>, label: String, record: DnsRecord) -> Outcome {
     let directory = transaction.directory();
     let held = if is_label(&label) {
-        holder(directory, &label)
+        directory.holder(&label)
     } else {
         Some("invalid")
     };

@@ -2,14 +2,14 @@
 //! as there is the user, and random aliases ([`super::aliases`]).
 //!
 //! One table holds them all, so that nobody can have a name that is or was another's, and it is
-//! looked into with cores, records and reserved words ([`dns::holder`]).
+//! looked into with cores, records and reserved words ([`Directory::holder`](crate::directory::Directory::holder)).
 
 use std::collections::BTreeMap;
 
 use homecore_types::{UserId, Username};
 
 use super::transaction::Transaction;
-use super::{MachineError, Outcome, aliases, dns};
+use super::{MachineError, Outcome, aliases};
 use crate::command::{Rejection, Response};
 use crate::keys::{NameRow, Names, Users};
 use crate::records::User;
@@ -116,7 +116,7 @@ pub(super) fn rename(transaction: &mut Transaction<'_>, id: UserId, change: Chan
 /// # Errors
 /// If somebody or something holds the name.
 pub(super) fn check_free(transaction: &Transaction<'_>, name: &Username) -> Result<(), Rejection> {
-    match dns::holder(transaction.directory(), name.as_str()) {
+    match transaction.directory().holder(name.as_str()) {
         None => Ok(()),
         Some("user") => Err(Rejection::Conflict {
             fields: BTreeMap::from([("username".to_owned(), name.to_string())]),

@@ -14,6 +14,8 @@
 //! snapshot, because the log may end there. What is not trusted is wiped and made anew from the newest
 //! whole snapshot.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -92,8 +94,23 @@ impl Place {
         })
     }
 
-    /// The engine as it was left and what it holds, unless there is a reason to make it anew.
+    /// The engine as it was left and what it holds, unless there is a reason to make it anew. A panic is
+    /// one: redb takes the structure of its file for granted, which a changed bit can end.
     fn trusted(&self, marker: Option<&Marker>) -> Result<Option<Kept>, MachineError> {
+        catch_unwind(AssertUnwindSafe(|| self.kept(marker))).unwrap_or_else(|panic| {
+            let dir = self
+                .generation
+                .map(|generation| self.generation_dir(generation));
+            tracing::warn!(
+                ?dir,
+                reason = reason(panic.as_ref()),
+                "the engine panicked at its state, made anew"
+            );
+            Ok(None)
+        })
+    }
+
+    fn kept(&self, marker: Option<&Marker>) -> Result<Option<Kept>, MachineError> {
         let Some(generation) = self.generation else {
             return Ok(None);
         };
@@ -344,6 +361,13 @@ fn fill(engine: &mut dyn Engine, reader: &mut Reader) -> Result<(), MachineError
     let mut batch = Batch::default();
     batch.put(Space::Meta, Meta::key(&()), value);
     Ok(engine.commit(batch)?)
+}
+
+/// What a panic said.
+fn reason(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref().copied())
+        .unwrap_or("no text")
 }
 
 /// Whether a newer release wrote what cannot be read: making it anew would only hide that.

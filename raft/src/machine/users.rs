@@ -6,7 +6,7 @@ use std::time::Duration;
 use homecore_types::{CoreId, Millis, UserId};
 
 use super::transaction::{Transaction, inconsistent};
-use super::{MachineError, Outcome, Stop, dns, emails, invitations, names};
+use super::{MachineError, Outcome, Stop, emails, invitations, names};
 use crate::command::{Rejection, ReserveUser, Response};
 use crate::directory::Directory;
 use crate::keys::{
@@ -174,7 +174,7 @@ fn check_conflicts(transaction: &Transaction<'_>, asked: &ReserveUser) -> Result
         }
     }
     let username = asked.username.as_str();
-    if dns::holder(transaction.directory(), username).is_some() {
+    if transaction.directory().holder(username).is_some() {
         fields.insert("username".to_owned(), username.to_owned());
     }
     // Drawn at random, so this is a proposer's defect; but it must not overwrite a user.

@@ -30,6 +30,7 @@ const OTHER_ACTIONS: &[&str] = &[
     "auth.logout",
     "callBatch",
     "events.getAttachment",
+    "events.getPreview",
     "mfa.activate",
     "mfa.challenge",
     "mfa.confirm",
@@ -37,7 +38,18 @@ const OTHER_ACTIONS: &[&str] = &[
     "mfa.recover",
     "mfa.verify",
     "sharedSecrets.retrieve",
+    "system.deactivateMfa",
 ];
+
+/// The ids of everything that the log may have entries of, each once, in order.
+#[must_use]
+pub fn noted_methods() -> Vec<&'static str> {
+    let methods = Method::ALL.iter().map(|method| method.id());
+    let mut all: Vec<_> = methods.chain(OTHER_ACTIONS.iter().copied()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
 
 /// The ids of the streams below one of the log; none for any other stream.
 ///
@@ -57,11 +69,7 @@ pub(crate) fn streams_below(
             })?;
         }
         AUDIT_ACTIONS => {
-            let methods = Method::ALL.iter().map(|method| method.id());
-            let all = methods.chain(OTHER_ACTIONS.iter().copied());
-            ids = named(AUDIT_ACTION_PREFIX, all).collect();
-            ids.sort_unstable();
-            ids.dedup();
+            ids = named(AUDIT_ACTION_PREFIX, noted_methods().into_iter()).collect();
         }
         _ => return Ok(None),
     }

@@ -96,3 +96,38 @@ fn what_cannot_be_meant_is_a_problem() {
         assert_eq!(load(&text).unwrap_err(), [key], "{text}");
     }
 }
+
+#[test]
+fn a_method_that_is_none_is_a_problem() {
+    let of = |name: &str| {
+        let error = parse_method(name.to_owned()).unwrap_err();
+        assert_eq!(
+            load(&format!("include = [{name:?}]")).unwrap_err(),
+            ["audit.include"]
+        );
+        assert_eq!(
+            load(&format!("exclude = [{name:?}]")).unwrap_err(),
+            ["audit.exclude"]
+        );
+        error
+    };
+    assert_eq!(
+        of("event.get"),
+        "the audit log has no method event.get; did you mean events.get?"
+    );
+    assert_eq!(of("x"), "the audit log has no method x");
+    assert_eq!(
+        of("webhooks.all"),
+        "the audit log has no method webhooks.all"
+    );
+    for good in [
+        "all",
+        "events.all",
+        "auth.login",
+        "getAccessInfo",
+        "callBatch",
+        "mfa.all",
+    ] {
+        parse_method(good.to_owned()).unwrap();
+    }
+}

@@ -1,7 +1,7 @@
 //! What a start finds: trusted after a clean stop, made anew otherwise, never half of anything.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::fixture::*;
 use crate::command::Command;
@@ -280,6 +280,40 @@ fn a_damaged_state_is_made_anew() {
     let machine = Machine::open(dir.path(), EngineKind::Redb, view()).unwrap();
     assert!(matches!(machine.opened(), Opened::FromSnapshot(_)));
     assert_eq!(machine.state_hash().unwrap(), hash);
+}
+
+#[test]
+fn no_changed_bit_of_redbs_first_pages_ends_a_start() {
+    let mut bench = Bench::founded_on(EngineKind::Redb);
+    furnish(&mut bench);
+    let before = seen(&bench.machine);
+    bench.snapshot();
+    let Bench { dir, machine, .. } = bench;
+    machine.close().unwrap();
+    let state = dir.path().join("state-redb");
+    let whole: Vec<(PathBuf, Vec<u8>)> = ["CURRENT", "CLEAN", "gen-1/state.redb"]
+        .map(|name| state.join(name))
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .into();
+    // The header, and a share of the pages behind it.
+    let places = (0..320)
+        .step_by(5)
+        .chain((4_096..4_112).chain((4_112..6 * 4_096).step_by(61)));
+    let mut anew = 0;
+    for place in places {
+        std::fs::create_dir_all(state.join("gen-1")).unwrap();
+        for (path, bytes) in &whole {
+            std::fs::write(path, bytes).unwrap();
+        }
+        let file = state.join("gen-1/state.redb");
+        let mut bytes = whole[2].1.clone();
+        bytes[place] ^= 1 << (place % 8);
+        std::fs::write(&file, bytes).unwrap();
+        let machine = Machine::open(dir.path(), EngineKind::Redb, view()).unwrap();
+        assert_eq!(seen(&machine), before, "{place}");
+        anew += u32::from(machine.opened() != &Opened::Trusted);
+    }
+    assert!(anew > 10, "{anew}");
 }
 
 #[test]

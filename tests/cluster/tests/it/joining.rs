@@ -113,6 +113,55 @@ async fn a_join_cut_off_can_be_repeated() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_taken_is_told_to_who_invites() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(2)).await?;
+    let http = Http::new()?;
+    let founder = cluster.core(0)?;
+    register(&http, &founder.url(), "maria")
+        .await?
+        .expect(201)?;
+    founder
+        .run(&["remove", "core-b", "--abandon-users"])
+        .await?;
+    for (id, why) in [
+        ("core-a", "is a core already"),
+        ("core-b", "was removed"),
+        ("maria", "is the name of a user"),
+    ] {
+        let said = match founder.run(&["invite", "--id", id]).await {
+            Ok(printed) => anyhow::bail!("{id} was invited: {printed}"),
+            Err(error) => format!("{error:#}"),
+        };
+        ensure!(
+            said.contains(why) && said.contains("another --id"),
+            "{said}"
+        );
+    }
+    cluster.core_mut(1)?.kill()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_of_another_core_is_refused_and_the_token_stays_good() -> anyhow::Result<()> {
+    let cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let founder = cluster.core(0)?;
+    let dir = tempfile::tempdir()?;
+    let mut machine = Core::prepare(dir.path(), CoreOptions::member("core-b"))?;
+    let token = invite(founder, "core-b", &[]).await?;
+    let set = format!("cluster.advertise={}", founder.rpc()?);
+    let said = match machine
+        .run(&["join", &token, "--no-serve", "--set", &set])
+        .await
+    {
+        Ok(printed) => anyhow::bail!("the join went through: {printed}"),
+        Err(error) => format!("{error:#}"),
+    };
+    ensure!(said.contains("core-a is reached at"), "{said}");
+    ensure!(said.contains("cluster.advertise"), "{said}");
+    machine.join_with(&token)?;
+    machine.wait_ready(PATIENCE).await
+}
+
 /// Who is asked of a name that exists and answers that it has no address is believed for a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_core_that_is_ready_answers_for_the_users_of_others() -> anyhow::Result<()> {
