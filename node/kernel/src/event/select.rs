@@ -124,10 +124,11 @@ pub fn select(
     let everything = [Clause::everything()];
     let clauses = query.map_or(everything.as_slice(), |query| query.clauses.as_slice());
     check(tree, rights, clauses)?;
+    let left = Cell::new(STREAMS_MET_MAX);
     let expander = Expander {
         tree,
         trashed_too,
-        left: Cell::new(STREAMS_MET_MAX),
+        left: &left,
     };
     let mut sets = Vec::new();
     for clause in clauses {
@@ -187,11 +188,12 @@ fn own_part(rights: &Rights, selector: &Selector) -> Vec<Selector> {
         .collect()
 }
 
+#[derive(Clone, Copy)]
 struct Expander<'a> {
     tree: &'a Tree,
     trashed_too: bool,
     /// Streams that may still be met.
-    left: Cell<usize>,
+    left: &'a Cell<usize>,
 }
 
 impl Expander<'_> {
@@ -209,16 +211,24 @@ impl Expander<'_> {
                 })
                 .collect()
         };
+        let withheld = self.withheld(rights, clause.is_star());
         let mut not = clause.not.clone();
-        not.extend(self.withheld(rights, clause.is_star()));
+        not.extend(withheld.iter().cloned());
         let no_stop: BTreeSet<&str> = BTreeSet::new();
         let stop_any: BTreeSet<&str> = deep_ids(&not);
         let stop_not: BTreeSet<&str> = any.iter().map(|selector| selector.id.as_str()).collect();
         let mut sets = Sets {
             any: self.expand_all(&any, &stop_any, false)?,
             all: Vec::new(),
-            not: self.expand_all(&not, &stop_not, true)?,
+            not: self.expand_all(&clause.not, &stop_not, true)?,
         };
+        // What an access may not see stays so in the trash.
+        let whole = Expander {
+            trashed_too: true,
+            ..*self
+        };
+        sets.not
+            .extend(whole.expand_all(&withheld, &stop_not, true)?);
         for selector in &clause.all {
             let set = self.expand_all(std::slice::from_ref(selector), &stop_any, false)?;
             // An id that means nothing sets no condition: so the contract says.

@@ -324,3 +324,18 @@ fn a_stream_below_one_in_the_trash_is_read_where_it_is_named_or_held() {
         assert_eq!(selected(&held, json!(["*"])), [false, false, true]);
     }
 }
+
+#[test]
+fn what_is_withheld_stays_so_in_the_trash() {
+    let mut tree = example();
+    let rights = limited(&[("*", Level::Read), ("A", Level::None)]);
+    let event = ["D".to_owned(), "B".to_owned()];
+    for trashed in [false, true] {
+        tree.replace("A", stream(None, trashed));
+        for trashed_too in [false, true] {
+            let selection = select(&tree, &rights, None, trashed_too).unwrap();
+            assert!(!selection.matches(&event), "{trashed} {trashed_too}");
+            assert!(selection.matches_one("D"));
+        }
+    }
+}
