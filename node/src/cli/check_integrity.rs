@@ -177,14 +177,18 @@ fn repaired(user: &UserId, outcome: Result<Rebuilt, StoreError>, as_json: bool) 
     lost.join("\n  ")
 }
 
-async fn damages_of(users: &Users, user: &UserId) -> Result<Faults<String>, StoreError> {
+/// What is wrong in a user's database, and what ended the check early, if anything did.
+async fn damages_of(
+    users: &Users,
+    user: &UserId,
+) -> Result<(Faults<String>, Option<StoreError>), StoreError> {
     users
         .read(user, |view| {
             let mut damages = Faults::default();
-            view.check(&mut |damage| damages.note(damage))?;
-            Ok(damages)
+            let ended = view.check(&mut |damage| damages.note(damage)).err();
+            (damages, ended)
         })
-        .await?
+        .await
 }
 
 async fn check_all(users: &Users, blobs: &BlobStore, as_json: bool) -> anyhow::Result<()> {
@@ -215,14 +219,19 @@ async fn check_all(users: &Users, blobs: &BlobStore, as_json: bool) -> anyhow::R
 
 async fn check_user(users: &Users, blobs: &BlobStore, user: &UserId) -> Found {
     let (mut mismatches, mut file_faults) = (Faults::default(), Faults::default());
-    let mut failure = None;
-    let mut failed = |error: StoreError| failure = Some(chain(&error));
+    let mut failures = Vec::new();
+    let mut failed = |error: StoreError| failures.push(chain(&error));
     let checked = check(users, user, &mut |mismatch| mismatches.note(mismatch)).await;
     let checked = checked.map_err(&mut failed).unwrap_or_default();
     let files = check_files(users, blobs, user, &mut |fault| file_faults.note(fault)).await;
     let files = files.map_err(&mut failed).unwrap_or_default();
     let damages = damages_of(users, user).await;
-    let damages = damages.map_err(&mut failed).unwrap_or_default();
+    let (damages, ended) = damages.map_err(&mut failed).unwrap_or_default();
+    if let Some(error) = ended {
+        failed(error);
+    }
+    // Several readings often fail for one reason.
+    failures.dedup();
     // Whose they are is a help only; a damaged account is not what is looked for here.
     let account = users.read(user, |view| account::load(view)).await;
     Found {
@@ -236,7 +245,7 @@ async fn check_user(users: &Users, blobs: &BlobStore, user: &UserId) -> Found {
         files,
         file_faults,
         damages,
-        failure,
+        failure: (!failures.is_empty()).then(|| failures.join("; ")),
     }
 }
 
