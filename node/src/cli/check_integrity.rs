@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use homecore_engine_sqlite::{SqliteEngine, SqliteOptions};
+use homecore_engine_sqlite::{Rebuilt, SqliteEngine, SqliteOptions};
 use homecore_kernel::account;
 use homecore_kernel::integrity::check::{Checked, Mismatch, check};
 use homecore_kernel::integrity::files::{FileFault, check_files};
-use homecore_store::{BlobStore, Kind, StoreError, Users};
+use homecore_store::{BlobStore, Engine as _, Kind, StoreError, Users};
 use homecore_types::{Clock, SystemClock, UserId};
 use serde_json::{Value, json};
 
@@ -37,6 +37,9 @@ pub(super) struct CheckIntegrityArgs {
     /// again
     #[arg(long)]
     repair_indexes: bool,
+    /// Repair also where damaged indexes are all that is left of documents or versions: they are named, and given up
+    #[arg(long, requires = "repair_indexes")]
+    accept_loss: bool,
 }
 
 /// What was found of one user.
@@ -108,7 +111,7 @@ pub(super) fn run(args: &CheckIntegrityArgs) -> anyhow::Result<()> {
     block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         if args.repair_indexes {
-            repair(&data, &clock, args.json).await?;
+            repair(&data, args.accept_loss, args.json).await?;
         }
         let (users, blobs) = open_users(&data, &Arc::default(), &clock).await?;
         let result = check_all(&users, &blobs, args.json).await;
@@ -117,57 +120,75 @@ pub(super) fn run(args: &CheckIntegrityArgs) -> anyhow::Result<()> {
     })
 }
 
-/// Makes the indexes anew of users whose databases are damaged.
-async fn repair(data: &DataDir, clock: &Arc<dyn Clock>, as_json: bool) -> anyhow::Result<()> {
-    // What is in the journal only must be in the databases first.
-    let (users, blobs) = open_users(data, &Arc::default(), clock).await?;
-    let mut damaged = Vec::new();
-    for user in users.list().await? {
-        let found = damages_of(&users, &user).await;
-        // What cannot be read at all may be readable with new indexes.
-        if found.is_err() || found.is_ok_and(|damages| damages.count() > 0) {
-            damaged.push(user);
-        }
-    }
-    users.shutdown().await;
-    // Both hold the folder's lock.
-    drop((users, blobs));
+/// Makes the indexes anew of users whose databases are damaged. Before the journal is applied, which trusts the
+/// indexes.
+async fn repair(data: &DataDir, accept_loss: bool, as_json: bool) -> anyhow::Result<()> {
     let root = data.root().to_owned();
     tokio::task::spawn_blocking(move || {
         let engine = SqliteEngine::open(&root, SqliteOptions::default())?;
-        for user in damaged {
-            let failure = engine
-                .rebuild_indexes(&user)
-                .err()
-                .map(|error| chain(&error));
-            answer(&repaired(&user, failure.as_deref(), as_json))?;
+        let mut left = 0_usize;
+        for user in engine.users()? {
+            if !is_damaged(&engine, &user) {
+                continue;
+            }
+            let outcome = engine.rebuild_indexes(&user, accept_loss);
+            let is_done = outcome.as_ref().is_ok_and(|rebuilt| rebuilt.is_done);
+            left += usize::from(!is_done);
+            answer(&repaired(&user, outcome, as_json))?;
+        }
+        // The journal is not applied onto what is still damaged.
+        if left > 0 {
+            bail!(
+                "{left} users were not repaired; what would be lost is given up with --accept-loss only"
+            );
         }
         Ok(())
     })
     .await?
 }
 
-/// What is said of a user whose indexes were to be made anew.
-fn repaired(user: &UserId, failure: Option<&str>, as_json: bool) -> String {
-    if as_json {
-        let ok = failure.is_none();
-        return json!({ "ok": ok, "user": user.as_str(), "repaired": "indexes", "failure": failure })
-            .to_string();
-    }
-    match failure {
-        None => format!("{user}: the indexes were made anew"),
-        Some(failure) => format!("{user}: the indexes cannot be made anew: {failure}"),
-    }
+/// What cannot be read at all may be readable with new indexes, and counts as damaged.
+fn is_damaged(engine: &SqliteEngine, user: &UserId) -> bool {
+    let mut damaged = false;
+    let database = engine.open(user);
+    let checked = database.and_then(|database| database.check(&mut |_damage| damaged = true));
+    checked.is_err() || damaged
 }
 
-async fn damages_of(users: &Users, user: &UserId) -> Result<Faults<String>, StoreError> {
+/// What is said of a user whose indexes were to be made anew.
+fn repaired(user: &UserId, outcome: Result<Rebuilt, StoreError>, as_json: bool) -> String {
+    let (is_done, mut lost, failure) = match outcome {
+        Ok(Rebuilt { is_done, lost }) => (is_done, lost, None),
+        Err(error) => (false, Vec::new(), Some(chain(&error))),
+    };
+    if as_json {
+        let repaired = is_done.then_some("indexes");
+        return json!({
+            "ok": is_done, "user": user.as_str(), "repaired": repaired, "lost": lost, "failure": failure,
+        })
+        .to_string();
+    }
+    let outcome = match failure {
+        None if is_done => format!("{user}: the indexes were made anew"),
+        None => format!("{user}: the indexes stay as they are, for with them would be lost:"),
+        Some(failure) => format!("{user}: the indexes cannot be made anew: {failure}"),
+    };
+    lost.insert(0, outcome);
+    lost.join("\n  ")
+}
+
+/// What is wrong in a user's database, and what ended the check early, if anything did.
+async fn damages_of(
+    users: &Users,
+    user: &UserId,
+) -> Result<(Faults<String>, Option<StoreError>), StoreError> {
     users
         .read(user, |view| {
             let mut damages = Faults::default();
-            view.check(&mut |damage| damages.note(damage))?;
-            Ok(damages)
+            let ended = view.check(&mut |damage| damages.note(damage)).err();
+            (damages, ended)
         })
-        .await?
+        .await
 }
 
 async fn check_all(users: &Users, blobs: &BlobStore, as_json: bool) -> anyhow::Result<()> {
@@ -189,7 +210,7 @@ async fn check_all(users: &Users, blobs: &BlobStore, as_json: bool) -> anyhow::R
     }
     let hint = match damages {
         0 => "",
-        _ => "; indexes can be made anew with --repair-indexes",
+        _ => "; indexes (not bodies) can be made anew with --repair-indexes",
     };
     bail!(
         "{mismatches} mismatches; {files} files missing or changed; {damages} faults in databases; {failures} users could not be read{hint}"
@@ -198,14 +219,19 @@ async fn check_all(users: &Users, blobs: &BlobStore, as_json: bool) -> anyhow::R
 
 async fn check_user(users: &Users, blobs: &BlobStore, user: &UserId) -> Found {
     let (mut mismatches, mut file_faults) = (Faults::default(), Faults::default());
-    let mut failure = None;
-    let mut failed = |error: StoreError| failure = Some(chain(&error));
+    let mut failures = Vec::new();
+    let mut failed = |error: StoreError| failures.push(chain(&error));
     let checked = check(users, user, &mut |mismatch| mismatches.note(mismatch)).await;
     let checked = checked.map_err(&mut failed).unwrap_or_default();
     let files = check_files(users, blobs, user, &mut |fault| file_faults.note(fault)).await;
     let files = files.map_err(&mut failed).unwrap_or_default();
     let damages = damages_of(users, user).await;
-    let damages = damages.map_err(&mut failed).unwrap_or_default();
+    let (damages, ended) = damages.map_err(&mut failed).unwrap_or_default();
+    if let Some(error) = ended {
+        failed(error);
+    }
+    // Several readings often fail for one reason.
+    failures.dedup();
     // Whose they are is a help only; a damaged account is not what is looked for here.
     let account = users.read(user, |view| account::load(view)).await;
     Found {
@@ -219,7 +245,7 @@ async fn check_user(users: &Users, blobs: &BlobStore, user: &UserId) -> Found {
         files,
         file_faults,
         damages,
-        failure,
+        failure: (!failures.is_empty()).then(|| failures.join("; ")),
     }
 }
 

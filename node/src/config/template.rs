@@ -358,8 +358,8 @@ fn mail(out: &mut String) {
 
 fn declared_fields(out: &mut String) {
     for text in [
-        "\n# Account fields of this platform's own (in the file of the core that founds it), and streams that every",
-        "# account begins with. Keys are those of the original server.",
+        "\n# Account fields of this platform's own (from the file of the core that founds it, or brought later by",
+        "# homecore apply-config), and streams that every account begins with. Keys are those of the original server.",
         "# [[custom.systemStreams.account]]",
         "# id = \"insuranceNumber\"",
         "# name = \"Insurance number\"",

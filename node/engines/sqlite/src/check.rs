@@ -3,14 +3,30 @@
 //! What guards a body is the checksum behind it. Nothing guards a key: one that was changed on the disk
 //! hides a document, or shows it where it is not. Which keys there must be stands in each document's row, so
 //! the two can be compared, and the keys made again.
+//!
+//! Nothing tells of a row that is missing but the indexes that lead to it: they are compared in that direction,
+//! too, and are made anew only where nothing is lost by it, or where the operator accepts what is. A document
+//! that is missing from the table and from every index, or whose number another has taken, is not noticed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use homecore_store::{Entry, Kind, StoreError};
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 
 use crate::schema;
 use crate::view::{Rows, Unreadable, document, unsealed_entries};
+
+/// Documents of a user that are lost, and are told one by one; what more there are, are counted.
+const LOST_MAX: usize = 10_000;
+
+/// What became of indexes that were to be made anew.
+#[derive(Debug)]
+pub struct Rebuilt {
+    /// Whether they were. If not, everything is as it was.
+    pub is_done: bool,
+    /// What is, or would be, lost with them: documents and versions, in words.
+    pub lost: Vec<String>,
+}
 
 impl Rows<'_> {
     /// See [`homecore_store::View::check`].
@@ -19,6 +35,9 @@ impl Rows<'_> {
             self.check_pages(each)?;
             let entries = self.check_documents(each)?;
             self.check_history(each)?;
+            for lost in lost_or_unknown(self.connection, self.what) {
+                each(lost);
+            }
             let present: i64 = self
                 .connection
                 .query_row(schema::ENTRIES_COUNT, [], |row| row.get(0))?;
@@ -103,29 +122,184 @@ fn noun(kind: u8, id: &str) -> String {
     )
 }
 
-/// Makes all indexes anew from the documents, in one transaction.
-pub(crate) fn rebuild(connection: &mut Connection, what: &str) -> Result<(), StoreError> {
-    let mut run = || -> Result<(), Unreadable> {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(schema::INDEXES_EMPTY)?;
-        {
-            let mut documents = transaction.prepare(schema::DOCUMENTS_ALL)?;
-            let mut insert = transaction.prepare(schema::ENTRY_INSERT)?;
-            let mut rows = documents.query([])?;
-            while let Some(row) = rows.next()? {
-                let (kind, id, number): (u8, String, i64) = (row.get(0)?, row.get(1)?, row.get(7)?);
-                let entries = row.get_ref(8)?.as_blob().map_err(rusqlite::Error::from)?;
-                let entries = unsealed_entries(kind, &id, entries)
-                    .map_err(|what| StoreError::Corrupted { what })?;
-                for entry in entries {
-                    insert.execute((entry.index.0, &entry.key, &id, number))?;
-                }
-            }
+/// What is lost; where an index that may know cannot be read, that.
+fn lost_or_unknown(connection: &Connection, what: &str) -> Vec<String> {
+    lost(connection).unwrap_or_else(|unreadable| {
+        let error = unreadable.into_error(what);
+        vec![format!(
+            "whether documents are lost cannot be told: {error}"
+        )]
+    })
+}
+
+/// Documents, and versions of some, that indexes know and the table does not.
+fn lost(connection: &Connection) -> Result<Vec<String>, Unreadable> {
+    // By number: which id, and where it is known the kind.
+    let mut missing: BTreeMap<i64, (Option<u8>, String)> = BTreeMap::new();
+    let mut more = 0_usize;
+    let mut statement = connection.prepare(schema::LOST_BY_ID)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if missing.len() < LOST_MAX {
+            missing.insert(row.get(2)?, (Some(row.get(0)?), row.get(1)?));
+        } else {
+            more = more.saturating_add(1);
         }
+    }
+    let mut statement = connection.prepare(schema::LOST_BY_ENTRY)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if missing.len() < LOST_MAX {
+            let id = row.get(0)?;
+            missing.entry(row.get(1)?).or_insert((None, id));
+        }
+    }
+    let known: BTreeSet<i64> = missing.keys().copied().collect();
+    keep_missing(connection, &mut missing)?;
+    let mut lost: Vec<String> = missing
+        .values()
+        .map(|(kind, id)| {
+            let noun = kind.map_or_else(|| format!("document {id}"), |kind| noun(kind, id));
+            format!("{noun} is lost: only indexes know it")
+        })
+        .collect();
+    let mut statement = connection.prepare(schema::LOST_BY_SEQ)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (seq, number): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let present: (Option<u8>, Option<String>) = (row.get(2)?, row.get(3)?);
+        let line = match present {
+            (Some(kind), Some(id)) => {
+                format!(
+                    "{} is older than its change {seq}, which is lost",
+                    noun(kind, &id)
+                )
+            }
+            _ if known.contains(&number) => continue,
+            _ => format!("the document of change {seq} is lost: only an index knows it"),
+        };
+        if lost.len() < LOST_MAX {
+            lost.push(line);
+        } else {
+            more = more.saturating_add(1);
+        }
+    }
+    if more > 0 {
+        lost.push(format!("{more} more are lost"));
+    }
+    Ok(lost)
+}
+
+/// Forgets those that are in the table under another number: only their index is damaged. By the table alone, for
+/// an index would say what is to be found out.
+fn keep_missing(
+    connection: &Connection,
+    missing: &mut BTreeMap<i64, (Option<u8>, String)>,
+) -> Result<(), Unreadable> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let ids: BTreeSet<String> = missing.values().map(|(_kind, id)| id.clone()).collect();
+    let mut present: BTreeSet<(u8, String)> = BTreeSet::new();
+    let mut statement = connection.prepare(schema::DOCUMENTS_ALL)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (kind, id): (u8, String) = (row.get(0)?, row.get(1)?);
+        if ids.contains(&id) {
+            present.insert((kind, id));
+        }
+    }
+    missing.retain(|_number, (kind, id)| {
+        !present
+            .iter()
+            .any(|(of, name)| name == id && kind.is_none_or(|kind| kind == *of))
+    });
+    Ok(())
+}
+
+/// Makes all indexes anew from the documents, in one transaction, unless something would be lost by it
+/// that nobody accepted.
+pub(crate) fn rebuild(
+    connection: &mut Connection,
+    what: &str,
+    accept_loss: bool,
+) -> Result<Rebuilt, StoreError> {
+    let mut run = || -> Result<Rebuilt, Unreadable> {
+        let transaction = connection.transaction()?;
+        let mut lost = lost_or_unknown(&transaction, what);
+        transaction.execute_batch(schema::INDEXES_DROP)?;
+        part(&transaction, &mut lost)?;
+        if !lost.is_empty() && !accept_loss {
+            transaction.rollback()?;
+            let is_done = false;
+            return Ok(Rebuilt { is_done, lost });
+        }
+        transaction.execute_batch(schema::INDEXES_MAKE)?;
+        fill(&transaction)?;
         transaction.commit()?;
-        Ok(())
+        let is_done = true;
+        Ok(Rebuilt { is_done, lost })
     };
     run().map_err(|unreadable| unreadable.into_error(what))
+}
+
+/// Of a document that is there more than once (a damaged index hid the first one while the second was written), the
+/// last stays. An earlier one becomes a former version if its version is free, and is lost otherwise.
+fn part(transaction: &Transaction<'_>, lost: &mut Vec<String>) -> Result<(), Unreadable> {
+    let mut twice = Vec::new();
+    {
+        let mut statement = transaction.prepare(schema::DOCUMENTS_TWICE)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let document: (u8, String, i64, i64, i64) = (
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(3)?,
+                row.get(4)?,
+            );
+            twice.push(document);
+        }
+    }
+    let mut last: Option<(u8, String, i64)> = None;
+    for (kind, id, rev, seq, number) in twice {
+        let newest = match &last {
+            Some((of, name, newest)) if (*of, name) == (kind, &id) => *newest,
+            _ => {
+                last = Some((kind, id, rev));
+                continue;
+            }
+        };
+        let mut kept = transaction.prepare_cached(schema::HISTORY_HAS)?;
+        if rev < newest && !kept.exists((kind, &id, rev))? {
+            transaction.execute(schema::HISTORY_KEEP, [number])?;
+        } else if lost.len() <= LOST_MAX {
+            lost.push(format!(
+                "{} is there twice: its version {rev} of change {seq} has no place beside the later one",
+                noun(kind, &id)
+            ));
+        }
+        transaction.execute(schema::DOCUMENT_DELETE, [number])?;
+    }
+    Ok(())
+}
+
+/// Writes all entries anew.
+fn fill(transaction: &Transaction<'_>) -> Result<(), Unreadable> {
+    transaction.execute_batch(schema::ENTRIES_EMPTY)?;
+    let mut documents = transaction.prepare(schema::DOCUMENTS_ALL)?;
+    let mut insert = transaction.prepare(schema::ENTRY_INSERT)?;
+    let mut rows = documents.query([])?;
+    while let Some(row) = rows.next()? {
+        let (kind, id, number): (u8, String, i64) = (row.get(0)?, row.get(1)?, row.get(7)?);
+        let entries = row.get_ref(8)?.as_blob().map_err(rusqlite::Error::from)?;
+        let entries =
+            unsealed_entries(kind, &id, entries).map_err(|what| StoreError::Corrupted { what })?;
+        for entry in entries {
+            insert.execute((entry.index.0, &entry.key, &id, number))?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use homecore_types::UserId;
 use rusqlite::Connection;
 use rustix::fs::FlockOperation;
 
+use crate::check::Rebuilt;
 use crate::database::SqliteDatabase;
 use crate::durable::{Durability, Durable};
 use crate::reader::SqliteReader;
@@ -118,12 +119,14 @@ impl SqliteEngine {
 
     /// Makes all indexes of a user anew from the documents, all or nothing: what to do where
     /// [`homecore_store::View::check`] finds that they do not agree. Nobody else has the user open.
+    /// Where something is lost with them it is done only if `accept_loss`.
     ///
     /// # Errors
-    /// [`StoreError::UnknownUser`], [`StoreError::Corrupted`] if a document cannot be read, or of the disk.
-    pub fn rebuild_indexes(&self, user: &UserId) -> Result<(), StoreError> {
+    /// [`StoreError::UnknownUser`], [`StoreError::Corrupted`] if the entries of a document cannot be read
+    /// (bodies are not looked at), or of the disk.
+    pub fn rebuild_indexes(&self, user: &UserId, accept_loss: bool) -> Result<Rebuilt, StoreError> {
         let (mut connection, _path, what) = self.connect(user)?;
-        check::rebuild(&mut connection, &what)
+        check::rebuild(&mut connection, &what, accept_loss)
     }
 
     fn connect(&self, user: &UserId) -> Result<(Connection, PathBuf, String), StoreError> {

@@ -25,6 +25,7 @@ mod reader;
 mod schema;
 mod view;
 
+pub use check::Rebuilt;
 pub use durable::Durability;
 pub use engine::{SqliteEngine, SqliteOptions};
 pub use journal::SqliteJournal;

@@ -123,8 +123,37 @@ pub(crate) const ENTRY_IS_THERE: &str =
 pub(crate) const ENTRIES_COUNT: &str = "SELECT count(*) FROM entry";
 /// What SQLite itself finds wrong, at most 100 lines.
 pub(crate) const PAGES_CHECK: &str = "PRAGMA integrity_check(100)";
-/// The first step of making all indexes anew.
-pub(crate) const INDEXES_EMPTY: &str = "DELETE FROM entry; REINDEX;";
+/// Documents that only the index by id knows: it alone is read, and the table by number.
+pub(crate) const LOST_BY_ID: &str = "SELECT i.kind, i.id, i.number \
+     FROM document AS i INDEXED BY document_by_id \
+     WHERE NOT EXISTS (SELECT 1 FROM document AS d NOT INDEXED WHERE d.number = i.number) \
+     ORDER BY i.kind, i.id";
+/// Changes that only the index by change knows, with the document's present place if it has one.
+pub(crate) const LOST_BY_SEQ: &str = "SELECT i.seq, i.number, d.kind, d.id \
+     FROM document AS i INDEXED BY document_by_seq \
+     LEFT JOIN document AS d NOT INDEXED ON d.number = i.number \
+     WHERE d.number IS NULL OR d.seq < i.seq ORDER BY i.seq";
+/// Documents that only entries know.
+pub(crate) const LOST_BY_ENTRY: &str = "SELECT DISTINCT id, document FROM entry \
+     WHERE NOT EXISTS (SELECT 1 FROM document AS d NOT INDEXED WHERE d.number = entry.document)";
+/// Documents that are there more than once, the present one of each first: reads the whole table.
+pub(crate) const DOCUMENTS_TWICE: &str = "SELECT kind, id, rev, seq, number FROM document NOT INDEXED \
+     WHERE (kind, id) IN (SELECT kind, id FROM document NOT INDEXED GROUP BY kind, id HAVING count(*) > 1) \
+     ORDER BY kind, id, seq DESC";
+/// Whether a version is kept; not by the index, which may be damaged.
+pub(crate) const HISTORY_HAS: &str =
+    "SELECT 1 FROM history NOT INDEXED WHERE kind = ?1 AND id = ?2 AND rev = ?3";
+/// Takes away a document that is there twice.
+pub(crate) const DOCUMENT_DELETE: &str = "DELETE FROM document WHERE number = ?1";
+/// The first step of making all indexes anew: entries, which have to be filled again.
+pub(crate) const ENTRIES_EMPTY: &str = "DELETE FROM entry";
+/// SQLite's own indexes, by the way of dropping them: a damaged one is not read for it.
+pub(crate) const INDEXES_DROP: &str =
+    "DROP INDEX document_by_id; DROP INDEX document_by_seq; DROP INDEX history_by_rev;";
+/// And anew, as in [`TABLES`].
+pub(crate) const INDEXES_MAKE: &str = "CREATE UNIQUE INDEX document_by_id ON document (kind, id);
+    CREATE UNIQUE INDEX document_by_seq ON document (seq);
+    CREATE UNIQUE INDEX history_by_rev ON history (kind, id, rev);";
 
 /// A scan with its bounds and direction. The join is a CROSS JOIN because SQLite keeps the order
 /// of those: entries first.

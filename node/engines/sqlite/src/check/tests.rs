@@ -98,7 +98,7 @@ fn a_key_that_was_changed_is_told_and_made_again() {
             &["Event first is not in index 3", "1 entries of indexes"],
         ),
         (
-            "INSERT INTO entry VALUES (9, x'00', 'third', 77)",
+            "INSERT INTO entry VALUES (9, x'00', 'first', 77)",
             &["1 entries of indexes"],
         ),
     ];
@@ -112,7 +112,7 @@ fn a_key_that_was_changed_is_told_and_made_again() {
         for (found, told) in found.iter().zip(*told) {
             assert!(found.starts_with(told), "{way}: {found}");
         }
-        engine.rebuild_indexes(&user()).unwrap();
+        assert!(engine.rebuild_indexes(&user(), false).unwrap().is_done);
         assert_eq!(faults(&engine), [""; 0], "{way}");
         assert_eq!(under_one(&engine), ["first", "second"], "{way}");
     }
@@ -175,7 +175,7 @@ fn an_index_of_sqlite_that_was_changed_is_told_and_made_again() {
         found.iter().any(|found| found.starts_with("SQLite: ")),
         "{found:?}"
     );
-    engine.rebuild_indexes(&user()).unwrap();
+    engine.rebuild_indexes(&user(), false).unwrap();
     assert_eq!(faults(&engine), [""; 0]);
     assert!(is_there("first"));
 }
@@ -189,8 +189,96 @@ fn entries_that_cannot_be_read_leave_the_indexes_as_they_are() {
         "UPDATE document SET entries = x'c1' WHERE id = 'first'",
     );
     assert!(matches!(
-        engine.rebuild_indexes(&user()),
+        engine.rebuild_indexes(&user(), false),
         Err(StoreError::Corrupted { .. })
     ));
     assert_eq!(under_one(&engine), ["first", "second"]);
+}
+
+/// Rows go, and the indexes that lead to them stay, as where an older page of the table comes back.
+fn change_behind_indexes(engine: &SqliteEngine, sql: &str) {
+    let drop = "PRAGMA writable_schema = ON;
+        DELETE FROM sqlite_schema WHERE name IN ('document_by_id', 'document_by_seq');";
+    let path = engine.folder(&user()).join("data.sqlite");
+    let connection = Connection::open(&path).unwrap();
+    connection
+        .execute_batch("CREATE TABLE kept AS SELECT * FROM sqlite_schema WHERE tbl_name = 'document' AND type = 'index'")
+        .unwrap();
+    connection.execute_batch(drop).unwrap();
+    std::mem::drop(connection);
+    // Anew, for a connection knows the indexes as it found them.
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(sql).unwrap();
+    connection
+        .execute_batch(
+            "PRAGMA writable_schema = ON;
+             INSERT INTO sqlite_schema SELECT * FROM kept;",
+        )
+        .unwrap();
+    std::mem::drop(connection);
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch("DROP TABLE kept").unwrap();
+}
+
+#[test]
+fn documents_that_only_indexes_know_are_told_and_given_up_only_if_that_is_accepted() {
+    for (way, told) in [
+        (
+            "DELETE FROM document WHERE id = 'first'",
+            "Event first is lost: only indexes know it",
+        ),
+        (
+            "UPDATE document SET seq = 2, rev = 1 WHERE id = 'second'",
+            "Event second is older than its change 3, which is lost",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(folder.path());
+        change_behind_indexes(&engine, way);
+        assert!(
+            faults(&engine).iter().any(|found| found == told),
+            "{way}: {:?}",
+            faults(&engine)
+        );
+        let refused = engine.rebuild_indexes(&user(), false).unwrap();
+        assert!(!refused.is_done);
+        assert_eq!(refused.lost, [told]);
+        assert!(faults(&engine).iter().any(|found| found == told), "{way}");
+        let accepted = engine.rebuild_indexes(&user(), true).unwrap();
+        assert!(accepted.is_done);
+        assert_eq!(accepted.lost, [told]);
+        assert!(!faults(&engine).iter().any(|found| found == told), "{way}");
+    }
+}
+
+#[test]
+fn of_a_document_that_is_there_twice_the_last_stays_and_the_other_is_a_former_version_or_told() {
+    let columns = "kind, id, rev, seq, written_at, deleted";
+    for (rev, told) in [
+        (2, &[][..]),
+        (
+            1,
+            &[
+                "Event first is there twice: its version 1 of change 1 has no place beside the later one",
+            ][..],
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(folder.path());
+        let second = format!(
+            "INSERT INTO document ({columns}, entries, body)
+             SELECT kind, id, {rev}, 4, written_at, deleted, entries, body FROM document WHERE id = 'first'"
+        );
+        change_behind_indexes(&engine, &second);
+        let first = engine.rebuild_indexes(&user(), false).unwrap();
+        assert_eq!(first.is_done, told.is_empty());
+        assert_eq!(first.lost, told);
+        assert!(engine.rebuild_indexes(&user(), true).unwrap().is_done);
+        let connection = Connection::open(engine.folder(&user()).join("data.sqlite")).unwrap();
+        let count = |sql: &str| -> i64 { connection.query_row(sql, [], |row| row.get(0)).unwrap() };
+        assert_eq!(count("SELECT seq FROM document WHERE id = 'first'"), 4);
+        assert_eq!(count("SELECT count(*) FROM document WHERE id = 'first'"), 1);
+        let former = count("SELECT count(*) FROM history WHERE id = 'first'");
+        assert_eq!(former, i64::from(told.is_empty()));
+    }
 }
