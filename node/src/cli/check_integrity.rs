@@ -111,7 +111,7 @@ pub(super) fn run(args: &CheckIntegrityArgs) -> anyhow::Result<()> {
     block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         if args.repair_indexes {
-            repair(&data, args.accept_loss, args.json).await?;
+            repair(&data, args).await?;
         }
         let (users, blobs) = open_users(&data, &Arc::default(), &clock).await?;
         let result = check_all(&users, &blobs, args.json).await;
@@ -122,7 +122,8 @@ pub(super) fn run(args: &CheckIntegrityArgs) -> anyhow::Result<()> {
 
 /// Makes the indexes anew of users whose databases are damaged. Before the journal is applied, which trusts the
 /// indexes.
-async fn repair(data: &DataDir, accept_loss: bool, as_json: bool) -> anyhow::Result<()> {
+async fn repair(data: &DataDir, args: &CheckIntegrityArgs) -> anyhow::Result<()> {
+    let (accept_loss, as_json) = (args.accept_loss, args.json);
     let root = data.root().to_owned();
     tokio::task::spawn_blocking(move || {
         let engine = SqliteEngine::open(&root, SqliteOptions::default())?;
