@@ -1,9 +1,9 @@
 //! The thread on which a core takes part in consensus: openraft, what it sends to other cores and what
 //! they send here.
 //!
-//! A command goes through a dozen short steps, most of which wake another task. On the runtime of all
-//! requests each of these is a wake of another thread, which is most of what a command costs; here they are
-//! turns of one. And whatever keeps the threads of requests busy holds up neither votes nor signs of life.
+//! Whatever keeps the threads of requests busy holds up neither votes nor signs of life. It is not done for speed: a
+//! command wakes fewer threads, but three cores on two processors decided as many in a second as before (one
+//! client 0.94 to 1.0 times, 48 clients 1.0 to 1.1 times, in turns).
 
 use std::sync::Arc;
 
