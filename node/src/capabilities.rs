@@ -15,6 +15,7 @@ use homecore_kernel::stream::schema::{Schema, SchemaSource};
 use homecore_kernel::trust::TrustedApps;
 use homecore_kernel::{Kernel, ports};
 use homecore_raft::directory::Directory;
+use homecore_raft::records::PlatformConfig;
 use homecore_types::limits;
 use url::Url;
 
@@ -96,31 +97,34 @@ pub(crate) fn kernel_settings(
 
 /// The streams of accounts, as the platform declares them now.
 fn account_schema(cluster: Arc<Cluster>) -> SchemaSource {
-    let built: ArcSwapOption<(Option<String>, Arc<Schema>)> = ArcSwapOption::empty();
+    let built: ArcSwapOption<(u64, Arc<Schema>)> = ArcSwapOption::empty();
     SchemaSource::new(move || {
         let directory = cluster.directory();
-        let section = directory
-            .config()
-            .and_then(|config| config.sections.get("custom"));
-        if let Some(built) = &*built.load()
-            && built.0.as_ref() == section
+        let Some(config) = directory.config() else {
+            return Schema::usual();
+        };
+        let (version, built_before) = (config.fields_version, built.load_full());
+        if let Some(built) = &built_before
+            && built.0 == version
         {
             return Arc::clone(&built.1);
         }
-        let schema = section.map_or_else(|| Ok(Schema::usual()), |text| parse_schema(text));
-        let schema = schema.unwrap_or_else(|error| {
-            // It was checked before the platform took it.
-            tracing::error!(%error, "the platform's section `custom` cannot be read: accounts have the usual streams only");
-            Schema::usual()
+        let section = config.sections.get(PlatformConfig::FIELDS);
+        let schema = read_schema(section, version).unwrap_or_else(|error| {
+            // A newer release checked it before the platform took it. What this core has is of another
+            // version: the platform takes no fields that were checked by it.
+            tracing::error!(%error, "this release cannot read what the platform declares of account fields: accounts \
+                cannot be made or changed here until this core has the others' release");
+            built_before.map_or_else(Schema::usual, |built| Arc::clone(&built.1))
         });
-        built.store(Some(Arc::new((section.cloned(), Arc::clone(&schema)))));
+        built.store(Some(Arc::new((version, Arc::clone(&schema)))));
         schema
     })
 }
 
-fn parse_schema(text: &str) -> anyhow::Result<Arc<Schema>> {
-    let custom: serde_json::Value = serde_json::from_str(text)?;
-    Ok(Arc::new(Schema::parse(&custom)?))
+fn read_schema(section: Option<&String>, version: u64) -> anyhow::Result<Arc<Schema>> {
+    let custom = section.map_or(Ok(serde_json::json!({})), |text| serde_json::from_str(text))?;
+    Ok(Arc::new(Schema::parse(&custom)?.of_version(version)))
 }
 
 /// What every protocol shares.

@@ -143,6 +143,9 @@ pub enum Command {
         config: PlatformConfig,
         /// The version that it replaces.
         base_version: u64,
+        /// Only while nobody has an account, or is about to: [`Rejection::AccountsExist`].
+        #[serde(default)]
+        unless_accounts: bool,
     },
     /// Drops what has passed its deadline: reservations, access requests, join tokens. Proposed by
     /// the leader, with its clock.
@@ -160,7 +163,8 @@ pub enum Command {
     },
     /// Sets account fields of a user, all or none: unique ones are taken and their former values given
     /// back. Again: `Done`. Values that others hold: [`Rejection::Conflict`] with all of them; one that is
-    /// only reserved, or nobody: [`Rejection::UnknownUser`].
+    /// only reserved, or nobody: [`Rejection::UnknownUser`]; judged by another declaration:
+    /// [`Rejection::FieldsChanged`].
     UpdateUser {
         /// Whom.
         user: UserId,
@@ -168,10 +172,12 @@ pub enum Command {
         unique: BTreeMap<String, String>,
         /// Fields that listings show to set, field → value; others stay.
         indexed: BTreeMap<String, String>,
-        /// Fields of which nothing is kept but what this sets: a field may be unique no more. Left out where
-        /// empty, so that the command is the one that releases without it write.
-        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        /// Fields of which nothing is kept but what this sets: a field may be unique no more.
+        #[serde(default)]
         freed: BTreeSet<String>,
+        /// As of [`ReserveUser`].
+        #[serde(default)]
+        fields_version: Option<u64>,
     },
     /// Gives a user another name; the former one stays its own and leads to it. Again, until the next
     /// change: the same answer. A name that somebody holds: [`Rejection::Conflict`]; something else:
@@ -191,9 +197,10 @@ pub enum Command {
         changes_max: u32,
     },
     /// Sets all addresses of a user: those that are new are taken and those left out given back. Again,
-    /// until the next change of an address or of a field that it sets: `Done`. Another number of changes: [`Rejection::EmailsChanged`]; an address
-    /// that somebody else has: [`Rejection::Conflict`]; too many: [`Rejection::TooMany`]; one that is only
-    /// reserved, or nobody: [`Rejection::UnknownUser`].
+    /// until the next change of an address or of a field that it sets: `Done`. Another number of changes:
+    /// [`Rejection::EmailsChanged`]; an address that somebody else has: [`Rejection::Conflict`]; too many:
+    /// [`Rejection::TooMany`]; one that is only reserved, or nobody: [`Rejection::UnknownUser`]; judged by
+    /// another declaration: [`Rejection::FieldsChanged`].
     SetEmails(SetEmails),
     /// Takes a random alias for a user, a name that leads to it. Again: `Done`. A name that somebody
     /// holds: [`Rejection::Conflict`] or [`Rejection::LabelTaken`]; too many: [`Rejection::TooManyAliases`];
@@ -265,9 +272,13 @@ pub struct ReserveUser {
     /// Until when the names are held without a commit.
     pub deadline: Millis,
     /// Cores that the proposer tried in vain a moment ago: not to be chosen, whatever the leader thinks
-    /// of them. Left out where empty, so that a leader of an older release understands the rest.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// of them.
+    #[serde(default)]
     pub unreached: Vec<CoreId>,
+    /// Which declaration of account fields ([`PlatformConfig::fields_version`]) says which of them are unique;
+    /// none: it is not known. Another than the present one: [`Rejection::FieldsChanged`].
+    #[serde(default)]
+    pub fields_version: Option<u64>,
 }
 
 /// All addresses of a user.
@@ -287,8 +298,11 @@ pub struct SetEmails {
     #[serde(default)]
     pub unique: BTreeMap<String, String>,
     /// As of [`Command::UpdateUser`].
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(default)]
     pub freed: BTreeSet<String>,
+    /// As of [`ReserveUser`].
+    #[serde(default)]
+    pub fields_version: Option<u64>,
 }
 
 /// Names and addresses that a user has beside its present ones.
@@ -481,6 +495,15 @@ pub enum Rejection {
         /// The bound.
         most: u64,
     },
+    /// Fields of accounts are declared otherwise than the proposer knew.
+    #[error("the fields of accounts are those of version {present} of the configuration meanwhile")]
+    FieldsChanged {
+        /// Where their declaration changed last.
+        present: u64,
+    },
+    /// It may only be while there are no accounts.
+    #[error("there are accounts, or registrations under way")]
+    AccountsExist,
 }
 
 impl std::fmt::Display for Command {

@@ -383,14 +383,19 @@ fn dispatch(transaction: &mut Transaction<'_>, command: Command) -> Outcome {
         Command::PutConfig {
             config,
             base_version,
-        } => config::put(transaction, config, base_version),
+            unless_accounts,
+        } => config::put(transaction, config, base_version, unless_accounts),
         Command::Sweep { now } => sweep::sweep(transaction, now),
         Command::UpdateUser {
             user,
             unique,
             indexed,
             freed,
-        } => users::update(transaction, user, unique, indexed, freed),
+            fields_version,
+        } => {
+            let fields = users::Fields::new(unique, indexed, freed);
+            users::update(transaction, user, fields, fields_version)
+        }
         Command::RenameUser {
             user,
             from,

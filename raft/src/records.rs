@@ -200,6 +200,15 @@ pub struct PlatformConfig {
     /// Everything else, section by section, as the configuration file has it (JSON text).
     #[serde(default)]
     pub sections: BTreeMap<String, String>,
+    /// The version at which the declaration of account fields ([`PlatformConfig::FIELDS`]) changed last; 0: it
+    /// is the founding's. Counted by the state machine, whatever a command says.
+    #[serde(default)]
+    pub fields_version: u64,
+}
+
+impl PlatformConfig {
+    /// The section that declares account fields.
+    pub const FIELDS: &str = "custom";
 }
 
 /// Secrets encrypted under the cluster key, which every member holds on its own disk.

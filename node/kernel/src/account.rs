@@ -28,6 +28,7 @@ pub mod rehash;
 pub mod reset;
 pub(crate) mod shell;
 mod step;
+mod taking;
 pub mod usage;
 pub mod verify;
 

@@ -75,6 +75,8 @@ pub struct Registration {
     pub referer: Option<String>,
     /// Fields that the platform declares, by name.
     pub declared: BTreeMap<String, Declared>,
+    /// Of the declaration by which they were checked ([`Schema::version`](crate::stream::schema::Schema::version)).
+    pub fields_version: u64,
 }
 
 /// A user whom an administrator creates, checked for form (spec/platform §5.2).
@@ -96,6 +98,8 @@ pub struct NewUser {
     pub referer: Option<String>,
     /// Fields that the platform declares, by name.
     pub declared: BTreeMap<String, Declared>,
+    /// As of [`Registration`].
+    pub fields_version: u64,
 }
 
 /// A new user.
@@ -129,6 +133,9 @@ pub enum RegisterError {
         /// As it said.
         message: String,
     },
+    /// The platform declares other fields meanwhile: check them again, by what this core knows now.
+    #[error("the fields of accounts are declared otherwise meanwhile")]
+    FieldsChanged,
     /// Try again.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -143,6 +150,8 @@ pub struct FieldChanges {
     pub language: Option<String>,
     /// Fields that the platform declares, by name.
     pub declared: BTreeMap<String, Declared>,
+    /// Of the declaration by which these were checked; none: there are none.
+    pub fields_version: Option<u64>,
 }
 
 /// All addresses of an account.
@@ -207,6 +216,9 @@ pub enum TakeError {
         /// How many.
         most: u64,
     },
+    /// It was planned from what is so no more. The account is what the platform has by now: plan it again.
+    #[error("the account changed at the same moment")]
+    Changed,
     /// Try again.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),

@@ -76,6 +76,7 @@ impl Registration {
                     invitation,
                     referer,
                     declared,
+                    fields_version: schema.version(),
                 })
             }
             _ => Err(violations),
@@ -163,6 +164,7 @@ impl NewUser {
                     invitation,
                     referer,
                     declared,
+                    fields_version: schema.version(),
                 })
             }
             _ => Err(violations),

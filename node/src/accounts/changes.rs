@@ -83,12 +83,37 @@ impl Accounts {
             Ok(response) => return Ok((response, Box::new(self.taken(user, marked, turn)))),
             Err(error) => error,
         };
-        if may_differ(&error) {
+        let differs = match &error {
+            CommandError::Write(WriteError::Unknown { .. }) => true,
+            // Whoever plans anew is to find here what there is.
+            error if is_outdated(error) => match self.catch_up(user).await {
+                Ok(()) => false,
+                Err(unavailable) => {
+                    self.left.notify_one();
+                    return Err(unavailable.into());
+                }
+            },
+            _ => false,
+        };
+        if differs {
             self.left.notify_one();
         } else if !marked {
             self.marks.remove(user).await;
         }
         Err(refusal(error))
+    }
+
+    /// Brings this core up to the platform, and the account with it. To be called in the account's turn.
+    async fn catch_up(&self, user: &UserId) -> Result<(), Unavailable> {
+        let platform = &self.cluster.platform;
+        let current = platform.current().await;
+        current.map_err(|error| unavailable(error.to_string()))?;
+        let record = platform.find_user_by_id(user).await;
+        match record.map_err(|error| unavailable(error.to_string()))? {
+            Some(record) => self.adopt(&record).await,
+            // Nobody will plan for it.
+            None => Ok(()),
+        }
     }
 
     /// The random aliases and further addresses of a user, as this core knows them.
@@ -152,6 +177,7 @@ impl Accounts {
             }),
             language: record.indexed.get("language").cloned(),
             declared: self.declared_of(record),
+            fields_version: None,
         };
         let names = UserNames {
             present: record.username.clone(),
@@ -200,21 +226,22 @@ pub(super) async fn free_unused(
     }
 }
 
-/// Whether the account may differ from the platform after this: the change may have happened, or
-/// another one did that the account does not have.
-fn may_differ(error: &CommandError) -> bool {
+/// Whether a change was planned from what is so no more: another one came first.
+fn is_outdated(error: &CommandError) -> bool {
     matches!(
         error,
-        CommandError::Write(WriteError::Unknown { .. })
-            | CommandError::Rejected(
-                Rejection::NameChanged { .. } | Rejection::EmailsChanged { .. }
-            )
+        CommandError::Rejected(
+            Rejection::NameChanged { .. }
+                | Rejection::EmailsChanged { .. }
+                | Rejection::FieldsChanged { .. }
+        )
     )
 }
 
 /// Why the platform did not change anything, as far as it is known.
 fn refusal(error: CommandError) -> TakeError {
     match error {
+        error if is_outdated(&error) => TakeError::Changed,
         CommandError::Rejected(Rejection::Conflict { fields }) => TakeError::Taken(fields),
         CommandError::Rejected(Rejection::TooManyAliases { most }) => {
             TakeError::TooManyAliases { most }
@@ -254,12 +281,14 @@ impl Registry for Accounts {
                 indexed,
                 unique,
                 freed,
+                fields_version: changes.fields_version,
             }),
             None => Command::UpdateUser {
                 user: user.clone(),
                 unique,
                 indexed,
                 freed,
+                fields_version: changes.fields_version,
             },
         };
         match self.claim(user, update).await? {

@@ -179,6 +179,7 @@ impl Accounts {
             at,
             deadline: at + IMPORT_TTL,
             unreached: Vec::new(),
+            fields_version: Some(schema.version()),
         };
         let command = Command::AdoptUser {
             asked,

@@ -74,6 +74,7 @@ impl Accounts {
             at,
             deadline: at + limits::RESERVATION_TTL,
             unreached: Vec::new(),
+            fields_version: Some(new.fields_version),
         };
         let command = Command::AdoptUser {
             asked,
@@ -83,6 +84,11 @@ impl Accounts {
             Ok(Response::Reserved { .. }) => Ok(()),
             Ok(Response::Rejected(Rejection::Conflict { fields })) => {
                 Err(RegisterError::Taken(fields))
+            }
+            Ok(Response::Rejected(Rejection::FieldsChanged { .. })) => {
+                let current = self.cluster.platform.current().await;
+                current.map_err(|error| unavailable(chain(&error)))?;
+                Err(RegisterError::FieldsChanged)
             }
             Ok(other) => Err(unavailable(other.to_string()).into()),
             Err(error) => {

@@ -59,18 +59,12 @@ impl PlatformAdapter {
             ("appId".to_owned(), registration.app.clone()),
             ("language".to_owned(), registration.language.clone()),
         ]);
-        indexed.extend(
-            registration
-                .referer
-                .clone()
-                .map(|r| ("referer".to_owned(), r)),
-        );
-        indexed.extend(
-            registration
-                .invitation
-                .clone()
-                .map(|i| ("invitationToken".to_owned(), i)),
-        );
+        let given = [
+            ("referer", &registration.referer),
+            ("invitationToken", &registration.invitation),
+        ];
+        let given = given.into_iter();
+        indexed.extend(given.filter_map(|(field, value)| Some((field.to_owned(), value.clone()?))));
         indexed.extend(indexed_of(&registration.declared));
         let mut unique = unique_of(&registration.declared);
         unique.insert("email".to_owned(), registration.email.to_string());
@@ -86,9 +80,14 @@ impl PlatformAdapter {
             at: now,
             deadline: now + limits::RESERVATION_TTL,
             unreached: unreached.to_vec(),
+            fields_version: Some(registration.fields_version),
         });
         match self.cluster.platform.write(command).await {
             Ok(Response::Reserved { core, user }) => Ok((core, user, reservation)),
+            Ok(Response::Rejected(Rejection::FieldsChanged { .. })) => {
+                self.current().await?;
+                Err(RegisterError::FieldsChanged)
+            }
             Ok(Response::Rejected(rejection)) => Err(match rejection {
                 Rejection::Conflict { fields } => RegisterError::Taken(fields),
                 Rejection::InvalidInvitation => RegisterError::InvalidInvitation,

@@ -41,12 +41,10 @@ impl platform_sections_server::PlatformSections for PlatformSections {
         for (name, text) in &given {
             check(name, text)?;
         }
-        let counts = self.cluster.directory().counts();
-        let empty = counts.users == 0 && counts.reservations == 0;
-        let changed = change(&self.cluster, |config| {
-            if let Some(custom) = given.get("custom").filter(|_| !empty) {
-                may_follow(custom, config.sections.get("custom"))?;
-            }
+        let changed = change_unless(&self.cluster, |config| {
+            let before = config.sections.get(PlatformConfig::FIELDS);
+            let custom = given.get(PlatformConfig::FIELDS);
+            let refused = custom.and_then(|custom| may_follow(custom, before).err());
             let different =
                 |(name, text): &(&String, &String)| config.sections.get(*name) != Some(*text);
             let changed: Vec<String> = given
@@ -55,7 +53,7 @@ impl platform_sections_server::PlatformSections for PlatformSections {
                 .map(|(name, _)| name.clone())
                 .collect();
             config.sections.extend(given.clone());
-            Ok(changed)
+            Ok((changed, refused))
         })
         .await?;
         Ok(Response::new(ApplySectionsReply { changed }))
@@ -106,18 +104,30 @@ pub(super) async fn change<T>(
     cluster: &Cluster,
     change: impl Fn(&mut PlatformConfig) -> Result<T, Status>,
 ) -> Result<T, Status> {
+    change_unless(cluster, |config| Ok((change(config)?, None))).await
+}
+
+/// As [`change`], where the change may come with why it is refused if there are accounts.
+async fn change_unless<T>(
+    cluster: &Cluster,
+    change: impl Fn(&mut PlatformConfig) -> Result<(T, Option<Status>), Status>,
+) -> Result<T, Status> {
     for _ in 0..ATTEMPTS {
         let mut config = current(cluster).await?;
-        let changed = change(&mut config)?;
+        let (changed, refused) = change(&mut config)?;
         let base_version = config.version;
         let put = Command::PutConfig {
             config,
             base_version,
+            unless_accounts: refused.is_some(),
         };
-        match cluster.done(put, "PutConfig").await {
-            Ok(()) => return Ok(changed),
-            Err(CommandError::Rejected(Rejection::StaleVersion { .. })) => {}
-            Err(error) => return Err(unavailable(&error)),
+        match (cluster.done(put, "PutConfig").await, refused) {
+            (Ok(()), _) => return Ok(changed),
+            (Err(CommandError::Rejected(Rejection::StaleVersion { .. })), _) => {}
+            (Err(CommandError::Rejected(Rejection::AccountsExist)), Some(refused)) => {
+                return Err(refused);
+            }
+            (Err(error), _) => return Err(unavailable(&error)),
         }
     }
     Err(Status::aborted(

@@ -205,6 +205,8 @@ fn found(
             version: 1,
             domain: config.dns.domain.clone(),
             sections: config.platform.clone(),
+            // One who knows nothing of the platform yet is at 0.
+            fields_version: 1,
         },
         ca_certificate: ca.to_vec(),
         secrets: key.seal(&secrets, entropy)?,

@@ -28,6 +28,19 @@ pub(super) fn found(transaction: &mut Transaction<'_>, founding: Founding) -> Ou
     Ok(Response::Done)
 }
 
+/// That who judged values of account fields knows what is declared of them now.
+pub(super) fn check_fields(
+    transaction: &Transaction<'_>,
+    judged_by: Option<u64>,
+) -> Result<(), Rejection> {
+    let config = transaction.directory().config();
+    let present = config.map_or(0, |config| config.fields_version);
+    if judged_by.is_some_and(|version| version != present) {
+        return Err(Rejection::FieldsChanged { present });
+    }
+    Ok(())
+}
+
 /// The founder serves at once: nobody else could say so for it.
 fn first_core(founding: &Founding) -> Core {
     let id: CoreId = founding.core.clone();
@@ -44,25 +57,43 @@ fn first_core(founding: &Founding) -> Core {
     }
 }
 
-/// Replaces the configuration, if nobody else has meanwhile. The version counts on whatever the
-/// command says.
+/// Replaces the configuration, if nobody else has meanwhile. Versions count on whatever the command says.
 pub(super) fn put(
     transaction: &mut Transaction<'_>,
     config: PlatformConfig,
     base_version: u64,
+    unless_accounts: bool,
 ) -> Outcome {
-    let config = PlatformConfig {
-        version: base_version.saturating_add(1),
-        ..config
-    };
-    let present = transaction.directory().config();
-    if present.is_some_and(|present| **present == config) {
+    let version = base_version.saturating_add(1);
+    let present = transaction.directory().config().cloned();
+    let repeated = present.as_ref().is_some_and(|present| {
+        let same = PlatformConfig {
+            version,
+            fields_version: present.fields_version,
+            ..config.clone()
+        };
+        **present == same
+    });
+    if repeated {
         return Ok(Response::Done);
     }
-    let current = present.map_or(0, |present| present.version);
+    let current = present.as_ref().map_or(0, |present| present.version);
     if current != base_version {
         return Err(Rejection::StaleVersion { current }.into());
     }
+    let counts = transaction.directory().counts();
+    if unless_accounts && (counts.users > 0 || counts.reservations > 0) {
+        return Err(Rejection::AccountsExist.into());
+    }
+    let kept = present.filter(|present| {
+        let fields = |config: &PlatformConfig| config.sections.get(PlatformConfig::FIELDS).cloned();
+        fields(present) == fields(&config)
+    });
+    let config = PlatformConfig {
+        version,
+        fields_version: kept.map_or(version, |present| present.fields_version),
+        ..config
+    };
     transaction.put::<Config>(&(), &config)?;
     let generation = transaction.index();
     transaction.directory_mut().set_config(config, generation);

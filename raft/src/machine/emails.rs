@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use homecore_types::{UserId, limits};
 
 use super::transaction::Transaction;
-use super::{MachineError, Outcome, Stop, users};
+use super::{MachineError, Outcome, Stop, config, users};
 use crate::command::{Rejection, Response, SetEmails};
 use crate::keys::{Holdings, Unique, Users};
 use crate::records::{User, UserHoldings};
@@ -28,11 +28,7 @@ pub(super) fn set(transaction: &mut Transaction<'_>, mut change: SetEmails) -> O
         _ => return Err(Rejection::UnknownUser { user: id }.into()),
     };
     let mut holdings = transaction.get::<Holdings>(&id)?.unwrap_or_default();
-    let fields = users::Fields {
-        unique: change.unique,
-        indexed: change.indexed,
-        freed: change.freed,
-    };
+    let fields = users::Fields::new(change.unique, change.indexed, change.freed);
     let present = user.unique.get(EMAIL);
     // Of two that plan from the same number the later one is refused, even with the same addresses: its
     // fields are not the user's.
@@ -51,6 +47,7 @@ pub(super) fn set(transaction: &mut Transaction<'_>, mut change: SetEmails) -> O
     let held = present.into_iter().chain(&holdings.emails);
     let held: BTreeSet<String> = held.cloned().collect();
     let wanted = once;
+    config::check_fields(transaction, change.fields_version)?;
     check_count(wanted.len())?;
     let addresses = wanted.iter().map(|email| row(email));
     check_free(transaction, &id, addresses.chain(fields.unique.clone()))?;

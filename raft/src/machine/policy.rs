@@ -79,6 +79,7 @@ mod tests {
             version: 1,
             domain: None,
             sections,
+            fields_version: 0,
         })
     }
 

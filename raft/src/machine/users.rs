@@ -6,7 +6,7 @@ use std::time::Duration;
 use homecore_types::{CoreId, Millis, UserId};
 
 use super::transaction::{Transaction, inconsistent};
-use super::{MachineError, Outcome, Stop, emails, invitations, names};
+use super::{MachineError, Outcome, Stop, config, emails, invitations, names};
 use crate::command::{Rejection, ReserveUser, Response};
 use crate::directory::Directory;
 use crate::keys::{
@@ -35,6 +35,7 @@ pub(super) fn reserve(transaction: &mut Transaction<'_>, asked: ReserveUser) -> 
     if let Some(repeated) = repeated(transaction, &asked) {
         return repeated;
     }
+    config::check_fields(transaction, asked.fields_version)?;
     let invitation = invitations::check(transaction, asked.invitation.as_deref())?;
     let hosting = wanted_hosting(transaction.directory(), asked.hosting.as_deref());
     check_hosting(transaction.directory(), hosting)?;
@@ -60,6 +61,7 @@ pub(super) fn adopt(
     if let Some(repeated) = repeated(transaction, &asked) {
         return repeated;
     }
+    config::check_fields(transaction, asked.fields_version)?;
     check_conflicts(transaction, &asked)?;
     let known = transaction.directory().core(&core);
     if known.is_none_or(|core| core.state != CoreState::Serving) {
@@ -276,6 +278,18 @@ pub(super) struct Fields {
 }
 
 impl Fields {
+    pub(super) const fn new(
+        unique: BTreeMap<String, String>,
+        indexed: BTreeMap<String, String>,
+        freed: BTreeSet<String>,
+    ) -> Self {
+        Self {
+            unique,
+            indexed,
+            freed,
+        }
+    }
+
     /// Whether they are so already.
     pub(super) fn are_of(&self, user: &User) -> bool {
         let are = |own: &BTreeMap<String, String>, set: &BTreeMap<String, String>| {
@@ -296,20 +310,15 @@ impl Fields {
 pub(super) fn update(
     transaction: &mut Transaction<'_>,
     id: UserId,
-    unique: BTreeMap<String, String>,
-    indexed: BTreeMap<String, String>,
-    freed: BTreeSet<String>,
+    fields: Fields,
+    fields_version: Option<u64>,
 ) -> Outcome {
     let mut user = match transaction.get::<Users>(&id)? {
         Some(user) if user.reservation.is_none() => user,
         _ => return Err(Rejection::UnknownUser { user: id }.into()),
     };
-    emails::check_free(transaction, &id, unique.clone())?;
-    let fields = Fields {
-        unique,
-        indexed,
-        freed,
-    };
+    config::check_fields(transaction, fields_version)?;
+    emails::check_free(transaction, &id, fields.unique.clone())?;
     put_fields(transaction, &mut user, fields)?;
     transaction.put::<Users>(&id, &user)?;
     Ok(Response::Done)

@@ -179,6 +179,7 @@ impl Cluster {
                 version: 1,
                 domain: None,
                 sections: BTreeMap::new(),
+                fields_version: 0,
             },
             ca_certificate: vec![1, 2, 3],
             secrets: SealedSecrets {
@@ -422,6 +423,7 @@ pub(crate) fn reserve(number: u64, name: &str) -> Command {
         at,
         deadline: at + Duration::from_secs(600),
         unreached: Vec::new(),
+        fields_version: None,
     })
 }
 

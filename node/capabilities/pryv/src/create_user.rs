@@ -14,7 +14,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::admin::Admin;
-use crate::registration::{ensure_bounded, invalid, invitation, refused, taken};
+use crate::registration::{ensure_bounded, invalid, invitation, taken, with_present_fields};
 use crate::reserved::is_owned;
 use crate::state::State;
 
@@ -32,7 +32,8 @@ pub(crate) async fn create(
     }
     let body = body.json(&state.context).await?;
     let body = Value::Object(body.into_object()?);
-    let user = NewUser::parse(&state.kernel.schema(), &body).map_err(|found| invalid(&found))?;
+    let parse = || NewUser::parse(&state.kernel.schema(), &body).map_err(|found| invalid(&found));
+    let user = parse()?;
     ensure_bounded(&[invitation(user.invitation.as_deref())])?;
     if let NewPassword::Clear(password) = &user.password {
         let policy = &state.kernel.settings().passwords;
@@ -42,6 +43,7 @@ pub(crate) async fn create(
     if is_owned(name, &state.context.site.facts()) {
         return Err(taken(&[("username".to_owned(), name.to_owned())]));
     }
-    state.platform.create_user(user).await.map_err(refused)?;
+    let platform = &state.platform;
+    with_present_fields(user, parse, |user| platform.create_user(user)).await?;
     state.context.reply(StatusCode::CREATED, &json!({}))
 }

@@ -10,7 +10,7 @@ use axum::response::Response;
 use homecore_http::context::ClientAddress;
 use homecore_http::{ApiError, Rate, Unread};
 use homecore_kernel::Error;
-use homecore_kernel::ports::{RegisterError, Registration};
+use homecore_kernel::ports::{RegisterError, Registration, Unavailable};
 use homecore_kernel::violation::Violation;
 use homecore_types::{ErrorId, Secret, Username, entropy};
 use http::StatusCode;
@@ -21,6 +21,9 @@ use crate::state::State;
 
 /// Characters of the fields that have no rule of their own; they travel in platform commands.
 const TEXT_CHARS_MAX: usize = 300;
+
+/// So often a body is read. More is not of use to a core that does not know how fields are declared now.
+const BODY_READ_MAX: usize = 3;
 
 /// Whoever registers this name only tries whether the form is good: nothing is stored.
 const DRY_RUN: &str = "backloop";
@@ -34,8 +37,9 @@ pub(crate) async fn register(
     state.limit(Rate::Registration, client)?;
     let body = body.json(&state.context).await?;
     let body = Value::Object(body.into_object()?);
-    let registration =
-        Registration::parse(&state.kernel.schema(), &body).map_err(|found| invalid(&found))?;
+    let parse =
+        || Registration::parse(&state.kernel.schema(), &body).map_err(|found| invalid(&found));
+    let registration = parse()?;
     ensure_bounded(&[
         (
             "hosting",
@@ -55,17 +59,34 @@ pub(crate) async fn register(
     if is_reserved(username.as_str(), &state.context.site.facts()) {
         return Err(taken(&[("username".to_owned(), username.to_string())]));
     }
-    let registered = state
-        .platform
-        .register(registration)
-        .await
-        .map_err(refused)?;
+    let platform = &state.platform;
+    let registered =
+        with_present_fields(registration, parse, |asked| platform.register(asked)).await?;
     made(
         &state,
         &registered.username,
         &registered.core_url,
         &registered.token,
     )
+}
+
+/// Does it with what was read of a body, which is read again if the platform declares other fields meanwhile.
+pub(crate) async fn with_present_fields<T, R, Doing>(
+    first: T,
+    parse: impl Fn() -> Result<T, ApiError>,
+    doing: impl Fn(T) -> Doing,
+) -> Result<R, ApiError>
+where
+    Doing: Future<Output = Result<R, RegisterError>>,
+{
+    let mut asked = first;
+    for _ in 1..BODY_READ_MAX {
+        match doing(asked).await {
+            Err(RegisterError::FieldsChanged) => asked = parse()?,
+            result => return result.map_err(refused),
+        }
+    }
+    doing(asked).await.map_err(refused)
 }
 
 fn made(
@@ -169,6 +190,11 @@ pub(crate) fn refused(error: RegisterError) -> ApiError {
             "hosting",
         )]),
         RegisterError::Refused { id, message } => ApiError::new(id, message),
+        RegisterError::FieldsChanged => Unavailable {
+            reason: error.to_string(),
+            retry_after: std::time::Duration::from_secs(1),
+        }
+        .into(),
         RegisterError::Unavailable(unavailable) => unavailable.into(),
     }
 }

@@ -102,9 +102,9 @@ impl Refusal for ChangeError {
                 | TakeError::ChangesUsed { .. }
                 | TakeError::TooManyAliases { .. },
             ) => ErrorId::InvalidOperation,
-            Self::Take(TakeError::Unavailable(_)) | Self::NoRegistry | Self::Interrupted => {
-                ErrorId::ApiUnavailable
-            }
+            Self::Take(TakeError::Changed | TakeError::Unavailable(_))
+            | Self::NoRegistry
+            | Self::Interrupted => ErrorId::ApiUnavailable,
         }
     }
 
@@ -124,6 +124,7 @@ impl Refusal for ChangeError {
             | Self::Take(
                 TakeError::Reserved(_)
                 | TakeError::TooManyAliases { .. }
+                | TakeError::Changed
                 | TakeError::Unavailable(_),
             )
             | Self::NoRegistry
@@ -159,7 +160,9 @@ impl Refusal for ChangeError {
             Self::Take(TakeError::Unavailable(unavailable)) => Some(unavailable.retry_after),
             Self::Emails(error) => error.retry_after(),
             Self::TooMany { wait } => Some(*wait),
-            Self::NoRegistry | Self::Interrupted => Some(Duration::from_secs(1)),
+            Self::NoRegistry | Self::Interrupted | Self::Take(TakeError::Changed) => {
+                Some(Duration::from_secs(1))
+            }
             Self::PersonOnly
             | Self::Parameters(_)
             | Self::NotEditable { .. }

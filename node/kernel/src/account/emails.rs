@@ -248,6 +248,7 @@ impl Account {
                 }),
                 language: language.filter(|code| *code != self.language),
                 declared: self.to_change(&wanted.declared),
+                fields_version: None,
             },
             send: draft.send,
         })

@@ -7,7 +7,7 @@ use homecore_types::{UserId, Username};
 use serde_json::{Map, Value};
 
 use super::change::ChangeError;
-use super::step::Step;
+use super::taking::Asked;
 use super::{Account, AccountError};
 use crate::actor::{Actor, Owner};
 use crate::audit::entry::Draft;
@@ -111,16 +111,11 @@ impl Kernel {
     pub(super) async fn change_username(
         &self,
         actor: &Actor,
-        params: &Value,
+        params: Value,
         draft: Draft,
     ) -> Result<Reply, Error> {
-        let change = match self.name_change(actor, params).await {
-            Ok(change) => change,
-            Err(error) => return Err(self.refused(actor, draft, error).await),
-        };
-        let most = change.changes_max;
-        self.take_and_write(actor, Step::Name(change), draft, |_, _| Ok(Reply::empty()))
-            .await?;
+        self.change(actor, Asked::Username(params), draft).await?;
+        let most = self.settings().username_changes_max;
         let usage = self.usage(&actor.owner.id).await?;
         let account = self
             .read(&actor.owner.id, |view, _| super::load(view))
@@ -132,7 +127,11 @@ impl Kernel {
     }
 
     /// What is to change, as far as it can be judged here.
-    async fn name_change(&self, actor: &Actor, params: &Value) -> Result<NameChange, Error> {
+    pub(super) async fn name_change(
+        &self,
+        actor: &Actor,
+        params: &Value,
+    ) -> Result<NameChange, Error> {
         if !actor.is_personal() {
             return Err(ChangeError::PersonOnly.into());
         }

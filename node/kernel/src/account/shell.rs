@@ -1,31 +1,26 @@
-//! The asynchronous side of an account: passwords are hashed on threads of their own, and fields that
-//! the platform keeps are taken there before they are written here (adr/0008).
+//! The asynchronous side of an account: passwords are hashed on threads of their own, and what the platform
+//! keeps, too, is taken there before it is written here ([`super::taking`]).
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use homecore_types::{Secret, UserId};
 use serde_json::Value;
 
-use super::change::{self, ChangeError, Wanted};
-use super::emails::EmailError;
+use super::Account;
+use super::change::{self, ChangeError};
 use super::passwords::{self, ChangePassword, PasswordError};
-use super::step::Step;
-use super::verify::Letter;
-use super::{Account, AccountError};
+use super::taking::Asked;
 use crate::access::alias;
 use crate::actor::Actor;
 use crate::audit::entry::Draft;
 use crate::error::Error;
 use crate::event::account as account_event;
-use crate::event::create::CreateError;
-use crate::event::update::UpdateError;
-use crate::kernel::{Context, Kernel};
-use crate::method::{self, Method};
+use crate::kernel::Kernel;
+use crate::method::Method;
 use crate::password::PasswordHashText;
 use crate::ports::{FieldChanges, Registry};
 use crate::reply::Reply;
-use crate::stream::cache::Trees;
-use crate::stream::schema::{AccountStream, Schema};
+use crate::stream::schema::Schema;
 
 /// Whether a call cannot run on the store's threads alone.
 pub(crate) fn is_alone(schema: &Schema, method: Method, params: &Value) -> bool {
@@ -76,24 +71,21 @@ impl Kernel {
                 self.note(&actor.owner.id, draft.ended(&result)).await;
                 result
             }
-            Method::AccountUpdate => match parse(&self.schema(), actor, &params) {
-                Ok(changes) if changes.is_empty() => {
-                    let result = self.account_get(actor).await;
-                    self.note(&actor.owner.id, draft.ended(&result)).await;
-                    result
-                }
-                Ok(changes) => self.account_update(actor, changes, draft).await,
-                Err(error) => Err(self.refused(actor, draft, error.into()).await),
-            },
+            Method::AccountUpdate => self.account_update(actor, params, draft).await,
             Method::AccountChangePassword => self.change_password(actor, &params, draft).await,
-            Method::AccountChangeUsername => self.change_username(actor, &params, draft).await,
+            Method::AccountChangeUsername => self.change_username(actor, params, draft).await,
             Method::AccessesCreate => self.create_aliased(actor, params, draft).await,
             Method::AccessesDelete => self.delete_access(actor, params, draft).await,
-            _ => self.set_by_event(actor, method, params, draft).await,
+            // An event of a field of the account.
+            _ => {
+                self.change(actor, Asked::Event(method, params), draft)
+                    .await
+            }
         }
     }
 
-    async fn account_get(&self, actor: &Actor) -> Result<Reply, Error> {
+    /// `account.get`.
+    pub(super) async fn account_get(&self, actor: &Actor) -> Result<Reply, Error> {
         if !actor.is_personal() {
             return Err(ChangeError::PersonOnly.into());
         }
@@ -107,139 +99,11 @@ impl Kernel {
     async fn account_update(
         &self,
         actor: &Actor,
-        wanted: Wanted,
-        draft: Draft,
-    ) -> Result<Reply, Error> {
-        let (changes, letters) = match self.prepare(actor, &wanted).await {
-            Ok(prepared) => prepared,
-            Err(error) => return Err(self.refused(actor, draft, error).await),
-        };
-        let links: Vec<_> = letters.iter().map(|letter| letter.link.clone()).collect();
-        if changes.is_empty() && links.is_empty() {
-            let result = self.account_get(actor).await;
-            self.note(&actor.owner.id, draft.ended(&result)).await;
-            return result;
-        }
-        let step = Step::Fields(changes, links);
-        self.take_and_write(actor, step, draft, |account, _| {
-            for letter in letters {
-                letter.post(account);
-            }
-            Ok(Reply::empty())
-        })
-        .await?;
-        self.account_get(actor).await
-    }
-
-    /// What a change of fields comes to, and the mails that go with it.
-    async fn prepare(
-        &self,
-        actor: &Actor,
-        wanted: &Wanted,
-    ) -> Result<(FieldChanges, Vec<Letter>), Error> {
-        let account = self
-            .read(&actor.owner.id, |view, _| super::load(view))
-            .await??;
-        let most = self.settings().emails_max;
-        let plan = account.plan(wanted, most, self.now());
-        let plan = plan.map_err(ChangeError::from)?;
-        let letters = self.letters(&plan.send).map_err(EmailError::from);
-        Ok((plan.fields, letters.map_err(ChangeError::from)?))
-    }
-
-    /// Takes something on the platform, then writes it with the call's entry of the audit log.
-    pub(super) async fn take_and_write(
-        &self,
-        actor: &Actor,
-        step: Step,
-        draft: Draft,
-        reply: impl FnOnce(&Account, &Context) -> Result<Reply, Error> + Send + 'static,
-    ) -> Result<Reply, Error> {
-        let limits = self.call_limits();
-        let taken = limits.map_or(Ok(()), |limits| limits.change_account(&actor.owner.id));
-        if let Err(wait) = taken {
-            let error = ChangeError::TooMany { wait }.into();
-            return Err(self.refused(actor, draft, error).await);
-        }
-        let (kernel, actor) = (self.clone(), actor.clone());
-        // A task of its own: a client that goes away leaves nothing half done.
-        let changing = tokio::spawn(async move {
-            let taken = match kernel.registry().as_ref().and_then(Weak::upgrade) {
-                Some(registry) => step.take(&*registry, &actor.owner.id).await,
-                None => {
-                    let error = ChangeError::NoRegistry.into();
-                    return Err(kernel.refused(&actor, draft, error).await);
-                }
-            };
-            let (taken, claim) = match taken {
-                Ok(taken) => taken,
-                Err(error) => {
-                    let error = ChangeError::Take(error).into();
-                    return Err(kernel.refused(&actor, draft, error).await);
-                }
-            };
-            let context = kernel.context();
-            let (result, ()) = kernel
-                .write_noted(&actor.owner.id, draft, move |writer| {
-                    let written = writer.attempt(|tx| taken.write(tx));
-                    let written = written.map_err(Error::from);
-                    (written.and_then(|account| reply(&account, &context)), ())
-                })
-                .await?;
-            if result.is_ok() {
-                claim.settled().await;
-            }
-            result
-        });
-        match changing.await {
-            Ok(result) => result,
-            Err(error) => {
-                tracing::error!(%error, "a change of an account ended early");
-                Err(ChangeError::Interrupted.into())
-            }
-        }
-    }
-
-    /// Creating or changing the event of an account field.
-    async fn set_by_event(
-        &self,
-        actor: &Actor,
-        method: Method,
         params: Value,
         draft: Draft,
     ) -> Result<Reply, Error> {
-        // Everything is checked as for other events; what comes to setting a field ends with it.
-        let (context, actor_there) = (self.context(), actor.clone());
-        let result = self
-            .write(&actor.owner.id, move |writer| {
-                let mut trees = context.trees.for_writing(writer.user());
-                let trees: &mut dyn Trees = &mut trees;
-                method::write(writer, &context, trees, &actor_there, method, &params)
-            })
-            .await?;
-        let error = match result {
-            Ok(reply) => {
-                self.note(&actor.owner.id, draft.wrote(&reply)).await;
-                return Ok(reply);
-            }
-            Err(error) => error,
-        };
-        let Some((stream, changes)) = to_take(&error) else {
-            return Err(self.refused(actor, draft, error).await);
-        };
-        let changes = match self.prepare(actor, &changes).await {
-            Ok((changes, _)) => changes,
-            Err(error) => return Err(self.refused(actor, draft, error).await),
-        };
-        let step = Step::Fields(changes, Vec::new());
-        self.take_and_write(actor, step, draft, move |account, context| {
-            let event = account_event::event(account, &stream, context.now());
-            match event {
-                Some(event) => Ok(Reply::of("event", &event.json)),
-                None => Err(AccountError::Missing.into()),
-            }
-        })
-        .await
+        self.change(actor, Asked::Update(params), draft).await?;
+        self.account_get(actor).await
     }
 
     async fn change_password(
@@ -299,29 +163,6 @@ impl Kernel {
         policy.check_age(account, self.now())?;
         policy.check_history(hasher, account, &new).await?;
         Ok(hasher.hash(new).await?)
-    }
-}
-
-fn parse(schema: &Schema, actor: &Actor, params: &Value) -> Result<Wanted, ChangeError> {
-    if !actor.is_personal() {
-        return Err(ChangeError::PersonOnly);
-    }
-    change::parse(schema, params)
-}
-
-/// The field that an event would set, if that is why it was refused.
-fn to_take(error: &Error) -> Option<(Arc<AccountStream>, Wanted)> {
-    let cause = error.cause();
-    let refused = match cause.downcast_ref::<UpdateError>() {
-        Some(UpdateError::Event(refused)) => Some(refused),
-        Some(_) => None,
-        None => cause.downcast_ref::<CreateError>(),
-    };
-    match refused {
-        Some(CreateError::AccountFieldOfPlatform { stream, changes }) => {
-            Some((Arc::clone(stream), changes.clone()))
-        }
-        _ => None,
     }
 }
 

@@ -165,9 +165,8 @@ async fn a_change_of_the_account_is_shown() {
     assert_eq!(before["events"][0]["content"], "en");
     assert!(house.is_known(&house.me, &query));
     let changes = FieldChanges {
-        emails: None,
         language: Some("de".to_owned()),
-        declared: [].into(),
+        ..FieldChanges::default()
     };
     let changed = house.kernel.adopt_fields(&owner().id, changes).await;
     changed.unwrap();

@@ -156,6 +156,7 @@ pub struct Schema {
     streams: Vec<Arc<AccountStream>>,
     places: BTreeMap<String, usize>,
     first_streams: Vec<FirstStream>,
+    version: u64,
 }
 
 /// Why a declaration is refused: where, and what is wrong.
@@ -181,6 +182,7 @@ impl Schema {
             streams: Vec::new(),
             places: BTreeMap::new(),
             first_streams: Vec::new(),
+            version: 0,
         };
         for stream in streams {
             schema.add(stream);
@@ -201,6 +203,18 @@ impl Schema {
         let mut schema = Self::of(usual());
         declaration::read(custom, &mut schema)?;
         Ok(schema)
+    }
+
+    /// The same, as that version of the platform's declaration.
+    #[must_use]
+    pub fn of_version(self, version: u64) -> Self {
+        Self { version, ..self }
+    }
+
+    /// Tells one declaration of the platform from another: it takes only what was checked by its present one.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
     }
 
     /// A stream by id.

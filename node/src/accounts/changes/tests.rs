@@ -39,15 +39,19 @@ async fn what_was_taken_and_not_written_is_gone_on_with_at_once() {
 }
 
 #[test]
-fn an_account_differs_where_the_outcome_is_unknown_or_the_name_another() {
+fn what_came_second_is_planned_anew() {
     let present = Username::parse("alice").unwrap();
-    let late = CommandError::Rejected(Rejection::NameChanged { present });
-    assert!(may_differ(&late));
-    assert!(matches!(refusal(late), TakeError::Unavailable(_)));
+    for late in [
+        Rejection::NameChanged { present },
+        Rejection::EmailsChanged { changes: 2 },
+        Rejection::FieldsChanged { present: 3 },
+    ] {
+        let refused = refusal(CommandError::Rejected(late));
+        assert!(matches!(refused, TakeError::Changed), "{refused}");
+    }
     let used = CommandError::Rejected(Rejection::NameChangesUsed { used: 2 });
-    assert!(!may_differ(&used));
+    assert!(matches!(refusal(used), TakeError::ChangesUsed { .. }));
     let many = CommandError::Rejected(Rejection::TooManyAliases { most: 7 });
-    assert!(!may_differ(&many));
     assert!(matches!(
         refusal(many),
         TakeError::TooManyAliases { most: 7 }

@@ -15,6 +15,7 @@ fn set(user: &str, present: &str, others: &[&str], changes: u32) -> Command {
         indexed: BTreeMap::from([("language".to_owned(), "fr".to_owned())]),
         unique: BTreeMap::new(),
         freed: BTreeSet::new(),
+        fields_version: None,
     })
 }
 
@@ -122,6 +123,7 @@ fn an_address_that_becomes_the_present_one_is_held_once() {
         unique: BTreeMap::from([("email".to_owned(), "b@new.example".to_owned())]),
         indexed: BTreeMap::new(),
         freed: BTreeSet::new(),
+        fields_version: None,
     });
     assert_eq!(owner(&bench, "a@new.example"), None);
     let held = bench.machine.holdings(&user_id("alice")).unwrap().unwrap();

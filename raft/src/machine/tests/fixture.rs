@@ -180,6 +180,7 @@ pub(super) fn founding() -> Founding {
             version: 1,
             domain: None,
             sections: BTreeMap::new(),
+            fields_version: 0,
         },
         ca_certificate: vec![1, 2, 3],
         secrets: SealedSecrets {
@@ -204,6 +205,7 @@ pub(super) fn reserve(name: &str) -> ReserveUser {
         at: Millis(10),
         deadline: Millis(1_000),
         unreached: Vec::new(),
+        fields_version: None,
     }
 }
 
@@ -301,6 +303,7 @@ pub(super) fn put_section(bench: &mut Bench, section: &str, text: &str) {
     bench.done(Command::PutConfig {
         config,
         base_version,
+        unless_accounts: false,
     });
 }
 

@@ -1,15 +1,16 @@
 //! Founding, configuration, DNS records and access requests.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use homecore_types::limits::{ACCESS_REQUEST_BYTES_MAX, ACCESS_REQUESTS_MAX};
 use homecore_types::{ClusterId, Millis, NodeId};
 
 use super::fixture::*;
-use crate::command::{Command, Rejection, Response};
+use crate::command::{Command, Rejection, ReserveUser, Response, SetEmails};
 use crate::engine::EngineKind;
 use crate::machine::{Item, MachineError};
-use crate::records::DnsRecord;
+use crate::records::{DnsRecord, PlatformConfig};
 
 #[test]
 fn nothing_comes_before_the_founding() {
@@ -104,6 +105,7 @@ fn configuration_is_replaced_from_its_present_version() {
     let put = |config, base_version| Command::PutConfig {
         config,
         base_version,
+        unless_accounts: false,
     };
     bench.done(put(config.clone(), 1));
     bench.done(put(config.clone(), 1));
@@ -291,4 +293,98 @@ fn access_requests_are_bounded() {
     bench.done(put(5, ""));
     bench.done(sweep(1_001));
     bench.done(put(ACCESS_REQUESTS_MAX, ""));
+}
+
+#[test]
+fn the_version_of_fields_counts_their_declaration_only() {
+    let mut bench = Bench::founded();
+    let version = |bench: &Bench| bench.view.load().config().unwrap().fields_version;
+    assert_eq!(version(&bench), 0);
+    put_section(&mut bench, "hostings", "{}");
+    assert_eq!(version(&bench), 0);
+    put_section(&mut bench, PlatformConfig::FIELDS, "{}");
+    assert_eq!(version(&bench), 3);
+    put_section(&mut bench, "hostings", "null");
+    assert_eq!(version(&bench), 3);
+    // Whatever the command says of it; again is the same.
+    let mut config = (**bench.view.load().config().unwrap()).clone();
+    config.fields_version = 1;
+    config
+        .sections
+        .insert("hostings".to_owned(), "[]".to_owned());
+    for _ in 0..2 {
+        bench.done(Command::PutConfig {
+            config: config.clone(),
+            base_version: 4,
+            unless_accounts: false,
+        });
+        assert_eq!(version(&bench), 3);
+    }
+}
+
+#[test]
+fn fields_judged_by_another_declaration_are_not_taken() {
+    let mut bench = Bench::founded();
+    let asked = |fields_version| {
+        Command::ReserveUser(ReserveUser {
+            fields_version,
+            ..reserve("alice")
+        })
+    };
+    put_section(&mut bench, PlatformConfig::FIELDS, "{}");
+    let changed = Rejection::FieldsChanged { present: 2 };
+    for stale in [0, 1, 3] {
+        assert_eq!(bench.rejected(asked(Some(stale))), changed);
+    }
+    assert_eq!(bench.run(asked(Some(2))), reserved("core-a", "alice"));
+    bench.done(commit("r-alice"));
+    put_section(&mut bench, PlatformConfig::FIELDS, "[]");
+    // What took effect before is not undone by it.
+    assert_eq!(bench.run(asked(Some(2))), reserved("core-a", "alice"));
+
+    let changed = Rejection::FieldsChanged { present: 3 };
+    let update = |fields_version| Command::UpdateUser {
+        user: user_id("alice"),
+        unique: [("phone".to_owned(), "1".to_owned())].into(),
+        indexed: BTreeMap::new(),
+        freed: BTreeSet::new(),
+        fields_version,
+    };
+    assert_eq!(bench.rejected(update(Some(2))), changed);
+    let set = |fields_version| {
+        Command::SetEmails(SetEmails {
+            user: user_id("alice"),
+            present: "new@test.org".to_owned(),
+            others: Vec::new(),
+            changes: 0,
+            indexed: BTreeMap::new(),
+            unique: [("phone".to_owned(), "1".to_owned())].into(),
+            freed: BTreeSet::new(),
+            fields_version,
+        })
+    };
+    assert_eq!(bench.rejected(set(Some(2))), changed);
+    bench.done(set(Some(3)));
+    bench.done(set(Some(2)));
+    bench.done(update(Some(3)));
+}
+
+#[test]
+fn a_configuration_for_nobody_is_refused_once_somebody_is_about_to_be() {
+    let mut bench = Bench::founded();
+    let put = |domain: &str, base_version| Command::PutConfig {
+        config: PlatformConfig {
+            domain: Some(domain.to_owned()),
+            ..founding().config
+        },
+        base_version,
+        unless_accounts: true,
+    };
+    bench.done(put("a.test", 1));
+    bench.run(Command::ReserveUser(reserve("alice")));
+    assert_eq!(bench.rejected(put("b.test", 2)), Rejection::AccountsExist);
+    // It is the same again.
+    bench.done(put("a.test", 1));
+    bench.done(commit("r-alice"));
+    assert_eq!(bench.rejected(put("b.test", 2)), Rejection::AccountsExist);
 }

@@ -46,8 +46,45 @@ fn a_reservation() -> impl Strategy<Value = Command> {
                 at: Millis(at),
                 deadline: Millis(at + 30),
                 unreached: Vec::new(),
+                fields_version: None,
             })
         })
+}
+
+fn a_change_of_fields() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        4 => (0..8_usize, 0..4_u8, 0..4_u8, 0..3_u32).prop_map(|(id, present, other, changes)| {
+            Command::SetEmails(SetEmails {
+                user: user_id(&format!("x{id}")),
+                present: format!("{present}@test.org"),
+                others: vec![format!("{other}@test.org"), "0@test.org".to_owned()],
+                changes,
+                indexed: BTreeMap::new(),
+                unique: BTreeMap::new(),
+                freed: BTreeSet::new(),
+                fields_version: None,
+            })
+        }),
+        4 => (0..8_usize, 0..4_u8, "[ab]", 0..3_u8).prop_map(|(id, email, language, phone)| {
+            let mut unique = BTreeMap::from([("email".to_owned(), format!("{email}@test.org"))]);
+            unique.extend((phone > 0).then(|| ("phone".to_owned(), format!("{phone}"))));
+            Command::UpdateUser {
+                user: user_id(&format!("x{id}")),
+                unique,
+                indexed: [("language".to_owned(), language)].into(),
+                freed: BTreeSet::new(),
+                fields_version: None,
+            }
+        }),
+        // Some are judged by a declaration that is the present one no more.
+        3 => (0..8_usize, any::<bool>(), 0..3_u64).prop_map(|(id, email, version)| Command::UpdateUser {
+            user: user_id(&format!("x{id}")),
+            unique: BTreeMap::new(),
+            indexed: BTreeMap::new(),
+            freed: [if email { "email" } else { "phone" }.to_owned()].into(),
+            fields_version: Some(version),
+        }),
+    ]
 }
 
 fn a_command() -> impl Strategy<Value = Command> {
@@ -64,33 +101,7 @@ fn a_command() -> impl Strategy<Value = Command> {
         }),
         4 => (0..8_usize).prop_map(|id| release(&format!("r{id}"))),
         3 => (0..8_usize).prop_map(|id| Command::DeleteUser { user: user_id(&format!("x{id}")) }),
-        4 => (0..8_usize, 0..4_u8, 0..4_u8, 0..3_u32).prop_map(|(id, present, other, changes)| {
-            Command::SetEmails(SetEmails {
-                user: user_id(&format!("x{id}")),
-                present: format!("{present}@test.org"),
-                others: vec![format!("{other}@test.org"), "0@test.org".to_owned()],
-                changes,
-                indexed: BTreeMap::new(),
-                unique: BTreeMap::new(),
-                freed: BTreeSet::new(),
-            })
-        }),
-        4 => (0..8_usize, 0..4_u8, "[ab]", 0..3_u8).prop_map(|(id, email, language, phone)| {
-            let mut unique = BTreeMap::from([("email".to_owned(), format!("{email}@test.org"))]);
-            unique.extend((phone > 0).then(|| ("phone".to_owned(), format!("{phone}"))));
-            Command::UpdateUser {
-                user: user_id(&format!("x{id}")),
-                unique,
-                indexed: [("language".to_owned(), language)].into(),
-                freed: BTreeSet::new(),
-            }
-        }),
-        3 => (0..8_usize, any::<bool>()).prop_map(|(id, email)| Command::UpdateUser {
-            user: user_id(&format!("x{id}")),
-            unique: BTreeMap::new(),
-            indexed: BTreeMap::new(),
-            freed: [if email { "email" } else { "phone" }.to_owned()].into(),
-        }),
+        11 => a_change_of_fields(),
         6 => (0..8_usize, 0..NAMES.len(), 0..NAMES.len(), 0..2_u32).prop_map(|(id, from, to, changes)| {
             rename(&format!("x{id}"), NAMES[from], NAMES[to], changes, 3)
         }),
@@ -136,8 +147,9 @@ fn a_command() -> impl Strategy<Value = Command> {
         }),
         1 => (1..4_u64, "[ab]").prop_map(|(base_version, domain)| {
             let mut config = founding().config;
+            config.sections.insert("custom".to_owned(), domain.clone());
             config.domain = Some(domain);
-            Command::PutConfig { config, base_version }
+            Command::PutConfig { config, base_version, unless_accounts: false }
         }),
         3 => (0..120_i64).prop_map(sweep),
         1 => Just(Command::Found(founding())),

@@ -395,6 +395,7 @@ fn a_user_takes_other_values_and_gives_the_former_ones_back() {
         unique: fields([("email", "new@test.org")]),
         indexed: fields([("language", "fr")]),
         freed: BTreeSet::new(),
+        fields_version: None,
     };
     bench.done(update.clone());
     let changed = bench.machine.user_by_name("alice").unwrap().unwrap();
@@ -423,6 +424,7 @@ fn of_a_users_new_values_all_are_taken_or_none() {
         unique: fields([("phone", "1")]),
         indexed: fields([]),
         freed: BTreeSet::new(),
+        fields_version: None,
     });
     let before = bench.machine.state_hash().unwrap();
     let asked = fields([
@@ -435,6 +437,7 @@ fn of_a_users_new_values_all_are_taken_or_none() {
         unique: asked,
         indexed: fields([("language", "fr")]),
         freed: BTreeSet::new(),
+        fields_version: None,
     });
     assert_eq!(
         refused,
@@ -454,6 +457,7 @@ fn only_users_have_fields_to_change() {
             unique: fields([("email", "x@test.org")]),
             indexed: fields([]),
             freed: BTreeSet::new(),
+            fields_version: None,
         };
         let user = user_id(nobody);
         assert_eq!(bench.rejected(update), Rejection::UnknownUser { user });
@@ -461,19 +465,24 @@ fn only_users_have_fields_to_change() {
 }
 
 #[test]
-fn a_command_that_frees_nothing_is_the_one_that_older_logs_have() {
+fn commands_of_older_logs_are_read() {
     let command = Command::UpdateUser {
         user: user_id("alice"),
         unique: fields([("email", "new@test.org")]),
         indexed: fields([]),
         freed: BTreeSet::new(),
+        fields_version: None,
     };
     let bytes = rmp_serde::to_vec(&command).unwrap();
-    // Of one variant, with three members.
-    let members = [b"\x81\xaaUpdateUser".as_slice(), &[0x93]].concat();
-    assert!(bytes.starts_with(&members), "{bytes:x?}");
-    let read: Command = rmp_serde::from_slice(&bytes).unwrap();
-    assert_eq!(read, command);
+    // Of one variant, with five members; the last ones are an empty list and nothing.
+    let name = b"\x81\xaaUpdateUser".as_slice();
+    let members = bytes.strip_prefix(&[name, &[0x95]].concat()[..]).unwrap();
+    let members = members.strip_suffix(&[0x90, 0xC0]).unwrap();
+    for (count, last) in [(0x93, [].as_slice()), (0x94, &[0x90])] {
+        let older = [name, &[count], members, last].concat();
+        let read: Command = rmp_serde::from_slice(&older).unwrap();
+        assert_eq!(read, command);
+    }
 }
 
 #[test]
@@ -493,6 +502,7 @@ fn what_is_unique_no_more_is_given_back() {
             unique: of(unique),
             indexed: of(indexed),
             freed: BTreeSet::from(["phone".to_owned(), "email".to_owned()]),
+            fields_version: None,
         }
     };
     let owner = |bench: &Bench, value: &str| {

@@ -101,6 +101,7 @@ impl Registrar {
             at: now,
             deadline: now + limits::RESERVATION_TTL,
             unreached: unreached.to_vec(),
+            fields_version: None,
         });
         let reserved = self.platform.write(command).await;
         self.accounts.trace.detail(format_args!(

@@ -296,6 +296,7 @@ impl World {
                 version: 1,
                 domain: Some("sim.test".to_owned()),
                 sections: BTreeMap::new(),
+                fields_version: 0,
             },
             ca_certificate: vec![1],
             secrets: SealedSecrets { envelope: vec![1] },

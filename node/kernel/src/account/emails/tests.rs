@@ -349,8 +349,7 @@ async fn the_account_is_brought_up_to_what_the_platform_has() {
     for _ in 0..2 {
         let changes = FieldChanges {
             emails: Some(set.clone()),
-            language: None,
-            declared: [].into(),
+            ..FieldChanges::default()
         };
         it.kernel.adopt_fields(&owner().id, changes).await.unwrap();
         let shown = it.shown().await;

@@ -24,17 +24,23 @@ use crate::{Actor, Credential, Error, Kernel};
 #[derive(Debug, Default)]
 struct Platform {
     fields: Mutex<FieldChanges>,
+    /// How often addresses changed.
+    email_changes: Mutex<u32>,
     down: Mutex<bool>,
     settled: Arc<Mutex<u32>>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug)]
-struct Taken(Arc<Mutex<u32>>);
+struct Taken {
+    settled: Arc<Mutex<u32>>,
+    _turn: Option<tokio::sync::OwnedMutexGuard<()>>,
+}
 
 #[async_trait]
 impl Claim for Taken {
     async fn settled(self: Box<Self>) {
-        *self.0.lock().unwrap() += 1;
+        *self.settled.lock().unwrap() += 1;
     }
 }
 
@@ -50,6 +56,12 @@ impl Registry for Platform {
                 reason: "no quorum".to_owned(),
                 retry_after: Duration::from_secs(2),
             }));
+        }
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        if let Some(set) = &changes.emails
+            && set.changes != *self.email_changes.lock().unwrap() + 1
+        {
+            return Err(TakeError::Changed);
         }
         let emails = changes.emails.as_ref();
         let mut emails = emails.into_iter().flat_map(|set| {
@@ -67,12 +79,17 @@ impl Registry for Platform {
         let mut fields = self.fields.lock().unwrap();
         if changes.emails.is_some() {
             fields.emails.clone_from(&changes.emails);
+            *self.email_changes.lock().unwrap() += 1;
         }
         if changes.language.is_some() {
             fields.language.clone_from(&changes.language);
         }
         fields.declared.clone_from(&changes.declared);
-        Ok(Box::new(Taken(Arc::clone(&self.settled))))
+        fields.fields_version = changes.fields_version;
+        Ok(Box::new(Taken {
+            settled: Arc::clone(&self.settled),
+            _turn: Some(turn),
+        }))
     }
 
     /// Names have tests of their own.
@@ -85,11 +102,17 @@ impl Registry for Platform {
     }
 
     async fn take_alias(&self, _: &UserId, _: &Username) -> Result<Box<dyn Claim>, TakeError> {
-        Ok(Box::new(Taken(Arc::default())))
+        Ok(Box::new(Taken {
+            settled: Arc::default(),
+            _turn: None,
+        }))
     }
 
     async fn loosen_aliases(&self, _: &UserId) -> Result<Box<dyn Claim>, TakeError> {
-        Ok(Box::new(Taken(Arc::default())))
+        Ok(Box::new(Taken {
+            settled: Arc::default(),
+            _turn: None,
+        }))
     }
 }
 
@@ -216,6 +239,26 @@ async fn fields_change_at_the_platform_and_here() {
         it.update(json!({})).await.unwrap()["account"],
         it.account().await
     );
+}
+
+#[tokio::test]
+async fn of_changes_at_the_same_moment_none_is_lost() {
+    let it = fixture(PasswordPolicy::default()).await;
+    let add = |n: u8| it.update(json!({ "emails": { "add": [format!("{n}@example.com")] } }));
+    let changed = tokio::join!(add(0), add(1), add(2), add(3));
+    for one in <[_; 4]>::from(changed) {
+        one.unwrap();
+    }
+    let account = it.account().await;
+    assert_eq!(account["emails"].as_array().unwrap().len(), 5, "{account}");
+
+    // What never fits is not tried for ever, and changes nothing.
+    *it.platform.email_changes.lock().unwrap() = 99;
+    let late = it.update(json!({ "email": "late@example.com" })).await;
+    let late = late.unwrap_err();
+    assert_eq!(late.id(), ErrorId::ApiUnavailable);
+    assert!(late.retry_after().is_some());
+    assert_eq!(it.account().await, account);
 }
 
 #[tokio::test]
@@ -412,7 +455,7 @@ async fn a_hidden_field_is_neither_set_nor_shown() {
 
 /// What a platform declares.
 fn source(declared: &Value) -> SchemaSource {
-    let schema = Arc::new(Schema::parse(declared).unwrap());
+    let schema = Arc::new(Schema::parse(declared).unwrap().of_version(7));
     SchemaSource::new(move || Arc::clone(&schema))
 }
 
@@ -432,6 +475,8 @@ async fn what_the_platform_is_to_have_goes_there_equal_or_not() {
         it.update(given.clone()).await.unwrap();
         let taken = it.platform.fields.lock().unwrap().declared.clone();
         assert!(taken.keys().eq(asked), "{taken:?}");
+        let version = it.platform.fields.lock().unwrap().fields_version;
+        assert_eq!(version, Some(7));
     }
     let account = it.account().await;
     assert_eq!(
@@ -450,7 +495,7 @@ async fn what_the_platform_has_is_adopted() {
             changes: 1,
         }),
         language: Some("it".to_owned()),
-        declared: [].into(),
+        ..FieldChanges::default()
     };
     for _ in 0..2 {
         it.kernel

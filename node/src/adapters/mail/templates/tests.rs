@@ -150,6 +150,7 @@ fn sections_that_cannot_be_read_are_as_if_there_were_none() {
         version: 1,
         domain: None,
         sections: BTreeMap::from([(SECTION.to_owned(), text.to_owned())]),
+        fields_version: 0,
     };
     for text in ["", "[]", "{\"goodbye\":{}}", "{\"welcome\":{\"fr\":{}}}"] {
         let config = section(text);

@@ -40,6 +40,7 @@ fn reservation() -> ReserveUser {
         at: Millis(10),
         deadline: Millis(1_000),
         unreached: vec![core("core-b")],
+        fields_version: None,
     }
 }
 
@@ -61,6 +62,7 @@ fn about_people() -> Vec<Command> {
                 version: 1,
                 domain: Some(text("example.com")),
                 sections: [(text("dns"), text("{}"))].into(),
+                fields_version: 0,
             },
             ca_certificate: vec![1, 2, 3],
             secrets: SealedSecrets { envelope: vec![4] },
@@ -97,6 +99,7 @@ fn about_people() -> Vec<Command> {
             unique: [(text("email"), text("b@test.org"))].into(),
             indexed: [(text("language"), text("fr"))].into(),
             freed: [text("phone")].into(),
+            fields_version: None,
         },
         Command::SetEmails(SetEmails {
             user: user(),
@@ -106,6 +109,7 @@ fn about_people() -> Vec<Command> {
             indexed: [].into(),
             unique: [(text("insuranceNumber"), text("756.1"))].into(),
             freed: [].into(),
+            fields_version: None,
         }),
         Command::RenameUser {
             user: user(),
@@ -189,8 +193,10 @@ fn about_cores() -> Vec<Command> {
                 version: 2,
                 domain: None,
                 sections: [].into(),
+                fields_version: 0,
             },
             base_version: 1,
+            unless_accounts: false,
         },
         Command::RevokeJoinToken { id: text("t"), at },
         Command::RemoveCore {

@@ -61,6 +61,7 @@ impl Fake {
             invitation: user.invitation,
             referer: user.referer,
             declared: user.declared,
+            fields_version: user.fields_version,
         };
         let id = self.take(&as_registered)?;
         let account = NewAccount {
