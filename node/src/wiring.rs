@@ -189,6 +189,7 @@ async fn open_platform(
         snapshot_every: config.cluster.snapshot_every,
         clock: Arc::clone(clock),
         peers: Arc::new(peers.clone()),
+        rpc: config.addresses().rpc,
     });
     let platform = consensus
         .handle()

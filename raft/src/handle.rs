@@ -199,6 +199,12 @@ impl Handle {
     pub(crate) fn snapshot_dir(&self) -> PathBuf {
         self.inner.snapshots.clone()
     }
+
+    /// Takes note of where a node says it is.
+    pub(crate) fn told_address(&self, node: u64, rpc: &str) {
+        let member = self.inner.member(node);
+        self.inner.links.told(node, rpc, member.as_ref());
+    }
 }
 
 impl Inner {

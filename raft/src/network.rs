@@ -62,12 +62,25 @@ pub struct PeerError {
     pub source: Box<dyn Error + Send + Sync>,
 }
 
+/// Longest address that a node can say it is at: a name of 253 bytes, and a port.
+const ADDRESS_BYTES_MAX: usize = 259;
+
 /// The channels that are open. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Links {
     peers: Arc<dyn Peers>,
     view: View,
+    own_address: Arc<str>,
     open: Arc<Mutex<BTreeMap<u64, Link>>>,
+    told: Arc<Mutex<BTreeMap<u64, Told>>>,
+}
+
+/// Where a node says it is, which may be news to the directory.
+#[derive(Debug)]
+struct Told {
+    rpc: String,
+    /// What was known then: anything else that the directory says is younger.
+    instead_of: String,
 }
 
 #[derive(Clone, Debug)]
@@ -77,43 +90,89 @@ struct Link {
 }
 
 impl Links {
-    pub(crate) fn new(peers: Arc<dyn Peers>, view: View) -> Self {
+    pub(crate) fn new(peers: Arc<dyn Peers>, view: View, own_address: String) -> Self {
         Self {
             peers,
             view,
+            own_address: own_address.into(),
             open: Arc::default(),
+            told: Arc::default(),
         }
     }
 
-    /// The channel to a node: at its address in the directory or, until the directory knows it, at
-    /// the one in the configuration.
+    /// Where this core is reached.
+    pub(crate) fn own_address(&self) -> &str {
+        &self.own_address
+    }
+
+    /// Takes note of where a node says it is. It may be one without whose vote the directory cannot learn it;
+    /// a channel there fails unless it is that node.
+    pub(crate) fn told(&self, node: u64, rpc: &str, fallback: Option<&Member>) {
+        if rpc.is_empty() || rpc.len() > ADDRESS_BYTES_MAX {
+            return;
+        }
+        let known = self.known(node, fallback).map(|(_, known)| known);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only of those who are known: no more than there are cores.
+        match known {
+            Some(known) if known != rpc => {
+                let news = Told {
+                    rpc: rpc.to_owned(),
+                    instead_of: known,
+                };
+                let before = told.insert(node, news);
+                if before.is_none_or(|before| before.rpc != rpc) {
+                    tracing::info!(node, rpc, "a core says that it is at another address");
+                }
+            }
+            _ => drop(told.remove(&node)),
+        }
+    }
+
+    /// Name and address of a node: those in the directory or, until the directory knows it, those in the
+    /// configuration.
+    fn known(&self, node: u64, fallback: Option<&Member>) -> Option<(String, String)> {
+        let directory = self.view.load();
+        match directory.core_by_node(NodeId(node)) {
+            Some(core) => Some((core.id.to_string(), core.addresses.rpc.clone())),
+            None => fallback.map(|member| (member.core.clone(), member.rpc.clone())),
+        }
+    }
+
+    /// The channel to a node: where it said itself that it is, if the directory has not changed since; else at
+    /// its address in the directory or, until the directory knows it, at the one in the configuration.
     pub(crate) fn channel(
         &self,
         node: u64,
         fallback: Option<&Member>,
     ) -> Result<Channel, PeerError> {
-        let directory = self.view.load();
-        let core = directory.core_by_node(NodeId(node));
-        let (core, rpc) = match (core, fallback) {
-            (Some(core), _) => (core.id.as_str(), core.addresses.rpc.as_str()),
-            (None, Some(member)) => (member.core.as_str(), member.rpc.as_str()),
-            (None, None) => ("", ""),
-        };
+        let (core, known) = self.known(node, fallback).unwrap_or_default();
+        let rpc = self.present_address(node, known);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(link) = open.get(&node)
             && link.rpc == rpc
         {
             return Ok(link.channel.clone());
         }
-        let channel = self.peers.channel(NodeId(node), core, rpc)?;
-        open.insert(
-            node,
-            Link {
-                rpc: rpc.to_owned(),
-                channel: channel.clone(),
-            },
-        );
+        let channel = self.peers.channel(NodeId(node), &core, &rpc)?;
+        let link = Link {
+            rpc,
+            channel: channel.clone(),
+        };
+        open.insert(node, link);
         Ok(channel)
+    }
+
+    fn present_address(&self, node: u64, known: String) -> String {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match told.get(&node) {
+            Some(news) if news.instead_of == known => news.rpc.clone(),
+            Some(_) => {
+                told.remove(&node);
+                known
+            }
+            None => known,
+        }
     }
 
     /// Where a node is, as the directory has it.

@@ -34,6 +34,9 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// Makes channels to other cores.
     pub peers: Arc<dyn Peers>,
+    /// Where other cores reach this one (`host:port`). They hear it from itself when it asks for votes: a
+    /// directory that needs this core's vote to change may have its former one.
+    pub rpc: String,
 }
 
 impl Options {

@@ -115,7 +115,11 @@ impl Handle {
         let snapshots = machine.snapshots_dir().to_path_buf();
         let (applied_sender, applied) = watch::channel(machine.applied_index().unwrap_or(0));
         let (worker, thread) = Worker::spawn(&*ground, machine).map_err(StartError::Thread)?;
-        let links = Links::new(Arc::clone(&options.peers), Arc::clone(&view));
+        let links = Links::new(
+            Arc::clone(&options.peers),
+            Arc::clone(&view),
+            options.rpc.clone(),
+        );
         let node = options.identity.node.0;
         let state_machine = StateMachine::new(
             Arc::clone(&ground),

@@ -123,7 +123,11 @@ impl PeerClient {
         F: Future<Output = Result<tonic::Response<Frame>, Status>>,
     {
         let client = self.client()?;
-        let mut request = Request::new(frame::pack(message).map_err(|status| rpc_error(&status))?);
+        let mut packed = frame::pack(message).map_err(|status| rpc_error(&status))?;
+        if matches!(action, RPCTypes::Vote) {
+            self.links.own_address().clone_into(&mut packed.from);
+        }
+        let mut request = Request::new(packed);
         request.set_timeout(limit);
         match tokio::time::timeout(limit, call(client, request)).await {
             Err(_) => Err(RPCError::Timeout(self.timed_out(action, limit))),

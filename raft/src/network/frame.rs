@@ -13,6 +13,7 @@ pub(crate) fn pack<T: Serialize + ?Sized>(message: &T) -> Result<Frame, Status> 
     Ok(Frame {
         format: u32::from(FORMAT),
         body: body.into(),
+        from: String::new(),
     })
 }
 

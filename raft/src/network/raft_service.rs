@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt as _};
 use homecore_proto::raft::raft_server::{Raft, RaftServer};
 use homecore_proto::raft::{Frame, SnapshotPart};
 use homecore_types::limits::RPC_MESSAGE_BYTES_MAX;
-use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
+use openraft::raft::{AppendEntriesRequest, StreamAppendResult, VoteRequest};
 use openraft::storage::Snapshot;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -36,6 +36,16 @@ impl RaftService {
         })
         .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX)
+    }
+}
+
+impl RaftService {
+    /// A candidate's question, after a note of where the candidate is.
+    fn question(&self, packed: &Frame) -> Result<VoteRequest<TypeConfig>, Status> {
+        let message: VoteRequest<TypeConfig> = frame::unpack(packed)?;
+        self.handle
+            .told_address(message.vote.leader_id.node_id, &packed.from);
+        Ok(message)
     }
 }
 
@@ -100,12 +110,12 @@ impl Raft for RaftService {
     }
 
     async fn vote(&self, request: Request<Frame>) -> Result<Response<Frame>, Status> {
-        let message = frame::unpack(request.get_ref())?;
+        let message = self.question(request.get_ref())?;
         answer(&self.handle.raft().vote(message).await.map_err(stopped)?)
     }
 
     async fn pre_vote(&self, request: Request<Frame>) -> Result<Response<Frame>, Status> {
-        let message = frame::unpack(request.get_ref())?;
+        let message = self.question(request.get_ref())?;
         answer(
             &self
                 .handle

@@ -121,6 +121,8 @@ fn options(settings: Settings, wires: &Arc<Wires>, identity: &Identity, dir: &Pa
         snapshot_every: settings.snapshot_every,
         clock: Arc::new(SystemClock),
         peers: Arc::new(Plain::new(identity.node, wires)),
+        // The directory has it.
+        rpc: String::new(),
     }
 }
 

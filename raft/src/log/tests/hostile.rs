@@ -58,6 +58,7 @@ fn fuzz_consensus_messages() {
     ]);
     let report = campaign.run(|bytes| {
         let packed = Frame {
+            from: String::new(),
             format: 1,
             body: bytes.to_vec().into(),
         };

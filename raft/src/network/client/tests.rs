@@ -35,7 +35,11 @@ fn log(dir: &TempDir) -> LogStore {
 }
 
 async fn client(log: LogStore) -> PeerClient {
-    let links = Links::new(Arc::new(Nobody), directory::view());
+    let links = Links::new(
+        Arc::new(Nobody),
+        directory::view(),
+        "127.0.0.1:2".to_owned(),
+    );
     let member = Member {
         core: "core-b".to_owned(),
         rpc: "127.0.0.1:1".to_owned(),
@@ -96,4 +100,46 @@ async fn a_peer_that_needs_what_was_purged_is_an_error() {
         let is_purged = matches!(error, RPCError::Network(_));
         assert_eq!(is_purged, needs_more, "{previous:?}: {error}");
     }
+}
+
+/// Remembers the addresses to which channels were asked for.
+#[derive(Debug, Default)]
+struct Remembering(std::sync::Mutex<Vec<String>>);
+
+impl Peers for Remembering {
+    fn channel(&self, node: NodeId, core: &str, rpc: &str) -> Result<Channel, PeerError> {
+        self.0.lock().unwrap().push(rpc.to_owned());
+        Nobody.channel(node, core, rpc)
+    }
+}
+
+#[tokio::test]
+async fn a_node_is_where_it_says_until_something_younger_is_known() {
+    let peers = Arc::new(Remembering::default());
+    let links = Links::new(Arc::clone(&peers) as _, directory::view(), String::new());
+    let at = |rpc: &str| Member {
+        core: "core-b".to_owned(),
+        rpc: rpc.to_owned(),
+    };
+    let (old, other) = (at("old:1"), at("other:1"));
+    let reached = |member: &Member| {
+        links.channel(2, Some(member)).unwrap();
+        peers.0.lock().unwrap().last().cloned().unwrap()
+    };
+    assert_eq!(reached(&old), "old:1");
+    links.told(2, "new:1", Some(&old));
+    assert_eq!(reached(&old), "new:1");
+    // Nothing is not news, nor is what nobody could be at.
+    links.told(2, "", Some(&old));
+    links.told(2, &"x".repeat(260), Some(&old));
+    assert_eq!(reached(&old), "new:1");
+    assert_eq!(reached(&other), "other:1");
+    assert_eq!(reached(&old), "old:1");
+    // It went back.
+    links.told(2, "new:1", Some(&old));
+    links.told(2, "old:1", Some(&old));
+    assert_eq!(reached(&old), "old:1");
+    // Of a node that nobody knows nothing is kept.
+    links.told(3, "new:1", None);
+    assert!(links.told.lock().unwrap().is_empty());
 }

@@ -20,6 +20,7 @@ mod kills;
 mod logs;
 mod mail;
 mod mfa;
+mod moving;
 mod network;
 mod people;
 mod power;

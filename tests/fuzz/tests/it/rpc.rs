@@ -140,6 +140,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let sweep = codec::encode(1, &Command::Sweep { now: Millis(1) }).unwrap();
     // Bodies that are none: what a good one does to a cluster of one is its own affair.
     let frame = Frame {
+        from: String::new(),
         format: 1,
         body: vec![1, 0x93, 0x92, 1, 1, 0xc0, 0x90].into(),
     };

@@ -365,6 +365,7 @@ impl World {
             snapshot_every: self.snapshot_every,
             clock: Arc::new(machine.clock.clone()),
             peers: Arc::new(peers.clone()),
+            rpc: addresses(host).rpc,
         };
         let started = Handle::start_on(Arc::new(machine.disk), options).await;
         self.set_busy(host, false);
