@@ -191,9 +191,9 @@ pub enum Command {
         changes_max: u32,
     },
     /// Sets all addresses of a user: those that are new are taken and those left out given back. Again,
-    /// until the next change of an address or of a field that it sets: `Done`. Another number of changes: [`Rejection::EmailsChanged`]; an address
-    /// that somebody else has: [`Rejection::Conflict`]; too many: [`Rejection::TooMany`]; one that is only
-    /// reserved, or nobody: [`Rejection::UnknownUser`].
+    /// until the next change of an address or of a field that it sets: `Done`. Another number of changes:
+    /// [`Rejection::EmailsChanged`]; an address that somebody else has: [`Rejection::Conflict`]; too many:
+    /// [`Rejection::TooMany`]; one that is only reserved, or nobody: [`Rejection::UnknownUser`].
     SetEmails(SetEmails),
     /// Takes a random alias for a user, a name that leads to it. Again: `Done`. A name that somebody
     /// holds: [`Rejection::Conflict`] or [`Rejection::LabelTaken`]; too many: [`Rejection::TooManyAliases`];
