@@ -181,7 +181,12 @@ impl From<Unavailable> for ApiError {
 impl From<homecore_kernel::Error> for ApiError {
     fn from(error: homecore_kernel::Error) -> Self {
         if error.id() == ErrorId::UnexpectedError {
-            return Self::internal(error.cause());
+            let told = Self::internal(error.cause());
+            // A list without it would be a lie; that it is damaged and who can help is none.
+            return match error.is_damage() {
+                true => Self::new(error.id(), error.message()),
+                false => told,
+            };
         }
         Self {
             data: error.data().cloned().map(Box::new),
