@@ -182,11 +182,11 @@ impl From<homecore_kernel::Error> for ApiError {
     fn from(error: homecore_kernel::Error) -> Self {
         if error.id() == ErrorId::UnexpectedError {
             let told = Self::internal(error.cause());
-            // A list without it would be a lie; that it is damaged and who can help is none.
-            return match error.is_damage() {
-                true => Self::new(error.id(), error.message()),
-                false => told,
-            };
+            // A list without what is damaged would be a lie: instead, it is named, and who can help.
+            if error.is_damage() {
+                return Self::new(error.id(), error.message());
+            }
+            return told;
         }
         Self {
             data: error.data().cloned().map(Box::new),
