@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use homecore_harness::{Cluster, ClusterOptions, Core, Http, wait_until};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::PATIENCE;
@@ -157,6 +158,48 @@ async fn one_damaged_event_is_named_and_set_aside_and_the_rest_can_be_used() -> 
     ensure!(
         person.numbers(&http).await? == [1, 3, 4],
         "nothing can be written"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_what_was_set_aside_stay() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let http = Http::new()?;
+    let person = Person::new(&http, &cluster.core(0)?.url(), "anna1").await?;
+    let mut ids = Vec::new();
+    for number in [5, 5, 6] {
+        let written = person.write_with_file(&http, number).await?.expect(201)?;
+        let id = written["event"]["id"].as_str().context("no id")?;
+        ids.push(id.to_owned());
+    }
+    let core = cluster.core_mut(0)?;
+    core.stop(PATIENCE).await?;
+    let database = databases(&core.data())?.pop().context("no database")?;
+    let changed = rusqlite::Connection::open(database)?.execute(
+        "UPDATE document SET written_at = written_at + 1 WHERE id = ?1",
+        [&ids[0]],
+    )?;
+    ensure!(changed == 1, "the event is not there");
+    core.run(&["check-integrity", "--repair-indexes", "--accept-loss"])
+        .await?;
+    core.restart(PATIENCE).await?;
+    // The others go: first into the trash, then for good.
+    for id in &ids[1..] {
+        for _ in 0..2 {
+            let request = http.build(Method::DELETE, &person.url(&format!("events/{id}")));
+            let request = request.header("Authorization", &person.token);
+            http.send(request).await?.expect(200)?;
+        }
+    }
+    let left = wait_until(PATIENCE, "a file that nobody names is gone", async || {
+        let left = blobs(&core.data())?;
+        Ok((left.len() == 1).then_some(left))
+    })
+    .await?;
+    ensure!(
+        std::fs::read_to_string(&left[0])? == person.file(5),
+        "the other is gone"
     );
     Ok(())
 }
