@@ -92,7 +92,8 @@ enum Command {
     #[command(after_help = "Example: homecore check-config --config homecore.toml")]
     CheckConfig(check_config::CheckConfigArgs),
     /// Recompute the hashes of all events and attached files of this core's users, see that their accesses
-    /// can be read, and compare the indexes of their databases with what is stored; the core must be stopped
+    /// can be read, and compare the indexes of their databases with what is stored; the core must be stopped,
+    /// and what its journal holds is written to the databases first, as at a start
     #[command(
         after_help = "Example: homecore check-integrity --config /etc/homecore/homecore.toml"
     )]

@@ -340,7 +340,7 @@ fn serve_cores(
             platform_config.to_string(),
         ),
         membership: Membership::new(Arc::clone(cluster)),
-        users: rpc::users::Users::new(Arc::clone(accounts)),
+        users: rpc::users::Users::new(Arc::clone(accounts), tokio::runtime::Handle::current()),
     };
     let _here = consensus.handle().enter();
     Ok(rpc::server::spawn(

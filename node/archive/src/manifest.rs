@@ -68,6 +68,14 @@ pub struct UserManifest {
     /// The files of sections that have several, in order.
     #[serde(default)]
     pub chunks: BTreeMap<String, Vec<String>>,
+    /// How much is not in it because it was damaged when it was written; homecore alone says so.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub damaged_left_out: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 impl UserManifest {

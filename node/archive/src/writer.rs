@@ -315,6 +315,11 @@ impl<S: Sink> UserWriter<'_, S> {
         })
     }
 
+    /// Says in the manifest how much is not there because it is damaged.
+    pub const fn left_out(&mut self, damaged: u64) {
+        self.manifest.damaged_left_out = damaged;
+    }
+
     /// Completes the user.
     ///
     /// # Errors

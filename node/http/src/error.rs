@@ -181,7 +181,12 @@ impl From<Unavailable> for ApiError {
 impl From<homecore_kernel::Error> for ApiError {
     fn from(error: homecore_kernel::Error) -> Self {
         if error.id() == ErrorId::UnexpectedError {
-            return Self::internal(error.cause());
+            let told = Self::internal(error.cause());
+            // A list without what is damaged would be a lie: instead, it is named, and who can help.
+            if error.is_damage() {
+                return Self::new(error.id(), error.message());
+            }
+            return told;
         }
         Self {
             data: error.data().cloned().map(Box::new),

@@ -87,6 +87,11 @@ pub fn hash_of(integrity: &str) -> Option<BlobHash> {
     BlobHash::from_bytes(&bytes)
 }
 
+/// The integrity of a blob.
+pub(crate) fn integrity_of(hash: &BlobHash) -> String {
+    format!("{INTEGRITY}{}", STANDARD.encode(hash.as_bytes()))
+}
+
 /// What of an attachment counts for keys and sums.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachedBlob {
@@ -136,10 +141,7 @@ pub(crate) fn attachments(context: &Context, files: &[NewFile]) -> Vec<Attachmen
             file_name: file.name.clone(),
             kind: file.kind.clone(),
             size: file.blob.size(),
-            integrity: format!(
-                "{INTEGRITY}{}",
-                STANDARD.encode(file.blob.hash().as_bytes())
-            ),
+            integrity: integrity_of(&file.blob.hash()),
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use homecore_store::StoreError;
+use homecore_store::{Kind, StoreError};
 use homecore_types::ErrorId;
 use serde_json::Value;
 
@@ -18,6 +18,8 @@ use crate::violation::Violation;
 const BUSY_RETRY: Duration = Duration::from_secs(1);
 /// When to try again what a full disk refused: somebody has to make room first.
 const FULL_RETRY: Duration = Duration::from_secs(30);
+/// How the message begins where a stored document is damaged.
+const DAMAGED: &str = "Something that is stored is damaged";
 
 /// A refusal of one operation family.
 pub trait Refusal: StdError + Send + Sync + 'static {
@@ -73,6 +75,12 @@ impl Error {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// Whether it is that a stored document is damaged: the message then says what can be done.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        self.id() == ErrorId::UnexpectedError && self.message().starts_with(DAMAGED)
     }
 
     /// For the client.
@@ -138,9 +146,10 @@ impl Refusal for StoreError {
             Self::Busy { .. } | Self::Full { .. } | Self::Stopped | Self::Poisoned { .. } => {
                 ErrorId::ApiUnavailable
             }
-            Self::Corrupted { .. } | Self::UnknownFormat { .. } | Self::Engine { .. } => {
-                ErrorId::UnexpectedError
-            }
+            Self::Corrupted { .. }
+            | Self::Damaged { .. }
+            | Self::UnknownFormat { .. }
+            | Self::Engine { .. } => ErrorId::UnexpectedError,
         }
     }
 
@@ -155,6 +164,14 @@ impl Refusal for StoreError {
             Self::Stopped | Self::Poisoned { .. } => {
                 "The server cannot serve this user now, please try again".to_owned()
             }
+            // An id of anything else may say what nobody but its owner shall read.
+            Self::Damaged { kind, id, .. } => {
+                let which = match kind {
+                    Kind::Event => format!(" (event {id})"),
+                    _ => String::new(),
+                };
+                format!("{DAMAGED}{which}: the server's operator has to repair it or set it aside")
+            }
             Self::Corrupted { .. } | Self::UnknownFormat { .. } | Self::Engine { .. } => {
                 "Unexpected error".to_owned()
             }
@@ -168,6 +185,7 @@ impl Refusal for StoreError {
             Self::UnknownUser { .. }
             | Self::UserExists { .. }
             | Self::Corrupted { .. }
+            | Self::Damaged { .. }
             | Self::UnknownFormat { .. }
             | Self::Engine { .. } => None,
         }

@@ -2,8 +2,8 @@
 //! compares the indexes of the databases with what they lead to.
 //!
 //! Works on the data directory of a core that is stopped: it takes the core's lock and applies its
-//! journal, as `serve` does at start, so that nothing that was acknowledged is missed. Users are
-//! printed one by one, and of each kind of fault the first ones of a user, for they may be many.
+//! journal, as `serve` does at start, so that nothing that was acknowledged is missed: with that, it writes to
+//! the databases, and says so before. Users are printed one by one, and of each kind of fault the first ones of a user, for they may be many.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use homecore_store::{BlobStore, Engine as _, Kind, StoreError, Users};
 use homecore_types::{Clock, SystemClock, UserId};
 use serde_json::{Value, json};
 
-use super::{ConfigArgs, answer, block_on};
+use super::{ConfigArgs, answer, block_on, say};
 use crate::rpc::files::{self, DataDir};
 use crate::telemetry::chain;
 use crate::wiring::open_users;
@@ -37,7 +37,8 @@ pub(super) struct CheckIntegrityArgs {
     /// again
     #[arg(long)]
     repair_indexes: bool,
-    /// Repair also where damaged indexes are all that is left of documents or versions: they are named, and given up
+    /// Repair also where something is lost by it, which is named: documents and versions that only damaged indexes
+    /// still know are given up, and those that are damaged themselves are set aside in a table of the database
     #[arg(long, requires = "repair_indexes")]
     accept_loss: bool,
 }
@@ -113,6 +114,7 @@ pub(super) fn run(args: &CheckIntegrityArgs) -> anyhow::Result<()> {
         if args.repair_indexes {
             repair(&data, args).await?;
         }
+        say("the journal is applied to the databases first, as at every start");
         let (users, blobs) = open_users(&data, &Arc::default(), &clock).await?;
         let result = check_all(&users, &blobs, args.json).await;
         users.shutdown().await;
@@ -171,7 +173,7 @@ fn repaired(user: &UserId, outcome: Result<Rebuilt, StoreError>, as_json: bool) 
     }
     let outcome = match failure {
         None if is_done => format!("{user}: the indexes were made anew"),
-        None => format!("{user}: the indexes stay as they are, for with them would be lost:"),
+        None => format!("{user}: the indexes stay as they are, for with new ones would be lost:"),
         Some(failure) => format!("{user}: the indexes cannot be made anew: {failure}"),
     };
     lost.insert(0, outcome);
@@ -211,7 +213,10 @@ async fn check_all(users: &Users, blobs: &BlobStore, as_json: bool) -> anyhow::R
     }
     let hint = match damages {
         0 => "",
-        _ => "; indexes (not bodies) can be made anew with --repair-indexes",
+        _ => {
+            "; indexes can be made anew with --repair-indexes, documents that are not what they were can be set \
+             aside with --repair-indexes --accept-loss, so that the rest can be read"
+        }
     };
     bail!(
         "{mismatches} mismatches; {files} files missing or changed; {damages} faults in databases; {failures} users could not be read{hint}"

@@ -20,6 +20,7 @@ use tonic::transport::Channel;
 use super::archives::folder::Folder;
 use super::archives::{passphrase, read, users_were};
 use super::client::{channel, refused};
+use super::serve::stop_signal;
 use super::{ConfigArgs, answer, block_on, say};
 use crate::rpc::records::{TOGETHER_BYTES_MAX, lines};
 
@@ -40,6 +41,9 @@ pub(super) struct ExportArgs {
     /// Encrypt for the holder of the private key to this one (RSA, PEM)
     #[arg(long, value_name = "FILE")]
     recipient: Option<PathBuf>,
+    /// Leave out what is damaged, and say what it is; without this, damage ends the export
+    #[arg(long)]
+    leave_out_damaged: bool,
     #[command(flatten)]
     config: ConfigArgs,
     /// Answer in JSON, a line for each user
@@ -59,8 +63,16 @@ pub(super) fn run(args: &ExportArgs) -> anyhow::Result<()> {
     };
     let config = args.config.load()?;
     let folder = Folder::at(&args.archive);
-    let taken = folder.take()?;
-    let exported = block_on(export_users(args, &config, &folder, options));
+    let (taken, exported) = block_on(async {
+        // Before anything is made, so that all of it is taken away again.
+        let interrupted = stop_signal()?;
+        let taken = folder.take()?;
+        let exported = tokio::select! {
+            exported = export_users(args, &config, &folder, options) => exported,
+            () = interrupted => Err(anyhow::anyhow!("the export was interrupted")),
+        };
+        Ok((taken, exported))
+    })?;
     let count = match exported {
         Ok(count) => count,
         Err(error) => {
@@ -105,6 +117,7 @@ async fn export_users(
     for name in &names {
         let request = ExportRequest {
             username: name.clone(),
+            leave_out_damaged: args.leave_out_damaged,
         };
         let parts = client.export(request).await.map_err(|s| refused(&s))?;
         let exported = export(&mut archive, parts.into_inner())
@@ -165,19 +178,33 @@ struct Exported {
     start: ExportStart,
     stats: Value,
     changes: u64,
+    left_out: u64,
+    first_left_out: Vec<String>,
 }
 
 fn tell(args: &ExportArgs, exported: &Exported) -> anyhow::Result<()> {
     let name = &exported.start.username;
+    for what in &exported.first_left_out {
+        say(&format!("{name}: left out, it is damaged: {what}"));
+    }
+    let named = u64::try_from(exported.first_left_out.len()).unwrap_or(u64::MAX);
+    if exported.left_out > named {
+        say(&format!("{name}: and {} more", exported.left_out - named));
+    }
     if args.json {
         let line = json!({
             "username": name, "userId": exported.start.user_id, "stats": exported.stats,
             "changesMeanwhile": exported.changes,
+            "damagedLeftOut": exported.left_out, "firstLeftOut": exported.first_left_out,
             "platformUnreachable": Some(&exported.start.platform_unreachable).filter(|why| !why.is_empty()),
         });
         return answer(&line.to_string());
     }
-    answer(&format!("{name}: {}", exported.stats))?;
+    let left_out = match exported.left_out {
+        0 => String::new(),
+        count => format!("; not whole: {count} damaged left out"),
+    };
+    answer(&format!("{name}: {}{left_out}", exported.stats))?;
     if exported.changes > 0 {
         say(&format!(
             "{name} made {} changes meanwhile, which may be in the archive or not: export again for an exact copy",
@@ -224,11 +251,14 @@ async fn export(
             },
             Some(export_part::Part::End(end)) => {
                 file.take().map_or(Ok(()), AttachmentWriter::finish)?;
+                user.left_out(end.left_out);
                 let manifest = user.finish(SystemClock.now())?;
                 return Ok(Exported {
                     start,
                     stats: json!(manifest.stats),
                     changes: end.changes,
+                    left_out: end.left_out,
+                    first_left_out: end.first_left_out,
                 });
             }
             Some(export_part::Part::Start(_)) | None => bail!("the core ended the export early"),

@@ -77,7 +77,10 @@ impl archives_server::Archives for Archives {
         &self,
         request: Request<ExportRequest>,
     ) -> Result<Response<Self::ExportStream>, Status> {
-        let name = request.into_inner().username;
+        let ExportRequest {
+            username: name,
+            leave_out_damaged,
+        } = request.into_inner();
         let platform = &self.cluster.platform;
         // What this core holds is its users' alone: it is given out without a quorum, too.
         let unreachable = match platform.current().await {
@@ -109,6 +112,7 @@ impl archives_server::Archives for Archives {
             &self.accounts,
             user,
             unreachable,
+            leave_out_damaged,
         )))
     }
 

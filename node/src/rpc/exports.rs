@@ -9,7 +9,7 @@ use homecore_proto::archive::{
     ExportEnd, ExportPart, ExportStart, FileStart, Section, export_part,
 };
 use homecore_raft::records::User;
-use homecore_store::Kind;
+use homecore_store::{BlobHash, Kind, StoreError};
 use homecore_types::UserId;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -24,20 +24,28 @@ use crate::telemetry::chain;
 const PARTS: usize = 4;
 /// Bytes of a file sent at once.
 const PIECE_BYTES: usize = 256 * 1024;
+/// Damaged things that are named; what more there are, are counted.
+const LEFT_OUT_NAMED_MAX: usize = 1_000;
 
 type Parts = mpsc::Sender<Result<ExportPart, Status>>;
 
 /// Begins to send a user of this core. What the platform knows of the user may be old if it could not
-/// be asked; why is sent along.
+/// be asked; why is sent along. What is damaged ends it, or is left out and named at the end.
 pub(crate) fn start(
     accounts: &Arc<Accounts>,
     user: User,
     unreachable: String,
+    leave_out_damaged: bool,
 ) -> ReceiverStream<Result<ExportPart, Status>> {
     let (parts, sent) = mpsc::channel(PARTS);
     let accounts = Arc::clone(accounts);
     tokio::spawn(async move {
-        if let Err(Stop::Failed(status)) = send_all(&accounts, &user, unreachable, &parts).await
+        let mut outgoing = Outgoing {
+            parts: parts.clone(),
+            gathered: Gathered::default(),
+            left_out: leave_out_damaged.then(LeftOut::default),
+        };
+        if let Err(Stop::Failed(status)) = outgoing.send_all(&accounts, &user, unreachable).await
             && parts.send(Err(status)).await.is_err()
         {
             tracing::debug!("nobody waits for an export any more");
@@ -57,139 +65,251 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> Stop {
     Stop::Failed(Status::internal(chain(error)))
 }
 
-async fn send(parts: &Parts, part: export_part::Part) -> Result<(), Stop> {
-    let part = ExportPart { part: Some(part) };
-    parts.send(Ok(part)).await.map_err(|_gone| Stop::Gone)
-}
-
-async fn send_all(
-    accounts: &Accounts,
-    user: &User,
-    unreachable: String,
-    parts: &Parts,
-) -> Result<(), Stop> {
-    let text = |map: &std::collections::BTreeMap<String, String>, name: &str| {
-        map.get(name).cloned().unwrap_or_default()
-    };
-    let held = accounts.holdings_of(&user.id).await;
-    let held = held.map_err(|why| Stop::Failed(Status::unavailable(why.reason)))?;
-    let start = ExportStart {
-        user_id: user.id.to_string(),
-        username: user.username.to_string(),
-        email: text(&user.unique, "email"),
-        language: text(&user.indexed, "language"),
-        aliases: user
-            .aliases
-            .iter()
-            .chain(&held.aliases)
-            .map(ToString::to_string)
-            .collect(),
-        other_emails: held.emails,
-        platform_unreachable: unreachable,
-    };
-    send(parts, export_part::Part::Start(start)).await?;
-    let (mut next, mut first) = (Some(Cursor::default()), None);
-    let mut sent = BTreeSet::new();
-    let mut last = None;
-    let mut gathered = Outgoing::default();
-    while let Some(cursor) = next {
-        let page = accounts.kernel().export_page(&user.id, cursor).await;
-        let page = page.map_err(|error| failed(&error))?;
-        first.get_or_insert(page.seq);
-        last = Some(page.seq);
-        next = page.next;
-        let section = match page.kind {
-            Kind::Account => Section::Account,
-            Kind::Stream => Section::Streams,
-            Kind::Access => Section::Accesses,
-            Kind::Profile => Section::Profile,
-            _ => Section::Events,
-        };
-        for record in page.records {
-            if section == Section::Events && names_files(&record) {
-                gathered.send(parts).await?;
-                send_files(accounts, &user.id, &record, &mut sent, parts).await?;
-            }
-            let json = Value::Object(record).to_string();
-            gathered.add(section, json.as_bytes(), parts).await?;
-        }
-    }
-    let mut log = accounts.kernel().audit_log(&user.id, None).await;
-    while let Some((events, place)) = log.map_err(|error| failed(&error))? {
-        for event in events {
-            gathered.add(Section::Audit, &event, parts).await?;
-        }
-        log = accounts.kernel().audit_log(&user.id, Some(place)).await;
-    }
-    gathered.send(parts).await?;
-    let changes = match (first, last) {
-        (Some(first), Some(last)) => last.0.saturating_sub(first.0),
-        _ => 0,
-    };
-    send(parts, export_part::Part::End(ExportEnd { changes })).await
-}
-
-/// Records that were not sent yet.
+/// What was left out, the first ones by name.
 #[derive(Default)]
-struct Outgoing(Gathered);
+struct LeftOut {
+    count: u64,
+    first: Vec<String>,
+}
+
+impl LeftOut {
+    fn note(&mut self, what: String) {
+        self.count = self.count.saturating_add(1);
+        if self.first.len() < LEFT_OUT_NAMED_MAX {
+            self.first.push(what);
+        }
+    }
+}
+
+/// An export on its way.
+struct Outgoing {
+    parts: Parts,
+    /// Records that were not sent yet.
+    gathered: Gathered,
+    /// What was left out, if that is allowed.
+    left_out: Option<LeftOut>,
+}
 
 impl Outgoing {
-    async fn add(&mut self, section: Section, json: &[u8], parts: &Parts) -> Result<(), Stop> {
-        if !self.0.takes(section) {
-            self.send(parts).await?;
+    async fn send_all(
+        &mut self,
+        accounts: &Accounts,
+        user: &User,
+        unreachable: String,
+    ) -> Result<(), Stop> {
+        let text = |map: &std::collections::BTreeMap<String, String>, name: &str| {
+            map.get(name).cloned().unwrap_or_default()
+        };
+        let held = accounts.holdings_of(&user.id).await;
+        let held = held.map_err(|why| Stop::Failed(Status::unavailable(why.reason)))?;
+        let start = ExportStart {
+            user_id: user.id.to_string(),
+            username: user.username.to_string(),
+            email: text(&user.unique, "email"),
+            language: text(&user.indexed, "language"),
+            aliases: user
+                .aliases
+                .iter()
+                .chain(&held.aliases)
+                .map(ToString::to_string)
+                .collect(),
+            other_emails: held.emails,
+            platform_unreachable: unreachable,
+        };
+        self.send(export_part::Part::Start(start)).await?;
+        let changes = self.send_records(accounts, &user.id).await?;
+        match &self.left_out {
+            None => self.send_audit_log(accounts, &user.id).await?,
+            Some(_) => self.send_readable_audit_log(accounts, &user.id).await?,
         }
-        self.0.add(section, json);
+        self.flush().await?;
+        let left_out = self.left_out.take().unwrap_or_default();
+        if left_out.count > 0 {
+            tracing::warn!(user = %user.id, count = left_out.count, "an export leaves out what is damaged");
+        }
+        self.send(export_part::Part::End(ExportEnd {
+            changes,
+            left_out: left_out.count,
+            first_left_out: left_out.first,
+        }))
+        .await
+    }
+
+    /// How much changed meanwhile.
+    async fn send_records(&mut self, accounts: &Accounts, user: &UserId) -> Result<u64, Stop> {
+        let begin = match &self.left_out {
+            None => Cursor::default(),
+            Some(_) => Cursor::leaving_out_damaged(),
+        };
+        let (mut next, mut first) = (Some(begin), None);
+        let mut sent = BTreeSet::new();
+        let mut last = None;
+        while let Some(cursor) = next {
+            let page = accounts.kernel().export_page(user, cursor).await;
+            let page = page.map_err(|error| self.failed(&error))?;
+            first.get_or_insert(page.seq);
+            last = Some(page.seq);
+            next = page.next;
+            self.note(page.left_out);
+            let section = match page.kind {
+                Kind::Account => Section::Account,
+                Kind::Stream => Section::Streams,
+                Kind::Access => Section::Accesses,
+                Kind::Profile => Section::Profile,
+                _ => Section::Events,
+            };
+            for record in page.records {
+                if section == Section::Events && names_files(&record) {
+                    self.flush().await?;
+                    self.send_files(accounts, user, &record, &mut sent).await?;
+                }
+                let json = Value::Object(record).to_string();
+                self.add(section, json.as_bytes()).await?;
+            }
+        }
+        Ok(match (first, last) {
+            (Some(first), Some(last)) => last.0.saturating_sub(first.0),
+            _ => 0,
+        })
+    }
+
+    async fn send_audit_log(&mut self, accounts: &Accounts, user: &UserId) -> Result<(), Stop> {
+        let mut log = accounts.kernel().audit_log(user, None).await;
+        while let Some((events, place)) = log.map_err(|error| self.failed(&error))? {
+            for event in events {
+                self.add(Section::Audit, &event).await?;
+            }
+            log = accounts.kernel().audit_log(user, Some(place)).await;
+        }
         Ok(())
     }
 
-    async fn send(&mut self, parts: &Parts) -> Result<(), Stop> {
-        for piece in self.0.take() {
-            send(parts, export_part::Part::Record(piece)).await?;
+    async fn send_readable_audit_log(
+        &mut self,
+        accounts: &Accounts,
+        user: &UserId,
+    ) -> Result<(), Stop> {
+        let mut after = None;
+        loop {
+            let read = accounts.kernel().readable_audit_log(user, after).await;
+            let Some(read) = read.map_err(|error| failed(&error))? else {
+                return Ok(());
+            };
+            self.note(read.left_out);
+            for event in read.events {
+                self.add(Section::Audit, &event).await?;
+            }
+            after = Some(read.last);
+        }
+    }
+
+    /// What to do about damage is said where it is not done already.
+    fn failed(&self, error: &homecore_kernel::Error) -> Stop {
+        let said = chain(error.cause());
+        let is_damage = error.is_damage()
+            || matches!(
+                error.cause().downcast_ref(),
+                Some(StoreError::Corrupted { .. })
+            );
+        Stop::Failed(Status::internal(if is_damage && self.left_out.is_none() {
+            format!("{said}; with --leave-out-damaged the rest is exported")
+        } else {
+            said
+        }))
+    }
+
+    fn note(&mut self, damaged: impl IntoIterator<Item = String>) {
+        if let Some(left_out) = &mut self.left_out {
+            damaged.into_iter().for_each(|what| left_out.note(what));
+        }
+    }
+
+    async fn send(&self, part: export_part::Part) -> Result<(), Stop> {
+        let part = ExportPart { part: Some(part) };
+        self.parts.send(Ok(part)).await.map_err(|_gone| Stop::Gone)
+    }
+
+    async fn add(&mut self, section: Section, json: &[u8]) -> Result<(), Stop> {
+        if !self.gathered.takes(section) {
+            self.flush().await?;
+        }
+        self.gathered.add(section, json);
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Stop> {
+        for piece in self.gathered.take() {
+            self.send(export_part::Part::Record(piece)).await?;
         }
         Ok(())
     }
+
+    /// Sends the files that an event names and that were not sent yet.
+    async fn send_files(
+        &mut self,
+        accounts: &Accounts,
+        user: &UserId,
+        record: &Map<String, Value>,
+        sent: &mut BTreeSet<String>,
+    ) -> Result<(), Stop> {
+        let Ok(taken) = event::read(record.clone()) else {
+            return Ok(());
+        };
+        let EventRecord::Event(event) = taken.item else {
+            return Ok(());
+        };
+        for file in event.files() {
+            let Some(hash) = file.hash.filter(|_| sent.insert(file.id.clone())) else {
+                continue;
+            };
+            if self.left_out.is_some() && !is_whole(accounts, user, hash).await? {
+                self.note([format!("file {} of event {}", file.id, event.id)]);
+                continue;
+            }
+            let blobs = accounts.kernel().blobs();
+            let opened = blobs.download(user, hash).await;
+            let Some(mut download) = opened.map_err(|error| failed(&error))? else {
+                tracing::warn!(%user, "the bytes of a file are gone; its event is exported without");
+                continue;
+            };
+            self.send(export_part::Part::File(FileStart { id: file.id }))
+                .await?;
+            let mut at = 0_u64;
+            while at < download.size() {
+                let bytes = download.read_at(at, PIECE_BYTES).await;
+                let bytes = bytes.map_err(|error| self.failed(&error.into()))?;
+                if bytes.is_empty() {
+                    return Err(failed(&homecore_kernel::attachment::cut_short()));
+                }
+                at = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                self.send(export_part::Part::Bytes(bytes)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file is what it was, as far as it is there at all: it is read once before it is sent, for what is sent
+/// cannot be taken back.
+async fn is_whole(accounts: &Accounts, user: &UserId, hash: BlobHash) -> Result<bool, Stop> {
+    let opened = accounts.kernel().blobs().download(user, hash).await;
+    let Some(mut download) = opened.map_err(|error| failed(&error))? else {
+        return Ok(true);
+    };
+    let mut at = 0_u64;
+    while at < download.size() {
+        match download.read_at(at, PIECE_BYTES).await {
+            Ok(bytes) if !bytes.is_empty() => {
+                at = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+            }
+            Ok(_) | Err(StoreError::Corrupted { .. }) => return Ok(false),
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+    Ok(true)
 }
 
 /// Whether it is an event that has files; what it was before is sent without.
 fn names_files(record: &Map<String, Value>) -> bool {
     record.contains_key("attachments") && !record.contains_key("headId")
-}
-
-/// Sends the files that an event names and that were not sent yet.
-async fn send_files(
-    accounts: &Accounts,
-    user: &UserId,
-    record: &Map<String, Value>,
-    sent: &mut BTreeSet<String>,
-    parts: &Parts,
-) -> Result<(), Stop> {
-    let Ok(taken) = event::read(record.clone()) else {
-        return Ok(());
-    };
-    let EventRecord::Event(event) = taken.item else {
-        return Ok(());
-    };
-    for file in event.files() {
-        let Some(hash) = file.hash.filter(|_| sent.insert(file.id.clone())) else {
-            continue;
-        };
-        let blobs = accounts.kernel().blobs();
-        let opened = blobs.download(user, hash).await;
-        let Some(mut download) = opened.map_err(|error| failed(&error))? else {
-            tracing::warn!(%user, "the bytes of a file are gone; its event is exported without");
-            continue;
-        };
-        send(parts, export_part::Part::File(FileStart { id: file.id })).await?;
-        let mut at = 0_u64;
-        while at < download.size() {
-            let bytes = download.read_at(at, PIECE_BYTES).await;
-            let bytes = bytes.map_err(|error| failed(&error))?;
-            if bytes.is_empty() {
-                return Err(failed(&homecore_kernel::attachment::cut_short()));
-            }
-            at = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-            send(parts, export_part::Part::Bytes(bytes)).await?;
-        }
-    }
-    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Accounts of this core for other cores: creating the one that another core reserved, and looking for
 //! an access.
+//!
+//! Calls arrive on the thread of consensus and are done where requests are: one may read many users.
 
 use std::sync::Arc;
 
@@ -9,6 +11,8 @@ use homecore_proto::platform::{
     create_user_reply,
 };
 use homecore_types::{Secret, UserId, Username};
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status};
 
 use crate::accounts::{Accounts, CreateError, NewAccount};
@@ -17,12 +21,23 @@ use crate::accounts::{Accounts, CreateError, NewAccount};
 #[derive(Clone, Debug)]
 pub(crate) struct Users {
     accounts: Arc<Accounts>,
+    requests: Handle,
 }
 
 impl Users {
-    /// Over this core's accounts.
-    pub(crate) fn new(accounts: Arc<Accounts>) -> Self {
-        Self { accounts }
+    /// Over this core's accounts, with the runtime of requests.
+    pub(crate) fn new(accounts: Arc<Accounts>, requests: Handle) -> Self {
+        Self { accounts, requests }
+    }
+
+    /// Does something there; nobody waits for it any more if the caller goes away.
+    async fn there<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Status> {
+        let task = AbortOnDropHandle::new(self.requests.spawn(work));
+        task.await
+            .map_err(|error| Status::unavailable(format!("it ended early: {error}")))
     }
 }
 
@@ -43,7 +58,9 @@ impl users_server::Users for Users {
             language: request.language,
             fields: request.fields.into_iter().collect(),
         };
-        let result = match self.accounts.create(account).await {
+        let accounts = Arc::clone(&self.accounts);
+        let created = self.there(async move { accounts.create(account).await });
+        let result = match created.await? {
             Ok(token) => create_user_reply::Result::Token(token.expose().to_owned()),
             Err(CreateError::Refused { id, message }) => {
                 create_user_reply::Result::Refusal(Refusal {
@@ -64,8 +81,11 @@ impl users_server::Users for Users {
         &self,
         request: Request<FindAccessRequest>,
     ) -> Result<Response<FindAccessReply>, Status> {
-        let searched = self.accounts.find_access(&request.into_inner().id).await;
-        let searched = searched.map_err(|why| Status::unavailable(why.reason))?;
+        let (accounts, id) = (Arc::clone(&self.accounts), request.into_inner().id);
+        let searched = self.there(async move { accounts.find_access(&id).await });
+        let searched = searched
+            .await?
+            .map_err(|why| Status::unavailable(why.reason))?;
         let found = searched.found.map(|access| FoundAccess {
             username: access.username.into(),
             r#type: access.kind.wire().to_owned(),

@@ -204,6 +204,15 @@ pub trait View {
     /// Of the engine, where it cannot read on.
     fn check(&self, each: &mut dyn FnMut(String)) -> Result<(), StoreError>;
 
+    /// Whether a document that was set aside as damaged holds one of these bytes: what it refers to is
+    /// not thrown away either.
+    ///
+    /// # Errors
+    /// Of the engine.
+    fn is_in_set_aside(&self, _one_of: [&[u8]; 2]) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     /// Whether it is known, without a look at what is stored, that nothing of these kinds changed after
     /// `since`.
     fn is_unchanged(&self, _kinds: &[Kind], _since: Seq) -> bool {

@@ -5,6 +5,8 @@ use std::io;
 use homecore_types::UserId;
 use thiserror::Error;
 
+use crate::document::{Kind, Rev};
+
 /// A failure of the store. None of them leaves a write half done.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -40,6 +42,18 @@ pub enum StoreError {
     Corrupted {
         /// Where and what.
         what: String,
+    },
+    /// A document, or a kept version of one, is not what was written. Everything else can be read.
+    #[error("stored data is damaged: {place}: {kind:?} {id} is not what it was")]
+    Damaged {
+        /// Whose, for the operator.
+        place: String,
+        /// What it is.
+        kind: Kind,
+        /// Which.
+        id: String,
+        /// Which version.
+        rev: Rev,
     },
     /// The files were written by a version with another format.
     #[error("{what} has format {found}; this version reads up to {known}: use a newer homecore")]

@@ -6,15 +6,22 @@
 //!
 //! Nothing tells of a row that is missing but the indexes that lead to it: they are compared in that direction,
 //! too, and are made anew only where nothing is lost by it, or where the operator accepts what is. A document
-//! that is missing from the table and from every index, or whose number another has taken, is not noticed.
+//! that is missing from the table and from every index is not noticed.
+//!
+//! A damaged document makes every list fail that it is in. If the operator accepts that, it is set aside with its
+//! former versions, in a table that nothing else reads, and the rest can be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use homecore_store::{Entry, Kind, StoreError};
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, Row, Transaction};
 
 use crate::schema;
 use crate::view::{Rows, Unreadable, document, unsealed_entries};
+
+mod set_aside;
+
+use set_aside::set_aside;
 
 /// Documents of a user that are lost, and are told one by one; what more there are, are counted.
 const LOST_MAX: usize = 10_000;
@@ -24,7 +31,7 @@ const LOST_MAX: usize = 10_000;
 pub struct Rebuilt {
     /// Whether they were. If not, everything is as it was.
     pub is_done: bool,
-    /// What is, or would be, lost with them: documents and versions, in words.
+    /// What is, or would be, lost with them or set aside: documents and versions, in words.
     pub lost: Vec<String>,
 }
 
@@ -38,10 +45,8 @@ impl Rows<'_> {
             for lost in lost_or_unknown(self.connection, self.what) {
                 each(lost);
             }
-            let present: i64 = self
-                .connection
-                .query_row(schema::ENTRIES_COUNT, [], |row| row.get(0))?;
-            let strays = present.saturating_sub(entries);
+            let strays = self.entries_but_of(&entries.unknown)?;
+            let strays = strays.saturating_sub(entries.found);
             if strays > 0 {
                 each(format!(
                     "{strays} entries of indexes lead to no document, or are under keys that their documents do not have"
@@ -65,54 +70,107 @@ impl Rows<'_> {
         Ok(())
     }
 
-    /// How many entries were found that must be there.
-    fn check_documents(&self, each: &mut dyn FnMut(String)) -> Result<i64, Unreadable> {
+    /// How many entries there are of other documents than these.
+    fn entries_but_of(&self, documents: &BTreeSet<i64>) -> Result<u64, Unreadable> {
+        let mut statement = self.connection.prepare(schema::ENTRIES_OWNERS)?;
+        let mut rows = statement.query([])?;
+        let mut count = 0_u64;
+        while let Some(row) = rows.next()? {
+            count = count.saturating_add(u64::from(!documents.contains(&row.get(0)?)));
+        }
+        Ok(count)
+    }
+
+    fn check_documents(&self, each: &mut dyn FnMut(String)) -> Result<Entries, Unreadable> {
         let mut statement = self.connection.prepare(schema::DOCUMENTS_ALL)?;
         let mut rows = statement.query([])?;
-        let mut found = 0_i64;
+        let mut all = Entries::default();
         while let Some(row) = rows.next()? {
-            told(document(row).map(|_whole| ()), each)?;
-            let (kind, id): (u8, String) = (row.get(0)?, row.get(1)?);
-            let (number, entries): (i64, Vec<u8>) = (row.get(7)?, row.get(8)?);
+            let number: i64 = row.get(7)?;
+            if let Some(damage) = damage(row)? {
+                each(damage);
+            }
+            let Some((kind, id)) = named(row)? else {
+                all.unknown.insert(number);
+                continue;
+            };
+            let entries: Vec<u8> = row.get(8)?;
             let entries = match unsealed_entries(kind, &id, &entries) {
                 Ok(entries) => entries,
                 Err(damage) => {
                     each(damage);
+                    all.unknown.insert(number);
                     continue;
                 }
             };
             for entry in entries.into_iter().collect::<BTreeSet<Entry>>() {
                 let mut look = self.connection.prepare_cached(schema::ENTRY_IS_THERE)?;
                 if look.exists((entry.index.0, &entry.key, &id, number))? {
-                    found = found.saturating_add(1);
+                    all.found = all.found.saturating_add(1);
                 } else {
                     let index = entry.index.0;
                     each(format!("{} is not in index {index}", noun(kind, &id)));
                 }
             }
         }
-        Ok(found)
+        Ok(all)
     }
 
     fn check_history(&self, each: &mut dyn FnMut(String)) -> Result<(), Unreadable> {
         let mut statement = self.connection.prepare(schema::HISTORY_ALL)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            told(document(row).map(|_whole| ()), each)?;
+            if let Some(damage) = damage(row)? {
+                each(format!("a former version: {damage}"));
+            }
         }
         Ok(())
     }
 }
 
-/// Damage is told, and the next is looked at; anything else ends the check.
-fn told(outcome: Result<(), Unreadable>, each: &mut dyn FnMut(String)) -> Result<(), Unreadable> {
-    match outcome {
-        Err(Unreadable::Damaged(StoreError::Corrupted { what })) => {
-            each(what);
-            Ok(())
+/// Entries that documents must have.
+#[derive(Default)]
+struct Entries {
+    /// How many were found.
+    found: u64,
+    /// Documents of which it is not known.
+    unknown: BTreeSet<i64>,
+}
+
+/// What is wrong with a row of documents or of former versions, if it is damaged.
+fn damage(row: &Row<'_>) -> Result<Option<String>, Unreadable> {
+    match document(row) {
+        Ok(_whole) => Ok(None),
+        Err(Unreadable::Damaged(StoreError::Damaged { kind, id, .. })) => {
+            Ok(Some(format!("{kind:?} {id} is not what it was")))
         }
-        other => other,
+        Err(Unreadable::Damaged(error)) => Ok(Some(format!("a row: {error}"))),
+        Err(Unreadable::Sql(error)) if is_of_a_value(&error) => {
+            Ok(Some(format!("a row cannot be read: {error}")))
+        }
+        Err(other) => Err(other),
     }
+}
+
+/// The kind and the id that a row of documents says, if they can be read.
+fn named(row: &Row<'_>) -> Result<Option<(u8, String)>, Unreadable> {
+    let read = || -> rusqlite::Result<(u8, String)> { Ok((row.get(0)?, row.get(1)?)) };
+    match read() {
+        Ok(name) => Ok(Some(name)),
+        Err(error) if is_of_a_value(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether it is that one value cannot be what was written: the next row may be read.
+fn is_of_a_value(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
 }
 
 fn noun(kind: u8, id: &str) -> String {
@@ -134,14 +192,14 @@ fn lost_or_unknown(connection: &Connection, what: &str) -> Vec<String> {
 
 /// Documents, and versions of some, that indexes know and the table does not.
 fn lost(connection: &Connection) -> Result<Vec<String>, Unreadable> {
-    // By number: which id, and where it is known the kind.
-    let mut missing: BTreeMap<i64, (Option<u8>, String)> = BTreeMap::new();
+    // By number and id: where it is known the kind.
+    let mut missing: BTreeMap<(i64, String), Option<u8>> = BTreeMap::new();
     let mut more = 0_usize;
     let mut statement = connection.prepare(schema::LOST_BY_ID)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if missing.len() < LOST_MAX {
-            missing.insert(row.get(2)?, (Some(row.get(0)?), row.get(1)?));
+            missing.insert((row.get(2)?, row.get(1)?), Some(row.get(0)?));
         } else {
             more = more.saturating_add(1);
         }
@@ -150,15 +208,14 @@ fn lost(connection: &Connection) -> Result<Vec<String>, Unreadable> {
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         if missing.len() < LOST_MAX {
-            let id = row.get(0)?;
-            missing.entry(row.get(1)?).or_insert((None, id));
+            missing.entry((row.get(1)?, row.get(0)?)).or_insert(None);
         }
     }
-    let known: BTreeSet<i64> = missing.keys().copied().collect();
+    let known: BTreeSet<i64> = missing.keys().map(|(number, _id)| *number).collect();
     keep_missing(connection, &mut missing)?;
     let mut lost: Vec<String> = missing
-        .values()
-        .map(|(kind, id)| {
+        .iter()
+        .map(|((_number, id), kind)| {
             let noun = kind.map_or_else(|| format!("document {id}"), |kind| noun(kind, id));
             format!("{noun} is lost: only indexes know it")
         })
@@ -194,22 +251,19 @@ fn lost(connection: &Connection) -> Result<Vec<String>, Unreadable> {
 /// an index would say what is to be found out.
 fn keep_missing(
     connection: &Connection,
-    missing: &mut BTreeMap<i64, (Option<u8>, String)>,
+    missing: &mut BTreeMap<(i64, String), Option<u8>>,
 ) -> Result<(), Unreadable> {
     if missing.is_empty() {
         return Ok(());
     }
-    let ids: BTreeSet<String> = missing.values().map(|(_kind, id)| id.clone()).collect();
+    let ids: BTreeSet<String> = missing.keys().map(|(_number, id)| id.clone()).collect();
     let mut present: BTreeSet<(u8, String)> = BTreeSet::new();
     let mut statement = connection.prepare(schema::DOCUMENTS_ALL)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (kind, id): (u8, String) = (row.get(0)?, row.get(1)?);
-        if ids.contains(&id) {
-            present.insert((kind, id));
-        }
+        present.extend(named(row)?.filter(|(_kind, id)| ids.contains(id)));
     }
-    missing.retain(|_number, (kind, id)| {
+    missing.retain(|(_number, id), kind| {
         !present
             .iter()
             .any(|(of, name)| name == id && kind.is_none_or(|kind| kind == *of))
@@ -218,7 +272,7 @@ fn keep_missing(
 }
 
 /// Makes all indexes anew from the documents, in one transaction, unless something would be lost by it
-/// that nobody accepted.
+/// that nobody accepted. If it is accepted, damaged documents are set aside, too.
 pub(crate) fn rebuild(
     connection: &mut Connection,
     what: &str,
@@ -228,7 +282,10 @@ pub(crate) fn rebuild(
         let transaction = connection.transaction()?;
         let mut lost = lost_or_unknown(&transaction, what);
         transaction.execute_batch(schema::INDEXES_DROP)?;
-        part(&transaction, &mut lost)?;
+        set_aside(&transaction, accept_loss, &mut lost)?;
+        if lost.is_empty() || accept_loss {
+            part(&transaction, &mut lost)?;
+        }
         if !lost.is_empty() && !accept_loss {
             transaction.rollback()?;
             let is_done = false;

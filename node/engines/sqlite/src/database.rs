@@ -302,6 +302,10 @@ impl View for SqliteDatabase {
         self.rows().check(each)
     }
 
+    fn is_in_set_aside(&self, one_of: [&[u8]; 2]) -> Result<bool, StoreError> {
+        self.rows().is_in_set_aside(one_of)
+    }
+
     /// A change that was undone counts until there is another one with its number.
     fn is_unchanged(&self, kinds: &[Kind], since: Seq) -> bool {
         let unchanged = |kind| self.changed.get(kind).is_none_or(|last| *last <= since);

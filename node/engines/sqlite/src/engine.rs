@@ -119,11 +119,12 @@ impl SqliteEngine {
 
     /// Makes all indexes of a user anew from the documents, all or nothing: what to do where
     /// [`homecore_store::View::check`] finds that they do not agree. Nobody else has the user open.
-    /// Where something is lost with them it is done only if `accept_loss`.
+    /// Where something is lost with them it is done only if `accept_loss`; damaged documents are set aside then,
+    /// in a table that nothing else reads.
     ///
     /// # Errors
-    /// [`StoreError::UnknownUser`], [`StoreError::Corrupted`] if the entries of a document cannot be read
-    /// (bodies are not looked at), or of the disk.
+    /// [`StoreError::UnknownUser`], [`StoreError::Corrupted`] if the entries of the account cannot be read, or of
+    /// the disk.
     pub fn rebuild_indexes(&self, user: &UserId, accept_loss: bool) -> Result<Rebuilt, StoreError> {
         let (mut connection, _path, what) = self.connect(user)?;
         check::rebuild(&mut connection, &what, accept_loss)

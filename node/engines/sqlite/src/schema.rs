@@ -114,19 +114,22 @@ pub(crate) const CHANGES: &str = "SELECT kind, id, rev, seq, written_at, deleted
 pub(crate) const DOCUMENTS_ALL: &str = "SELECT kind, id, rev, seq, written_at, deleted, body, number, entries \
      FROM document NOT INDEXED ORDER BY number";
 /// Every kept version, for checking: reads the whole table.
-pub(crate) const HISTORY_ALL: &str = "SELECT kind, id, rev, seq, written_at, deleted, body \
+pub(crate) const HISTORY_ALL: &str = "SELECT kind, id, rev, seq, written_at, deleted, body, number \
      FROM history NOT INDEXED ORDER BY number";
 /// Whether an entry is there.
 pub(crate) const ENTRY_IS_THERE: &str =
     "SELECT 1 FROM entry WHERE place = ?1 AND key = ?2 AND id = ?3 AND document = ?4";
-/// How many entries there are, for checking: reads the whole table.
-pub(crate) const ENTRIES_COUNT: &str = "SELECT count(*) FROM entry";
+/// Whose the entries are, for checking: reads the whole table.
+pub(crate) const ENTRIES_OWNERS: &str = "SELECT document FROM entry";
 /// What SQLite itself finds wrong, at most 100 lines.
 pub(crate) const PAGES_CHECK: &str = "PRAGMA integrity_check(100)";
-/// Documents that only the index by id knows: it alone is read, and the table by number.
+/// Documents that only the index by id knows: it alone is read, and the table by number. Where another has the
+/// number now, the index knows both; where it knows one only, it is the index that is damaged.
 pub(crate) const LOST_BY_ID: &str = "SELECT i.kind, i.id, i.number \
      FROM document AS i INDEXED BY document_by_id \
-     WHERE NOT EXISTS (SELECT 1 FROM document AS d NOT INDEXED WHERE d.number = i.number) \
+     LEFT JOIN document AS d NOT INDEXED ON d.number = i.number \
+     WHERE d.number IS NULL OR ((d.kind, d.id) <> (i.kind, i.id) AND i.number IN \
+        (SELECT number FROM document INDEXED BY document_by_id GROUP BY number HAVING count(*) > 1)) \
      ORDER BY i.kind, i.id";
 /// Changes that only the index by change knows, with the document's present place if it has one.
 pub(crate) const LOST_BY_SEQ: &str = "SELECT i.seq, i.number, d.kind, d.id \
@@ -145,6 +148,31 @@ pub(crate) const HISTORY_HAS: &str =
     "SELECT 1 FROM history NOT INDEXED WHERE kind = ?1 AND id = ?2 AND rev = ?3";
 /// Takes away a document that is there twice.
 pub(crate) const DOCUMENT_DELETE: &str = "DELETE FROM document WHERE number = ?1";
+/// Where damaged documents and versions go, as they are; made when there is one. Types are not checked, for they may
+/// be damaged, too.
+pub(crate) const SET_ASIDE_MAKE: &str = "CREATE TABLE IF NOT EXISTS set_aside \
+     (former, kind, id, rev, seq, written_at, deleted, entries, body)";
+/// Whether anything ever went there.
+pub(crate) const SET_ASIDE_IS_THERE: &str =
+    "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'set_aside'";
+/// Whether one of two texts is in any of it.
+pub(crate) const SET_ASIDE_HAS: &str = "SELECT 1 FROM set_aside \
+     WHERE instr(body, ?1) OR instr(body, ?2) OR instr(entries, ?1) OR instr(entries, ?2)";
+/// A document, its former versions, or one of them goes there.
+pub(crate) const SET_ASIDE_DOCUMENT: &str = "INSERT INTO set_aside \
+     SELECT 0, kind, id, rev, seq, written_at, deleted, entries, body FROM document WHERE number = ?1";
+/// See [`SET_ASIDE_DOCUMENT`]; by the table, for the index may be damaged.
+pub(crate) const SET_ASIDE_HISTORY: &str = "INSERT INTO set_aside \
+     SELECT 1, h.kind, h.id, h.rev, h.seq, h.written_at, h.deleted, NULL, h.body \
+     FROM history AS h NOT INDEXED JOIN document AS d ON (h.kind, h.id) = (d.kind, d.id) WHERE d.number = ?1";
+/// See [`SET_ASIDE_DOCUMENT`].
+pub(crate) const SET_ASIDE_VERSION: &str = "INSERT INTO set_aside \
+     SELECT 1, kind, id, rev, seq, written_at, deleted, NULL, body FROM history WHERE number = ?1";
+/// Former versions of a document that was set aside.
+pub(crate) const HISTORY_DROP_OF: &str = "DELETE FROM history NOT INDEXED \
+     WHERE (kind, id) = (SELECT kind, id FROM document WHERE number = ?1)";
+/// One former version.
+pub(crate) const VERSION_DELETE: &str = "DELETE FROM history WHERE number = ?1";
 /// The first step of making all indexes anew: entries, which have to be filled again.
 pub(crate) const ENTRIES_EMPTY: &str = "DELETE FROM entry";
 /// SQLite's own indexes, by the way of dropping them: a damaged one is not read for it.

@@ -160,6 +160,21 @@ impl View for Rows<'_> {
     fn check(&self, each: &mut dyn FnMut(String)) -> Result<(), StoreError> {
         self.check_all(each)
     }
+
+    fn is_in_set_aside(&self, one_of: [&[u8]; 2]) -> Result<bool, StoreError> {
+        let run = || -> rusqlite::Result<bool> {
+            let is_there = self
+                .connection
+                .prepare_cached(schema::SET_ASIDE_IS_THERE)?
+                .exists([])?;
+            Ok(is_there
+                && self
+                    .connection
+                    .prepare(schema::SET_ASIDE_HAS)?
+                    .exists(one_of)?)
+        };
+        run().map_err(|error| fault::sql(&format!("reading {}", self.what))(error))
+    }
 }
 
 fn limit(limit: usize) -> i64 {
@@ -190,6 +205,12 @@ impl Unreadable {
             Self::Sql(error) => fault::sql(&format!("reading {what}"))(error),
             Self::Damaged(StoreError::Corrupted { what: detail }) => StoreError::Corrupted {
                 what: format!("{what}: {detail}"),
+            },
+            Self::Damaged(StoreError::Damaged { kind, id, rev, .. }) => StoreError::Damaged {
+                place: what.to_owned(),
+                kind,
+                id,
+                rev,
             },
             Self::Damaged(error) => error,
         }
@@ -248,8 +269,11 @@ pub(crate) fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
     };
     let body = row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?;
     let Some(body) = place.unsealed(body) else {
-        return Err(Unreadable::Damaged(StoreError::Corrupted {
-            what: format!("{kind:?} {id} is not what it was"),
+        return Err(Unreadable::Damaged(StoreError::Damaged {
+            place: String::new(),
+            kind,
+            rev: Rev(u64::try_from(place.rev).unwrap_or_default()),
+            id,
         }));
     };
     Ok(Document {

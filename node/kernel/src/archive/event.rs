@@ -8,6 +8,7 @@ use homecore_store::{BlobHash, Entry, Kind};
 use serde_json::{Map, Value};
 
 use super::{ID_BYTES_MAX, Note, STREAM_ID_BYTES_MAX, Taken, Unusable, id_of, unusable};
+use crate::attachment::integrity_of;
 use crate::event::stored::Head;
 use crate::integrity;
 use crate::number::float;
@@ -323,9 +324,7 @@ impl ArchivedEvent {
     /// What its bytes say of a file that the event does not say: hash, size and names. True if
     /// something was filled in, and the event's hash made anew.
     pub fn complete_file(&mut self, id: &str, hash: &BlobHash, size: u64) -> bool {
-        use base64::Engine as _;
-        use base64::engine::general_purpose::STANDARD;
-        let integrity = format!("sha256-{}", STANDARD.encode(hash.as_bytes()));
+        let integrity = integrity_of(hash);
         let Some(Value::Array(files)) = self.map.get_mut("attachments") else {
             return false;
         };

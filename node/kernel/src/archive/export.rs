@@ -1,5 +1,7 @@
 //! The records of a user, a page at a time. Each page is of one moment, all of them are not: what
 //! changes meanwhile is in it or not. [`Exported::seq`] tells whether anything did.
+//!
+//! What is damaged ends the export, or is left out and named if that is asked for.
 
 use homecore_store::{Document, Kind, Rev, Seq, StoreError, View};
 use homecore_types::UserId;
@@ -28,6 +30,7 @@ pub struct Cursor {
     after: Option<String>,
     /// Go on with the former versions of the document `after`.
     versions: Option<Rev>,
+    leaves_out_damaged: bool,
 }
 
 /// The kinds that are exported, in their order. The account is first and alone.
@@ -41,17 +44,43 @@ const KINDS: &[Kind] = &[
 
 impl Default for Cursor {
     fn default() -> Self {
-        Self::at(Kind::Account)
+        Self {
+            kind: Kind::Account,
+            after: None,
+            versions: None,
+            leaves_out_damaged: false,
+        }
     }
 }
 
 impl Cursor {
-    const fn at(kind: Kind) -> Self {
+    /// As [`Cursor::default`]; what is damaged is left out, but for the account.
+    #[must_use]
+    pub fn leaving_out_damaged() -> Self {
         Self {
+            leaves_out_damaged: true,
+            ..Self::default()
+        }
+    }
+
+    fn cut(&self, after: &str, versions: Option<Rev>) -> Self {
+        Self {
+            after: Some(after.to_owned()),
+            versions,
+            ..*self
+        }
+    }
+
+    /// The beginning of the next kind.
+    fn following(&self) -> Option<Self> {
+        let place = KINDS.iter().position(|known| *known == self.kind)?;
+        let kind = *KINDS.get(place.saturating_add(1))?;
+        Some(Self {
             kind,
             after: None,
             versions: None,
-        }
+            ..*self
+        })
     }
 }
 
@@ -62,6 +91,8 @@ pub struct Exported {
     pub kind: Kind,
     /// As they stand in an archive.
     pub records: Vec<Map<String, Value>>,
+    /// What of them was left out because it is damaged, in words.
+    pub left_out: Vec<String>,
     /// Where to go on.
     pub next: Option<Cursor>,
     /// The user's last change when this was read.
@@ -91,84 +122,155 @@ pub fn page(view: &dyn View, from: Cursor) -> Result<Exported, AccountError> {
         return Ok(Exported {
             kind,
             records: vec![account::write(&account)],
-            next: following(kind),
+            left_out: Vec::new(),
+            next: from.following(),
             seq,
         });
     }
     let mut page = Page::default();
-    let next = page.fill(view, from)?;
+    let next = page.fill(view, &from)?;
     Ok(Exported {
         kind,
         records: page.records,
-        next: next.or_else(|| following(kind)),
+        left_out: page.left_out,
+        next: next.or_else(|| from.following()),
         seq,
     })
 }
 
-fn following(kind: Kind) -> Option<Cursor> {
-    let place = KINDS.iter().position(|known| *known == kind)?;
-    KINDS.get(place.saturating_add(1)).copied().map(Cursor::at)
+/// Documents of a kind with their ids, in the order of ids, without their content where they are damaged and
+/// that is to be passed over.
+pub(crate) fn list(
+    view: &dyn View,
+    kind: Kind,
+    after: Option<&str>,
+    most: usize,
+    passes_over_damaged: bool,
+) -> Result<Vec<(String, Option<Document>)>, StoreError> {
+    let found = view.list(kind, after, most);
+    if !passes_over_damaged || !matches!(found, Err(StoreError::Damaged { .. })) {
+        let found = found?.into_iter();
+        return Ok(found.map(|found| (found.id.clone(), Some(found))).collect());
+    }
+    let mut found: Vec<(String, Option<Document>)> = Vec::new();
+    while found.len() < most {
+        let last = found.last().map(|(id, _)| id.as_str()).or(after);
+        match view.list(kind, last, 1) {
+            Ok(one) => match one.into_iter().next() {
+                Some(one) => found.push((one.id.clone(), Some(one))),
+                None => break,
+            },
+            // One whose id is damaged may be anywhere.
+            Err(StoreError::Damaged { id, .. }) if last.is_none_or(|last| last < id.as_str()) => {
+                found.push((id, None));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Former versions of a document, as in [`list`].
+fn history(
+    view: &dyn View,
+    (kind, id): (Kind, &str),
+    after: Rev,
+    passes_over_damaged: bool,
+) -> Result<Vec<(Rev, Option<Document>)>, StoreError> {
+    let found = view.history(kind, id, after, VERSIONS);
+    if !passes_over_damaged || !matches!(found, Err(StoreError::Damaged { .. })) {
+        let found = found?.into_iter();
+        return Ok(found.map(|found| (found.rev, Some(found))).collect());
+    }
+    let mut found: Vec<(Rev, Option<Document>)> = Vec::new();
+    while found.len() < VERSIONS {
+        let last = found.last().map_or(after, |(rev, _)| *rev);
+        match view.history(kind, id, last, 1) {
+            Ok(one) => match one.into_iter().next() {
+                Some(one) => found.push((one.rev, Some(one))),
+                None => break,
+            },
+            Err(StoreError::Damaged { rev, .. }) if rev > last => found.push((rev, None)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// How something that was left out is named.
+pub(crate) fn noun(kind: Kind, id: &str) -> String {
+    let kind = match kind {
+        Kind::Event => "event",
+        Kind::Stream => "stream",
+        Kind::Access => "access",
+        Kind::Profile => "profile",
+        Kind::Audit => "page of the audit log",
+        Kind::AccessUses => "uses of access",
+        Kind::Account | Kind::Session | Kind::Webhook | Kind::SharedSecret => "document",
+    };
+    format!("{kind} {id}")
 }
 
 #[derive(Default)]
 struct Page {
     records: Vec<Map<String, Value>>,
+    left_out: Vec<String>,
     bytes: usize,
 }
 
 impl Page {
     /// Reads documents until the page is full; where to go on with the kind.
-    fn fill(&mut self, view: &dyn View, from: Cursor) -> Result<Option<Cursor>, StoreError> {
-        let kind = from.kind;
-        let cut = |id: &str, versions| {
-            Some(Cursor {
-                kind,
-                after: Some(id.to_owned()),
-                versions,
-            })
-        };
+    fn fill(&mut self, view: &dyn View, from: &Cursor) -> Result<Option<Cursor>, StoreError> {
         if let (Some(id), Some(versions)) = (&from.after, from.versions)
-            && let Some(more) = self.versions(view, kind, id, versions)?
+            && let Some(more) = self.versions(view, from, id, versions)?
         {
-            return Ok(cut(id, Some(more)));
+            return Ok(Some(from.cut(id, Some(more))));
         }
-        let documents = view.list(kind, from.after.as_deref(), DOCUMENTS)?;
-        for document in &documents {
-            let mut record = record(document)?;
-            if kind == Kind::Access && !document.deleted {
-                add_uses(view, &document.id, &mut record)?;
-            }
+        let (kind, passes_over) = (from.kind, from.leaves_out_damaged);
+        let documents = list(view, kind, from.after.as_deref(), DOCUMENTS, passes_over)?;
+        for (id, document) in &documents {
+            let Some(record) = self.readable(document.as_ref(), from, || noun(kind, id), record)?
+            else {
+                continue;
+            };
             self.records.push(record);
-            self.bytes = self.bytes.saturating_add(document.body.len());
+            let body = document.as_ref().map_or(0, |document| document.body.len());
+            self.bytes = self.bytes.saturating_add(body);
+            if kind == Kind::Access && document.as_ref().is_some_and(|access| !access.deleted) {
+                self.add_uses(view, from, id)?;
+            }
             if matches!(kind, Kind::Event | Kind::Access)
-                && let Some(more) = self.versions(view, kind, &document.id, Rev(0))?
+                && let Some(more) = self.versions(view, from, id, Rev(0))?
             {
-                return Ok(cut(&document.id, Some(more)));
+                return Ok(Some(from.cut(id, Some(more))));
             }
             if self.bytes >= PAGE_BYTES {
-                return Ok(cut(&document.id, None));
+                return Ok(Some(from.cut(id, None)));
             }
         }
         Ok(documents
             .last()
             .filter(|_| documents.len() == DOCUMENTS)
-            .and_then(|last| cut(&last.id, None)))
+            .map(|(last, _)| from.cut(last, None)))
     }
 
     /// Former versions of a document; after which to go on if the page is full.
     fn versions(
         &mut self,
         view: &dyn View,
-        kind: Kind,
+        from: &Cursor,
         id: &str,
         mut after: Rev,
     ) -> Result<Option<Rev>, StoreError> {
         loop {
-            let versions = view.history(kind, id, after, VERSIONS)?;
-            for version in &versions {
-                self.records.push(former(version)?);
-                self.bytes = self.bytes.saturating_add(version.body.len());
-                after = version.rev;
+            let versions = history(view, (from.kind, id), after, from.leaves_out_damaged)?;
+            for (rev, version) in &versions {
+                let what = || format!("version {} of {}", rev.0, noun(from.kind, id));
+                let record = self.readable(version.as_ref(), from, what, former)?;
+                self.records.extend(record);
+                let body = version.as_ref().map_or(0, |version| version.body.len());
+                self.bytes = self.bytes.saturating_add(body);
+                after = *rev;
             }
             if versions.len() < VERSIONS {
                 return Ok(None);
@@ -176,6 +278,40 @@ impl Page {
             if self.bytes >= PAGE_BYTES {
                 return Ok(Some(after));
             }
+        }
+    }
+
+    /// A record of a document; none if it is left out.
+    fn readable(
+        &mut self,
+        document: Option<&Document>,
+        from: &Cursor,
+        what: impl FnOnce() -> String,
+        record: impl FnOnce(&Document) -> Result<Map<String, Value>, StoreError>,
+    ) -> Result<Option<Map<String, Value>>, StoreError> {
+        match document.map(record) {
+            Some(Ok(record)) => return Ok(Some(record)),
+            Some(Err(StoreError::Corrupted { .. })) if from.leaves_out_damaged => {}
+            Some(Err(error)) => return Err(error),
+            None => {}
+        }
+        self.left_out.push(what());
+        Ok(None)
+    }
+
+    /// Adds to the last record, an access, how it was used.
+    fn add_uses(&mut self, view: &dyn View, from: &Cursor, id: &str) -> Result<(), StoreError> {
+        let Some(record) = self.records.last_mut() else {
+            return Ok(());
+        };
+        match add_uses(view, id, record) {
+            Err(StoreError::Damaged { .. } | StoreError::Corrupted { .. })
+                if from.leaves_out_damaged =>
+            {
+                self.left_out.push(noun(Kind::AccessUses, id));
+                Ok(())
+            }
+            added => added,
         }
     }
 }

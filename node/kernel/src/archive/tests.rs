@@ -14,6 +14,7 @@ use crate::access::tracking::Uses;
 use crate::settings::DeletionMode;
 use crate::testing::Home;
 
+mod damaged;
 mod odd;
 
 const HASH: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";

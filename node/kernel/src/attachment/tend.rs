@@ -5,6 +5,7 @@ use std::time::Duration;
 use homecore_store::{BlobHash, StoreError, View};
 use homecore_types::{UserId, limits};
 
+use crate::attachment::integrity_of;
 use crate::error::Error;
 use crate::indexes::{EVENT_BY_BLOB, blob_key, exactly};
 use crate::kernel::Kernel;
@@ -14,9 +15,14 @@ const PAGE: usize = 256;
 /// Rest after each page of a pass over all blobs.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Whether an event refers to a blob. Deleted events have no entry.
+/// Whether an event refers to a blob, or one that was set aside as damaged. Deleted events have no entry.
 pub(crate) fn is_referenced(view: &dyn View, hash: &BlobHash) -> Result<bool, StoreError> {
-    let found = view.scan(&exactly(EVENT_BY_BLOB, blob_key(hash), 8))?;
+    let key = blob_key(hash);
+    // One is in its body, the other among what it was found by: a changed bit is in one of them.
+    if view.is_in_set_aside([integrity_of(hash).as_bytes(), &key])? {
+        return Ok(true);
+    }
+    let found = view.scan(&exactly(EVENT_BY_BLOB, key, 8))?;
     Ok(found.iter().any(|(_, document)| !document.deleted))
 }
 

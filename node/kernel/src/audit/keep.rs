@@ -2,9 +2,11 @@
 //! (`audit.onUserDelete`).
 
 use bytes::Bytes;
+use homecore_store::Kind;
 use homecore_types::UserId;
 
 use super::page;
+use crate::archive::export;
 use crate::error::Error;
 use crate::indexes::{self, AUDIT_BY_STREAM};
 use crate::kernel::Kernel;
@@ -56,4 +58,55 @@ impl Kernel {
             .await??;
         Ok(read)
     }
+
+    /// As [`Kernel::audit_log`], by the ids of pages, after one; what is damaged is passed over and named.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn readable_audit_log(
+        &self,
+        user: &UserId,
+        after: Option<String>,
+    ) -> Result<Option<Readable>, Error> {
+        if after.is_none() {
+            self.settle_audit_of(user).await;
+        }
+        let read = self
+            .read(user, move |view, _| {
+                let pages = export::list(view, Kind::Audit, after.as_deref(), FETCH, true)?;
+                let Some((last, _)) = pages.last() else {
+                    return Ok(None);
+                };
+                let mut read = Readable {
+                    last: last.clone(),
+                    events: Vec::new(),
+                    left_out: Vec::new(),
+                };
+                for (id, document) in &pages {
+                    let Some(Ok(entries)) = document.as_ref().map(page::decode) else {
+                        read.left_out.push(export::noun(Kind::Audit, id));
+                        continue;
+                    };
+                    let events = entries.iter().enumerate();
+                    read.events.extend(
+                        events
+                            .map(|(place, entry)| entry.to_event(&page::event_id(id, place)).json),
+                    );
+                }
+                Ok::<_, homecore_store::StoreError>(Some(read))
+            })
+            .await??;
+        Ok(read)
+    }
+}
+
+/// Entries of some pages that can be read.
+#[derive(Debug)]
+pub struct Readable {
+    /// As events in JSON.
+    pub events: Vec<Bytes>,
+    /// Pages that were passed over, in words.
+    pub left_out: Vec<String>,
+    /// The last page.
+    pub last: String,
 }

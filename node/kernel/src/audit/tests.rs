@@ -319,6 +319,14 @@ async fn the_whole_log_can_be_read_before_the_user_goes() {
         after = Some(place);
         turns += 1;
     }
+    // By ids it is the same.
+    let (mut readable, mut last) = (Vec::new(), None);
+    while let Some(read) = kernel.readable_audit_log(&user, last).await.unwrap() {
+        assert!(read.left_out.is_empty());
+        readable.extend(read.events.iter().map(|event| parse(event)));
+        last = Some(read.last);
+    }
+    assert_eq!(readable, kept);
     let kept = actions(&kept);
     assert_eq!((kept.len(), kept[0], turns), (6_001, "auth.login", 2));
     kernel.remove_account(&user).await.unwrap();

@@ -316,6 +316,17 @@ pub(super) fn again(error: &StoreError) -> StoreError {
         },
         StoreError::Stopped => StoreError::Stopped,
         StoreError::Corrupted { what } => StoreError::Corrupted { what: what.clone() },
+        StoreError::Damaged {
+            place,
+            kind,
+            id,
+            rev,
+        } => StoreError::Damaged {
+            place: place.clone(),
+            kind: *kind,
+            id: id.clone(),
+            rev: *rev,
+        },
         StoreError::UnknownFormat { what, found, known } => StoreError::UnknownFormat {
             what: what.clone(),
             found: *found,

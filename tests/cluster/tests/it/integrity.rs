@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use homecore_harness::{Cluster, ClusterOptions, Core, Http};
+use homecore_harness::{Cluster, ClusterOptions, Core, Http, wait_until};
+use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::PATIENCE;
 use crate::people::Person;
 
 /// What the note says, and what it is made to say.
@@ -77,6 +79,160 @@ async fn what_was_changed_behind_the_core_is_found() -> anyhow::Result<()> {
     let said = failure(core, &["check-integrity"]).await?;
     ensure!(said.contains("exit status: 1"), "{said}");
     ensure!(said.contains("1 users could not be read"), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_damaged_event_is_named_and_set_aside_and_the_rest_can_be_used() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let http = Http::new()?;
+    let person = Person::new(&http, &cluster.core(0)?.url(), "anna1").await?;
+    person.write(&http, 1).await?.expect(201)?;
+    let damaged = person.write(&http, 987_654_321).await?.expect(201)?;
+    let damaged = damaged["event"]["id"].as_str().context("no id")?.to_owned();
+    person.write_with_file(&http, 3).await?.expect(201)?;
+    let core = cluster.core_mut(0)?;
+    core.stop(PATIENCE).await?;
+    // Out of the write-ahead log, whose end SQLite would take the damage for.
+    let database = databases(&core.data())?.pop().context("no database")?;
+    rusqlite::Connection::open(database)?.query_row(
+        "PRAGMA wal_checkpoint(TRUNCATE)",
+        [],
+        |_row| Ok(()),
+    )?;
+    ensure!(forge(&core.data())? > 0, "the note is in no file");
+    core.restart(PATIENCE).await?;
+
+    // A list says what is wrong with it, and so does the log.
+    let list = http.get(&person.url("events"), Some(&person.token)).await?;
+    let told = list.expect(500)?["error"]["message"].to_string();
+    ensure!(
+        told.contains(&damaged) && told.contains("damaged"),
+        "{told}"
+    );
+    ensure!(core.log_tail().contains(&damaged), "{}", core.log_tail());
+
+    // Out of the core only if asked for, and not silently.
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("out").display().to_string();
+    let said = failure(core, &["export", &out]).await?;
+    ensure!(
+        said.contains(&damaged) && said.contains("--leave-out-damaged"),
+        "{said}"
+    );
+    let printed = core.run(&["export", &out, "--leave-out-damaged"]).await?;
+    ensure!(
+        printed.contains("not whole: 1 damaged left out"),
+        "{printed}"
+    );
+    let again = folder.path().join("again").display().to_string();
+    let printed = core
+        .run(&["export", &again, "--leave-out-damaged", "--json"])
+        .await?;
+    let told: Value = serde_json::from_str(printed.trim())?;
+    ensure!(
+        told["damagedLeftOut"] == 1 && told["firstLeftOut"] == json!([format!("event {damaged}")]),
+        "{told}"
+    );
+    let printed = core.run(&["import", &out, "--dry-run"]).await?;
+    ensure!(printed.contains("2 events"), "{printed}");
+
+    // New indexes do not help; setting it aside does.
+    core.stop(PATIENCE).await?;
+    let said = failure(core, &["check-integrity", "--repair-indexes"]).await?;
+    ensure!(said.contains("--accept-loss"), "{said}");
+    let repair = ["check-integrity", "--repair-indexes", "--accept-loss"];
+    let printed = core.run(&repair).await?;
+    ensure!(
+        printed.contains(&format!(
+            "Event {damaged} is not what it was: it was set aside"
+        )) && printed.contains("everything is in order"),
+        "{printed}"
+    );
+    core.restart(PATIENCE).await?;
+    ensure!(
+        person.numbers(&http).await? == [1, 3],
+        "others are not there"
+    );
+    person.write(&http, 4).await?.expect(201)?;
+    ensure!(
+        person.numbers(&http).await? == [1, 3, 4],
+        "nothing can be written"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_what_was_set_aside_stay() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let http = Http::new()?;
+    let person = Person::new(&http, &cluster.core(0)?.url(), "anna1").await?;
+    let mut ids = Vec::new();
+    for number in [5, 5, 6] {
+        let written = person.write_with_file(&http, number).await?.expect(201)?;
+        let id = written["event"]["id"].as_str().context("no id")?;
+        ids.push(id.to_owned());
+    }
+    let core = cluster.core_mut(0)?;
+    core.stop(PATIENCE).await?;
+    let database = databases(&core.data())?.pop().context("no database")?;
+    let changed = rusqlite::Connection::open(database)?.execute(
+        "UPDATE document SET written_at = written_at + 1 WHERE id = ?1",
+        [&ids[0]],
+    )?;
+    ensure!(changed == 1, "the event is not there");
+    core.run(&["check-integrity", "--repair-indexes", "--accept-loss"])
+        .await?;
+    core.restart(PATIENCE).await?;
+    // The others go: first into the trash, then for good.
+    for id in &ids[1..] {
+        for _ in 0..2 {
+            let request = http.build(Method::DELETE, &person.url(&format!("events/{id}")));
+            let request = request.header("Authorization", &person.token);
+            http.send(request).await?.expect(200)?;
+        }
+    }
+    let left = wait_until(PATIENCE, "a file that nobody names is gone", async || {
+        let left = blobs(&core.data())?;
+        Ok((left.len() == 1).then_some(left))
+    })
+    .await?;
+    ensure!(
+        std::fs::read_to_string(&left[0])? == person.file(5),
+        "the other is gone"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_is_interrupted_leaves_nothing() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let http = Http::new()?;
+    Person::new(&http, &cluster.core(0)?.url(), "anna1").await?;
+    let core = cluster.core_mut(0)?;
+    let folder = tempfile::tempdir()?;
+    let out = folder.path().join("out");
+    // It waits for a core that does not answer.
+    core.pause()?;
+    let mut export = core
+        .command(&["export", &out.display().to_string()])
+        .spawn()?;
+    wait_until(PATIENCE, "the export begins", async || {
+        Ok(out.try_exists()?.then_some(()))
+    })
+    .await?;
+    let number = export.id().to_string();
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &number])
+        .status()?;
+    ensure!(killed.success(), "no signal was sent");
+    let ended = wait_until(PATIENCE, "the export ends", async || Ok(export.try_wait()?)).await?;
+    core.resume()?;
+    ensure!(
+        ended.code() == Some(1),
+        "it was not ended by itself: {ended}"
+    );
+    ensure!(!out.try_exists()?, "part of an archive is left");
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use homecore_store::{Commit, Engine as _, Index, Mutation, Position, Rev, Scan, 
 use homecore_types::{Millis, UserId};
 
 use super::*;
+use crate::view::Place;
 use crate::{SqliteEngine, SqliteOptions};
 
 fn user() -> UserId {
@@ -180,19 +181,138 @@ fn an_index_of_sqlite_that_was_changed_is_told_and_made_again() {
     assert!(is_there("first"));
 }
 
+fn rows(engine: &SqliteEngine, sql: &str) -> i64 {
+    let connection = Connection::open(engine.folder(&user()).join("data.sqlite")).unwrap();
+    connection.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
 #[test]
-fn entries_that_cannot_be_read_leave_the_indexes_as_they_are() {
+fn entries_that_cannot_be_read_leave_the_indexes_as_they_are_until_the_loss_is_accepted() {
     let folder = tempfile::tempdir().unwrap();
     let engine = engine(folder.path());
     change(
         &engine,
         "UPDATE document SET entries = x'c1' WHERE id = 'first'",
     );
-    assert!(matches!(
-        engine.rebuild_indexes(&user(), false),
-        Err(StoreError::Corrupted { .. })
-    ));
+    // Its rows of the index are not told as well: whether they are right is not known.
+    let told = "Event first: its entries are not what they were";
+    assert_eq!(faults(&engine), [told]);
+    let refused = engine.rebuild_indexes(&user(), false).unwrap();
+    assert!(!refused.is_done);
+    assert_eq!(refused.lost, [format!("{told}: it would be set aside")]);
     assert_eq!(under_one(&engine), ["first", "second"]);
+    let accepted = engine.rebuild_indexes(&user(), true).unwrap();
+    assert!(accepted.is_done);
+    assert_eq!(faults(&engine), [""; 0]);
+    assert_eq!(under_one(&engine), ["second"]);
+}
+
+#[test]
+fn damaged_documents_are_set_aside_with_their_versions_only_if_that_is_accepted() {
+    const FLIP: &str = "body = CAST(x'7b7d' || substr(body, 3) AS BLOB)";
+    for (way, told, aside, rest) in [
+        (
+            format!("UPDATE document SET {FLIP} WHERE id = 'first'"),
+            "Event first is not what it was: it was set aside, and 0 former versions with it",
+            (1, 0),
+            &["second"][..],
+        ),
+        (
+            format!("UPDATE document SET {FLIP} WHERE id = 'second'"),
+            "Event second is not what it was: it was set aside, and 1 former versions with it",
+            (1, 1),
+            &["first"][..],
+        ),
+        (
+            format!("UPDATE history SET {FLIP}"),
+            "a former version: Event second is not what it was: it was set aside",
+            (0, 1),
+            &["first", "second"][..],
+        ),
+        (
+            "UPDATE document SET kind = 77 WHERE id = 'first'".to_owned(),
+            "a row: stored data is damaged: document kind 77 is unknown to this version: it was set aside, and 0 former versions with it",
+            (1, 0),
+            &["second"][..],
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(folder.path());
+        change(&engine, &way);
+        if !way.contains("kind") {
+            // Nothing is lost by new indexes, and they do not help.
+            assert!(engine.rebuild_indexes(&user(), false).unwrap().is_done);
+            assert_eq!(faults(&engine).len(), 1, "{way}");
+        }
+        let accepted = engine.rebuild_indexes(&user(), true).unwrap();
+        assert!(accepted.is_done);
+        assert_eq!(accepted.lost, [told]);
+        assert_eq!(faults(&engine), [""; 0], "{way}");
+        assert_eq!(under_one(&engine), rest, "{way}");
+        let count = |former| {
+            rows(
+                &engine,
+                &format!("SELECT count(*) FROM set_aside WHERE former = {former}"),
+            )
+        };
+        assert_eq!((count(0), count(1)), aside, "{way}");
+        let database = engine.open(&user()).unwrap();
+        let holds = |text: &[u8]| database.is_in_set_aside([text, b"nowhere"]).unwrap();
+        assert!(
+            holds(b"note") || aside.0 == 0 || way.contains("kind"),
+            "{way}"
+        );
+        assert!(!holds(b"somewhere else"));
+    }
+}
+
+#[test]
+fn the_account_is_not_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path());
+    change(&engine, "UPDATE document SET kind = 1 WHERE id = 'first'");
+    let kept = engine.rebuild_indexes(&user(), true);
+    // Its entries were sealed as an event's: they cannot be made anew.
+    assert!(
+        matches!(kept, Err(StoreError::Corrupted { .. })),
+        "{kept:?}"
+    );
+    assert_eq!(rows(&engine, "SELECT count(*) FROM document"), 2);
+}
+
+#[test]
+fn a_lost_document_is_told_though_another_has_its_number_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path());
+    change_behind_indexes(&engine, "DELETE FROM document WHERE id = 'second'");
+    let mut database = engine.open(&user()).unwrap();
+    database.begin().unwrap();
+    let commit = Commit {
+        user: user(),
+        at: Millis(1),
+        mutations: vec![mutation(4, "third", 1)],
+    };
+    database.apply(&commit).unwrap();
+    database.commit(Position(2)).unwrap();
+    drop(database);
+    assert_eq!(
+        rows(&engine, "SELECT number FROM document WHERE id = 'third'"),
+        2
+    );
+    let told = "Event second is lost: only indexes know it";
+    assert!(
+        faults(&engine).iter().any(|found| found == told),
+        "{:?}",
+        faults(&engine)
+    );
+    let refused = engine.rebuild_indexes(&user(), false).unwrap();
+    assert_eq!(
+        (refused.is_done, refused.lost),
+        (false, vec![told.to_owned()])
+    );
+    assert!(engine.rebuild_indexes(&user(), true).unwrap().is_done);
+    assert_eq!(under_one(&engine), ["first", "third"]);
+    assert_eq!(faults(&engine), [""; 0]);
 }
 
 /// Rows go, and the indexes that lead to them stay, as where an older page of the table comes back.
@@ -218,6 +338,34 @@ fn change_behind_indexes(engine: &SqliteEngine, sql: &str) {
     std::mem::drop(connection);
     let connection = Connection::open(&path).unwrap();
     connection.execute_batch("DROP TABLE kept").unwrap();
+    seal_again(&connection);
+}
+
+/// An older page has checksums that are right.
+fn seal_again(connection: &Connection) {
+    let sql =
+        "SELECT kind, id, rev, seq, written_at, deleted, body, number FROM document NOT INDEXED";
+    let mut statement = connection.prepare(sql).unwrap();
+    let mut rows = statement.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let (id, body): (String, Vec<u8>) = (row.get(1).unwrap(), row.get(6).unwrap());
+        let place = Place {
+            kind: row.get(0).unwrap(),
+            id: &id,
+            rev: row.get(2).unwrap(),
+            seq: row.get(3).unwrap(),
+            at: row.get(4).unwrap(),
+            deleted: row.get(5).unwrap(),
+        };
+        let sealed = place.sealed(&body[..body.len() - 4]);
+        let number: i64 = row.get(7).unwrap();
+        connection
+            .execute(
+                "UPDATE document SET body = ?1 WHERE number = ?2",
+                (sealed, number),
+            )
+            .unwrap();
+    }
 }
 
 #[test]

@@ -358,7 +358,7 @@ fn a_changed_value_is_not_read() {
         let database = engine.open(&anna).unwrap();
         let error = database.list(Kind::Event, None, 50).unwrap_err();
         assert!(
-            matches!(&error, StoreError::Corrupted { what } if what.contains(anna.as_str()) && what.contains("e7")),
+            matches!(&error, StoreError::Damaged { place, id, .. } if place.contains(anna.as_str()) && id == "e7"),
             "{change}: {error:?}"
         );
     }
