@@ -12,7 +12,7 @@ use homecore_http::{Capability, Context, Limits, RateLimits, Site, SiteFacts};
 use homecore_kernel::attachment::token::ReadTokenKey;
 use homecore_kernel::audit::{AuditSettings, MethodSet};
 use homecore_kernel::stream::schema::{Schema, SchemaSource};
-use homecore_kernel::trust::TrustedApps;
+use homecore_kernel::trust::TrustedAppsSource;
 use homecore_kernel::{Kernel, ports};
 use homecore_raft::directory::Directory;
 use homecore_raft::records::PlatformConfig;
@@ -20,7 +20,8 @@ use homecore_types::limits;
 use url::Url;
 
 use crate::cluster::Cluster;
-use crate::config::Config;
+use crate::config::{AppsConfig, Config, ServiceConfig};
+use crate::live::{self, Live};
 
 /// Requests under way get this long when the core stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,9 +59,10 @@ pub(crate) fn outlines() -> Vec<Outline> {
 pub(crate) fn kernel_settings(
     config: &Config,
     cluster: &Arc<Cluster>,
-) -> anyhow::Result<homecore_kernel::Settings> {
+) -> homecore_kernel::Settings {
+    let trusted_apps = live::trusted_apps(config, cluster);
+    let account_schema = account_schema(cluster);
     // Sealed in the platform store, which a joining core does not have from its first moment.
-    let account_cluster = Arc::clone(cluster);
     let (cluster, known) = (Arc::clone(cluster), OnceLock::new());
     let read_token_key = ReadTokenKey::new(move || {
         if known.get().is_none()
@@ -70,12 +72,12 @@ pub(crate) fn kernel_settings(
         }
         known.get().cloned()
     });
-    Ok(homecore_kernel::Settings {
-        account_schema: account_schema(account_cluster),
+    homecore_kernel::Settings {
+        account_schema,
         session_max_age: config.auth.session_max_age,
         reset_max_age: config.auth.reset_max_age,
         mfa_max_age: config.mfa.session_max_age,
-        trusted_apps: TrustedApps::parse(&config.auth.trusted_apps).context("auth.trusted_apps")?,
+        trusted_apps: TrustedAppsSource::new(move || trusted_apps.get()),
         keep_history: config.versioning.force_keep_history,
         deletion_mode: config.versioning.deletion_mode,
         ignore_protected_fields: config.updates.ignore_protected_fields,
@@ -92,19 +94,20 @@ pub(crate) fn kernel_settings(
         previews: config.previews.kept,
         emails_max: config.emails_max,
         username_changes_max: config.auth.username_changes_max,
-    })
+    }
 }
 
 /// The streams of accounts, as the platform declares them now.
-fn account_schema(cluster: Arc<Cluster>) -> SchemaSource {
+fn account_schema(cluster: &Arc<Cluster>) -> SchemaSource {
+    let cluster = Arc::clone(cluster);
     let built: ArcSwapOption<(u64, Arc<Schema>)> = ArcSwapOption::empty();
     SchemaSource::new(move || {
         let directory = cluster.directory();
         let Some(config) = directory.config() else {
             return Schema::usual();
         };
-        let (version, built_before) = (config.fields_version, built.load_full());
-        if let Some(built) = &built_before
+        let version = config.fields_version;
+        if let Some(built) = &*built.load()
             && built.0 == version
         {
             return Arc::clone(&built.1);
@@ -115,7 +118,8 @@ fn account_schema(cluster: Arc<Cluster>) -> SchemaSource {
             // version: the platform takes no fields that were checked by it.
             tracing::error!(%error, "this release cannot read what the platform declares of account fields: accounts \
                 cannot be made or changed here until this core has the others' release");
-            built_before.map_or_else(Schema::usual, |built| Arc::clone(&built.1))
+            let built = built.load_full();
+            built.map_or_else(Schema::usual, |built| Arc::clone(&built.1))
         });
         built.store(Some(Arc::new((version, Arc::clone(&schema)))));
         schema
@@ -136,7 +140,7 @@ pub(crate) fn context(
     let site = Arc::new(LiveSite {
         cluster: Arc::clone(cluster),
         domain: config.dns.domain.clone(),
-        serial: config.service.serial.clone(),
+        service: live::service(config, cluster),
         static_labels: config.dns.statics.keys().cloned().collect(),
         built: ArcSwapOption::empty(),
     });
@@ -158,20 +162,22 @@ pub(crate) fn context(
     Context::new(site, directory, Arc::clone(&cluster.clock), bounds, rates)
 }
 
-/// The platform's names, rebuilt when cores or records changed.
+/// The platform's names, rebuilt when cores, records or the configuration changed.
 #[derive(Debug)]
 struct LiveSite {
     cluster: Arc<Cluster>,
     domain: Option<String>,
-    serial: String,
+    service: Live<ServiceConfig>,
     static_labels: std::collections::BTreeSet<String>,
-    built: ArcSwapOption<(u64, Arc<SiteFacts>)>,
+    /// With the generation of names and the version of the configuration.
+    built: ArcSwapOption<((u64, u64), Arc<SiteFacts>)>,
 }
 
 impl Site for LiveSite {
     fn facts(&self) -> Arc<SiteFacts> {
         let directory = self.cluster.directory();
-        let generation = directory.dns_generation();
+        let version = directory.config().map_or(0, |config| config.version);
+        let generation = (directory.dns_generation(), version);
         if let Some(built) = &*self.built.load()
             && built.0 == generation
         {
@@ -188,7 +194,7 @@ impl Site for LiveSite {
             core: self.cluster.core.to_string(),
             cores: directory.cores().map(|core| core.id.to_string()).collect(),
             static_labels,
-            serial: self.serial.clone(),
+            serial: self.service.get().serial.clone(),
         });
         self.built
             .store(Some(Arc::new((generation, Arc::clone(&facts)))));
@@ -201,20 +207,38 @@ impl Site for LiveSite {
 struct LiveSettings {
     cluster: Arc<Cluster>,
     base: Settings,
+    service: Live<ServiceConfig>,
+    apps: Live<AppsConfig>,
     built: ArcSwapOption<(u64, Arc<Settings>)>,
 }
 
 impl LiveSettings {
     fn new(config: &Config, cluster: Arc<Cluster>) -> anyhow::Result<Self> {
         Ok(Self {
-            cluster,
             base: base_settings(config)?,
+            service: live::service(config, &cluster),
+            apps: live::apps(config, &cluster),
+            cluster,
             built: ArcSwapOption::empty(),
         })
     }
 
     fn build(&self, directory: &Directory) -> Settings {
-        let mut settings = self.base.clone();
+        let (service, apps) = (self.service.get(), self.apps.get());
+        let mut settings = Settings {
+            service: Service {
+                serial: service.serial.clone(),
+                name: service.name.clone(),
+                home: service.home.clone(),
+                support: service.support.clone(),
+                terms: service.terms.clone(),
+                event_types: service.event_types.clone(),
+                ..Service::default()
+            },
+            default_auth_url: apps.default_auth_url.clone(),
+            trusted_auth_urls: apps.trusted_auth_urls.clone(),
+            ..self.base.clone()
+        };
         match self.cluster.secrets() {
             Ok(secrets) => settings.admin_key = Some(secrets.admin_access_key),
             Err(error) => tracing::debug!(%error, "no administrators' key yet"),
@@ -261,22 +285,14 @@ fn base_settings(config: &Config) -> anyhow::Result<Settings> {
         },
     };
     Ok(Settings {
-        service: Service {
-            serial: config.service.serial.clone(),
-            name: config.service.name.clone(),
-            home: config.service.home.clone(),
-            support: config.service.support.clone(),
-            terms: config.service.terms.clone(),
-            event_types: config.service.event_types.clone(),
-            ..Service::default()
-        },
+        service: Service::default(),
         addressing,
         single_core: false,
         hosting_regions: None,
         apps: Vec::new(),
         admin_key: None,
-        default_auth_url: config.auth.default_auth_url.clone(),
-        trusted_auth_urls: config.auth.trusted_auth_urls.clone(),
+        default_auth_url: None,
+        trusted_auth_urls: Vec::new(),
         deletion: config.auth.deletion,
     })
 }

@@ -84,8 +84,11 @@ enum Command {
         after_help = "Example: homecore mail-template set reset-password fr --subject 'Mot de passe' --text reset.txt"
     )]
     MailTemplate(mail_template::MailTemplateCommand),
-    /// Bring what the configuration says of the whole platform (hostings, invitation_tokens, custom) to every
-    /// core; what it does not say stays
+    /// Bring what the configuration says of the whole platform to every core: hostings, invitation_tokens, custom,
+    /// service, and of auth trusted_apps, default_auth_url and trusted_auth_urls
+    ///
+    /// Each section replaces the platform's whole: a key that the file leaves out has its default then. Sections of
+    /// which the file says nothing stay as they are. The three keys of auth are one section.
     #[command(after_help = "Example: homecore apply-config --config /etc/homecore/homecore.toml")]
     ApplyConfig(operate::PlainArgs),
     /// Report every problem of a configuration at once

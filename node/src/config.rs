@@ -10,6 +10,8 @@ mod layers;
 mod mail;
 mod mfa;
 mod reader;
+mod sections;
+mod service;
 mod template;
 mod values;
 
@@ -34,11 +36,12 @@ pub(crate) use layers::{LoadError, Sources, default_path, load};
 pub(crate) use mail::{Delivery, MailConfig, Security, SmtpConfig};
 pub(crate) use mfa::{Endpoint, MfaConfig, MfaMode};
 pub(crate) use reader::Problem;
+pub(crate) use sections::check as check_section;
+pub(crate) use service::{AppsConfig, ServiceConfig};
 pub(crate) use template::{Answers, render};
 use values::{
-    check_apart, check_custom, check_hostings, check_tokens, parse_caa, parse_catalogue,
-    parse_engine, parse_filled, parse_folder, parse_hosting, parse_ip, parse_mx, parse_page,
-    parse_socket, parse_trusted_apps, parse_zone,
+    check_apart, parse_caa, parse_engine, parse_folder, parse_hosting, parse_ip, parse_mx,
+    parse_page, parse_socket, parse_zone,
 };
 pub(crate) use values::{parse_domain, parse_host_port, parse_url};
 
@@ -61,8 +64,10 @@ pub(crate) struct Config {
     pub(crate) emails_max: usize,
     /// Second factors of log-ins.
     pub(crate) mfa: MfaConfig,
-    /// What service info says.
+    /// What service info says, where the platform says nothing of it.
     pub(crate) service: ServiceConfig,
+    /// Which apps are trusted and where people sign in, where the platform says nothing of it.
+    pub(crate) apps: AppsConfig,
     /// What stays of events that change or go.
     pub(crate) versioning: VersioningConfig,
     pub(crate) audit: AuditConfig,
@@ -139,15 +144,12 @@ pub(crate) struct RecordsConfig {
     pub(crate) caa: Vec<(u8, String, String)>,
 }
 
-/// `[auth]`.
+/// `[auth]`, but for what is in [`AppsConfig`].
 #[derive(Clone, Debug)]
 pub(crate) struct AuthConfig {
     /// Only the founder's counts: the platform store keeps it, sealed.
     pub(crate) admin_access_key: Option<Secret>,
     pub(crate) session_max_age: Duration,
-    pub(crate) trusted_apps: String,
-    pub(crate) default_auth_url: Option<String>,
-    pub(crate) trusted_auth_urls: Vec<String>,
     pub(crate) passwords: PasswordPolicy,
     /// How long a token to reset a password works.
     pub(crate) reset_max_age: Duration,
@@ -159,17 +161,6 @@ pub(crate) struct AuthConfig {
     pub(crate) username_changes_max: u32,
     /// Who may delete an account.
     pub(crate) deletion: AccountDeletion,
-}
-
-/// `[service]`.
-#[derive(Clone, Debug)]
-pub(crate) struct ServiceConfig {
-    pub(crate) name: String,
-    pub(crate) serial: String,
-    pub(crate) home: String,
-    pub(crate) support: String,
-    pub(crate) terms: String,
-    pub(crate) event_types: String,
 }
 
 /// `[versioning]`.
@@ -238,20 +229,22 @@ fn read(table: toml::Table) -> Result<Config, Vec<Problem>> {
     let core = read_core(&mut root, dns.domain.as_deref());
     let cluster = read_cluster(&mut root);
     let auth = read_auth(&mut root);
+    let shared = sections::read(&mut root);
     let config = Config {
         http: read_http(&mut root),
         mail: mail::read(&mut root, &core.url, &auth),
         emails_max: read_emails_max(&mut root),
         auth,
         mfa: mfa::read(&mut root),
-        service: read_service(&mut root),
+        service: shared.service,
+        apps: shared.apps,
         versioning: read_versioning(&mut root),
         audit: audit::read(&mut root),
         access_tracking: read_access_tracking(&mut root),
         shared_secrets: read_shared_secrets(&mut root),
         updates: read_updates(&mut root),
         previews: read_previews(&mut root),
-        platform: read_platform(&mut root),
+        platform: shared.sections,
         log: read_log(&mut root),
         core,
         cluster,
@@ -445,11 +438,6 @@ fn read_auth(root: &mut reader::Reader) -> AuthConfig {
                 .number("session_max_age_s", 60, 315_360_000)
                 .unwrap_or(14 * 24 * 3_600),
         )),
-        trusted_apps: section
-            .parsed("trusted_apps", parse_trusted_apps)
-            .unwrap_or_else(|| "*@*".to_owned()),
-        default_auth_url: section.parsed("default_auth_url", parse_page),
-        trusted_auth_urls: section.list("trusted_auth_urls", parse_page),
         passwords: read_passwords(&mut section),
         reset_max_age: section
             .number("password_reset_request_max_age_s", 60, 604_800)
@@ -575,43 +563,6 @@ fn read_previews(root: &mut reader::Reader) -> PreviewsConfig {
             bytes_max: max_size_mb.map_or(default.bytes_max, |mb| u64::from(mb) * 1024 * 1024),
         },
     }
-}
-
-fn read_service(root: &mut reader::Reader) -> ServiceConfig {
-    let mut section = root.section("service");
-    let or = |given: Option<String>, default: &str| given.unwrap_or_else(|| default.to_owned());
-    ServiceConfig {
-        name: or(section.parsed("name", parse_filled), "homecore"),
-        serial: or(section.parsed("serial", parse_filled), "2026112201"),
-        home: or(section.parsed("home", parse_page), "https://example.com/"),
-        support: or(
-            section.parsed("support", parse_page),
-            "https://example.com/support",
-        ),
-        terms: or(
-            section.parsed("terms", parse_page),
-            "https://example.com/terms",
-        ),
-        event_types: or(
-            section.parsed("event_types", parse_catalogue),
-            "https://pryv.github.io/event-types/flat.json",
-        ),
-    }
-}
-
-/// Sections that are the same on every core: kept as JSON, seeded at founding.
-fn read_platform(root: &mut reader::Reader) -> BTreeMap<String, String> {
-    let mut sections = BTreeMap::new();
-    if let Some(hostings) = root.json("hostings", check_hostings) {
-        sections.insert("hostings".to_owned(), hostings);
-    }
-    if let Some(tokens) = root.json("invitation_tokens", check_tokens) {
-        sections.insert("invitationTokens".to_owned(), tokens);
-    }
-    if let Some(custom) = root.json("custom", check_custom) {
-        sections.insert("custom".to_owned(), custom);
-    }
-    sections
 }
 
 fn read_log(root: &mut reader::Reader) -> Logging {

@@ -8,6 +8,7 @@ mod cluster;
 mod config;
 mod consensus;
 mod disk;
+mod live;
 mod original;
 mod rpc;
 mod tasks;

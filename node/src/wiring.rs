@@ -36,6 +36,7 @@ use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::consensus::Consensus;
 use crate::disk::Disk;
+use crate::live;
 use crate::original::{self, Accepted};
 use crate::rpc;
 use crate::rpc::enrolment::Enrolment;
@@ -92,7 +93,7 @@ pub(crate) async fn start(config: Config, accepted: Accepted) -> anyhow::Result<
         blobs,
         Arc::clone(&clock),
         Arc::clone(&entropy),
-        capabilities::kernel_settings(&config, &cluster)?,
+        capabilities::kernel_settings(&config, &cluster),
     )
     .context("cannot start the threads that hash passwords")?;
     DataDir::open(&data.pending())?;
@@ -127,7 +128,7 @@ pub(crate) async fn start(config: Config, accepted: Accepted) -> anyhow::Result<
     let (http_stop, http_ended) = serve_http(&tasks, apps, http_listeners, preview_listeners);
     lookafter::spawn(&tasks, &config, &cluster, &accounts, &data);
     lookafter::tend(&tasks, &tended);
-    lookafter::keep_event_types(&tasks, &tended, &config, &data);
+    lookafter::keep_event_types(&tasks, &tended, live::service(&config, &cluster), &data);
     tracing::info!(
         core = %config.core.id,
         url = config.core.url,

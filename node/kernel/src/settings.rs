@@ -12,7 +12,7 @@ use crate::audit::AuditSettings;
 use crate::preview::PreviewSettings;
 use crate::shared_secret::SharedSecretSettings;
 use crate::stream::schema::SchemaSource;
-use crate::trust::TrustedApps;
+use crate::trust::TrustedAppsSource;
 
 /// Settings of the kernel, checked when the configuration is read.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Settings {
     /// How long a second factor may be given after the password (`services.mfa.sessions.ttlSeconds`).
     pub mfa_max_age: Duration,
     /// Which apps may ask for a person's password, from where (`auth.trustedApps`).
-    pub trusted_apps: TrustedApps,
+    pub trusted_apps: TrustedAppsSource,
     /// Every changed event's former version is kept (`versioning.forceKeepHistory`).
     pub keep_history: bool,
     /// What stays of a deleted event (`versioning.deletionMode`).
@@ -102,7 +102,7 @@ impl Default for Settings {
             session_max_age: limits::SESSION_MAX_AGE,
             reset_max_age: limits::PASSWORD_RESET_MAX_AGE,
             mfa_max_age: limits::MFA_MAX_AGE,
-            trusted_apps: TrustedApps::default(),
+            trusted_apps: TrustedAppsSource::default(),
             keep_history: false,
             deletion_mode: DeletionMode::default(),
             ignore_protected_fields: false,

@@ -23,7 +23,7 @@ use crate::kernel::{Context, Kernel};
 use crate::permission::Permission;
 use crate::settings::Settings;
 use crate::stream::cache::TreeCache;
-use crate::trust::TrustedApps;
+use crate::trust::{TrustedApps, TrustedAppsSource};
 
 /// The time at which tests begin.
 pub(crate) const NOW: Millis = Millis(1_795_369_711_439);
@@ -416,7 +416,9 @@ fn blobs(clock: &Arc<dyn Clock>) -> BlobStore {
 fn settings() -> Settings {
     Settings {
         read_token_key: ReadTokenKey::fixed(Secret::new("files-secret")),
-        trusted_apps: TrustedApps::parse("*@https://*.backloop.dev*").unwrap(),
+        trusted_apps: TrustedAppsSource::fixed(
+            TrustedApps::parse("*@https://*.backloop.dev*").unwrap(),
+        ),
         ..Settings::default()
     }
 }

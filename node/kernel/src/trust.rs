@@ -1,5 +1,8 @@
 //! Which apps may ask for a person's password, and from which origin (spec/pryv-api §2.2).
 
+use std::fmt;
+use std::sync::Arc;
+
 use thiserror::Error;
 
 /// The list of `auth.trustedApps`: patterns of app ids and origins in which `*` stands for anything.
@@ -55,6 +58,43 @@ impl TrustedApps {
         self.0
             .iter()
             .any(|entry| matches(&entry.app, app) && matches(&entry.origin, origin))
+    }
+}
+
+/// Where the list comes from: the platform may change it at any time.
+#[derive(Clone)]
+pub struct TrustedAppsSource(Arc<dyn Fn() -> Arc<TrustedApps> + Send + Sync>);
+
+impl TrustedAppsSource {
+    /// One that asks this.
+    pub fn new(ask: impl Fn() -> Arc<TrustedApps> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+
+    /// A list that stays.
+    #[must_use]
+    pub fn fixed(apps: TrustedApps) -> Self {
+        let apps = Arc::new(apps);
+        Self::new(move || Arc::clone(&apps))
+    }
+
+    /// The present one.
+    #[must_use]
+    pub fn get(&self) -> Arc<TrustedApps> {
+        (self.0)()
+    }
+}
+
+impl Default for TrustedAppsSource {
+    /// No app is trusted.
+    fn default() -> Self {
+        Self::fixed(TrustedApps::default())
+    }
+}
+
+impl fmt::Debug for TrustedAppsSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrustedAppsSource").finish_non_exhaustive()
     }
 }
 

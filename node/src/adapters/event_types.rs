@@ -1,5 +1,6 @@
 //! Brings the operator's catalogue of event types (`service.event_types`) to the kernel: what was
-//! fetched last time at once, what is published now as soon as it answers, and again each day.
+//! fetched last time at once, what is published now as soon as it answers, and again each day and when the
+//! operator changed the section.
 //!
 //! A core starts and works without: the binary has a catalogue of its own. What is fetched is bounded
 //! in size and time, is kept only if the kernel takes it, and no proxy of the environment is asked.
@@ -14,6 +15,8 @@ use homecore_types::limits;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::config::ServiceConfig;
+use crate::live::Live;
 use crate::rpc::files;
 use crate::telemetry::chain;
 
@@ -25,14 +28,21 @@ const RETRY: Duration = Duration::from_secs(3_600);
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Runs until the core stops. `cache` is the file of what was fetched last.
-pub(crate) async fn keep(kernel: Kernel, url: String, cache: PathBuf, stop: CancellationToken) {
+pub(crate) async fn keep(
+    kernel: Kernel,
+    service: Live<ServiceConfig>,
+    cache: PathBuf,
+    stop: CancellationToken,
+) {
     if let Err(error) = from_cache(kernel.event_types(), &cache).await {
         tracing::warn!(error = %chain(error.as_ref()), "the kept catalogue of event types is not used");
     }
     loop {
+        let known_service = service.get();
+        let url = known_service.event_types.as_str();
         let looked = tokio::select! {
             () = stop.cancelled() => return,
-            looked = look(kernel.event_types(), &url, &cache) => looked,
+            looked = look(kernel.event_types(), url, &cache) => looked,
         };
         let pause = match looked {
             Ok(known) => {
@@ -47,6 +57,7 @@ pub(crate) async fn keep(kernel: Kernel, url: String, cache: PathBuf, stop: Canc
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
+            () = service.changed(&known_service) => {}
         }
     }
 }

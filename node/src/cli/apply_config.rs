@@ -19,7 +19,8 @@ pub(super) fn run(args: &PlainArgs) -> anyhow::Result<()> {
     let sections = config.platform.clone();
     if sections.is_empty() {
         bail!(
-            "the configuration says nothing of the whole platform: there is no [hostings], invitation_tokens or [custom]"
+            "the configuration says nothing of the whole platform: there is no [service], [hostings], \
+             invitation_tokens or [custom], and [auth] has no trusted_apps, default_auth_url or trusted_auth_urls"
         );
     }
     block_on(async {

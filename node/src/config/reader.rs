@@ -105,6 +105,11 @@ impl Reader {
             };
             self.problems.push(Problem { key, message });
         }
+        self.accept()
+    }
+
+    /// Everything that is wrong in what was asked for.
+    pub(crate) fn accept(mut self) -> Result<(), Vec<Problem>> {
         if self.problems.is_empty() {
             return Ok(());
         }

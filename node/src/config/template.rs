@@ -202,12 +202,15 @@ fn rest(out: &mut String, answers: &Answers) {
     );
     line(out, "# delete = [\"adminToken\"]");
     line(out, "\n[service]");
-    line(out, "# What apps are told about this platform.");
-    set(
+    line(
         out,
-        "name",
-        answers.service_name.as_deref().unwrap_or("homecore"),
+        "# What apps are told about this platform. The same on every core: the file of the core that founds it is",
     );
+    line(
+        out,
+        "# the beginning, homecore apply-config brings changes, the section whole; other cores need nothing here.",
+    );
+    optional(out, "name", answers.service_name.as_deref(), "homecore");
     line(out, "# serial = \"2026112201\"");
     line(out, "# home = \"https://example.com/\"");
     line(out, "# support = \"https://example.com/support\"");
@@ -216,7 +219,10 @@ fn rest(out: &mut String, answers: &Answers) {
         out,
         "# Contents of events are checked by this catalogue, read at start and each day (http, https or",
     );
-    line(out, "# file:///…), laid over that of the binary.");
+    line(
+        out,
+        "# file:///…, a file of each core), laid over that of the binary.",
+    );
     line(
         out,
         "# event_types = \"https://pryv.github.io/event-types/flat.json\"",
@@ -250,12 +256,17 @@ fn auth(out: &mut String, answers: &Answers) {
         "# Apps that may log users in: appId@origin, '*' matches anything.",
     );
     line(out, "# trusted_apps = \"*@*\"");
-    line(out, "# session_max_age_s = 1209600");
+    line(
+        out,
+        "# Pages where people sign in: the usual one, and others that an app may name. These three keys are the",
+    );
+    line(out, "# platform's, as [service] is.");
     line(
         out,
         "# default_auth_url = \"https://example.com/access/access.html\"",
     );
     line(out, "# trusted_auth_urls = []");
+    line(out, "# session_max_age_s = 1209600");
     line(
         out,
         "# What new passwords need; 0 asks nothing. Categories: lower case, upper case, digits, others.",

@@ -1,6 +1,7 @@
 //! The platform's configuration, a document of sections that every core reads: what an operator brings of
 //! a file, and the words of mails ([`super::mail_templates`]), over the operator's socket.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use homecore_kernel::stream::schema::Schema;
@@ -11,10 +12,9 @@ use homecore_raft::records::PlatformConfig;
 use tonic::{Request, Response, Status};
 
 use crate::cluster::{Cluster, CommandError};
+use crate::config::check_section;
 use crate::telemetry::chain;
 
-/// Sections that a file may hold.
-const SECTIONS: &[&str] = &["hostings", "invitationTokens", "custom"];
 /// Attempts at a change while others change the configuration, too.
 const ATTEMPTS: usize = 5;
 
@@ -37,7 +37,8 @@ impl platform_sections_server::PlatformSections for PlatformSections {
         &self,
         request: Request<ApplySectionsRequest>,
     ) -> Result<Response<ApplySectionsReply>, Status> {
-        let given = request.into_inner().sections;
+        // In one order, for what is said of them.
+        let given: BTreeMap<String, String> = request.into_inner().sections.into_iter().collect();
         for (name, text) in &given {
             check(name, text)?;
         }
@@ -62,18 +63,10 @@ impl platform_sections_server::PlatformSections for PlatformSections {
 
 /// The file's reader checked it before; another program may ask, too.
 fn check(name: &str, text: &str) -> Result<(), Status> {
-    let wrong = |why: String| Status::invalid_argument(format!("{name}: {why}"));
-    if !SECTIONS.contains(&name) {
-        return Err(wrong(format!("is none of {}", SECTIONS.join(", "))));
-    }
-    let value: serde_json::Value =
-        serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-    match name {
-        "custom" => Schema::parse(&value)
-            .map(drop)
-            .map_err(|error| Status::invalid_argument(error.to_string())),
-        _ => Ok(()),
-    }
+    check_section(name, text).map_err(|problems| {
+        let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Status::invalid_argument(said.join("; "))
+    })
 }
 
 /// Whether a declaration of account fields may follow the one that accounts were made with.

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::Accounts;
 use crate::adapters::event_types;
 use crate::cluster::{Cluster, CommandError};
-use crate::config::Config;
+use crate::config::{Config, ServiceConfig};
+use crate::live::Live;
 use crate::rpc::files::{self, DataDir};
 use crate::rpc::pki;
 use crate::rpc::server::says_removed;
@@ -148,9 +149,14 @@ fn write_uses(tasks: &Tasks, kernel: &Kernel) {
 }
 
 /// Reads the operator's catalogue of event types and keeps up with it.
-pub(super) fn keep_event_types(tasks: &Tasks, kernel: &Kernel, config: &Config, data: &DataDir) {
-    let (kernel, url) = (kernel.clone(), config.service.event_types.clone());
-    let keep = event_types::keep(kernel, url, data.event_types(), tasks.stop_signal());
+pub(super) fn keep_event_types(
+    tasks: &Tasks,
+    kernel: &Kernel,
+    service: Live<ServiceConfig>,
+    data: &DataDir,
+) {
+    let (kernel, cache) = (kernel.clone(), data.event_types());
+    let keep = event_types::keep(kernel, service, cache, tasks.stop_signal());
     tasks.spawn("event-types", keep);
 }
 
@@ -382,11 +388,16 @@ async fn drift(cluster: Arc<Cluster>, config: Config, stop: CancellationToken) {
                 );
             }
             for (key, value) in &config.platform {
-                if platform.sections.get(key) != Some(value) {
-                    tracing::warn!(
+                match platform.sections.get(key) {
+                    Some(there) if there == value => {}
+                    Some(_) => tracing::warn!(
                         key,
                         "[platform-drift] the file differs from the platform, which wins; homecore apply-config brings it there"
-                    );
+                    ),
+                    None => tracing::warn!(
+                        key,
+                        "[platform-drift] only the file says this, not the platform; homecore apply-config brings it there"
+                    ),
                 }
             }
             return;

@@ -42,7 +42,7 @@ impl Kernel {
         source: Source,
     ) -> Result<Login, Error> {
         let params = LoginParams::parse(params)?;
-        params.check_app(&self.settings().trusted_apps, origin)?;
+        params.check_app(&self.settings().trusted_apps.get(), origin)?;
         let (account, factor) = self
             .read(&owner.id, |view, _| {
                 Ok::<_, Error>((super::load(view)?, mfa::load(view)?))

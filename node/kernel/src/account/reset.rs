@@ -305,8 +305,12 @@ impl Kernel {
     /// the person may ask for.
     #[must_use]
     pub fn may_request_reset(&self, params: &Value, origin: &str) -> bool {
-        RequestReset::parse(params)
-            .is_ok_and(|asked| self.settings().trusted_apps.trusts(&asked.app_id, origin))
+        RequestReset::parse(params).is_ok_and(|asked| {
+            self.settings()
+                .trusted_apps
+                .get()
+                .trusts(&asked.app_id, origin)
+        })
     }
 
     /// `account.requestPasswordReset`: has a token sent to the person. The answer is the same whether
@@ -343,7 +347,7 @@ impl Kernel {
         draft: Draft,
     ) -> Result<(), AnyError> {
         let asked = RequestReset::parse(params).map_err(ResetError::from)?;
-        ensure_trusted(&self.settings().trusted_apps, &asked.app_id, origin)?;
+        ensure_trusted(&self.settings().trusted_apps.get(), &asked.app_id, origin)?;
         let mails = self.mails().filter(|mails| mails.sends_resets());
         let Some(mails) = mails else {
             self.note(&owner.id, draft).await;
@@ -429,7 +433,7 @@ impl Kernel {
         origin: &str,
     ) -> Result<(Secret, PasswordHashText), ResetError> {
         let asked = ResetPassword::parse(params)?;
-        ensure_trusted(&self.settings().trusted_apps, &asked.app_id, origin)?;
+        ensure_trusted(&self.settings().trusted_apps.get(), &asked.app_id, origin)?;
         let account = self.read(&owner.id, |view, _| super::load(view)).await??;
         if !account.has_reset(&asked.token, self.now()) {
             return Err(ResetError::WrongToken);

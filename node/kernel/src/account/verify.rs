@@ -129,7 +129,7 @@ impl Kernel {
         origin: &str,
     ) -> Result<Secret, ResetError> {
         let asked = VerifyEmail::parse(params)?;
-        ensure_trusted(&self.settings().trusted_apps, &asked.app_id, origin)?;
+        ensure_trusted(&self.settings().trusted_apps.get(), &asked.app_id, origin)?;
         let mut account = self.read(&owner.id, |view, _| super::load(view)).await??;
         match account.prove(&asked.token, self.now()) {
             Some(_) => Ok(asked.token),

@@ -17,16 +17,21 @@ use url::Url;
 use super::templates::{Template, TemplateName, Templates, Variable};
 use crate::cluster::Cluster;
 use crate::config::Config;
+use crate::live;
 
 /// Reads the operator's templates as they are now.
 pub(super) type ReadTemplates = Box<dyn Fn() -> Templates + Send + Sync>;
+
+/// Reads the platform's name as it is now.
+pub(super) type ReadName = Box<dyn Fn() -> String + Send + Sync>;
 
 /// What all mails of a core have in common.
 pub(super) struct Wording {
     pub(super) from: Mailbox,
     /// For people whose language no template has.
     pub(super) language: String,
-    pub(super) service: String,
+    /// What the platform is called now.
+    pub(super) service: ReadName,
     pub(super) reset_page: Option<Url>,
     pub(super) reset_max_age: Duration,
     pub(super) verification_page: Option<Url>,
@@ -85,14 +90,15 @@ impl Wording {
     /// If something is missing that reading the configuration should have asked for.
     pub(super) fn new(
         config: &Config,
-        cluster: &Cluster,
+        cluster: &Arc<Cluster>,
         templates: ReadTemplates,
     ) -> anyhow::Result<Self> {
         let page = config.auth.reset_page.as_deref();
+        let service = live::service(config, cluster);
         Ok(Self {
             from: config.mail.from.clone().context("mail.from is needed")?,
             language: config.mail.language.clone(),
-            service: config.service.name.clone(),
+            service: Box::new(move || service.get().name.clone()),
             reset_page: page
                 .map(Url::parse)
                 .transpose()
@@ -153,7 +159,7 @@ impl Wording {
         let mut values = BTreeMap::from([
             (Variable::Username, mail.username.to_string()),
             (Variable::Email, mail.to.to_string()),
-            (Variable::Service, self.service.clone()),
+            (Variable::Service, (self.service)()),
         ]);
         match &mail.content {
             MailContent::Welcome => {}

@@ -30,7 +30,7 @@ fn wording() -> Wording {
     Wording {
         from: "Platform <noreply@example.com>".parse().unwrap(),
         language: "en".to_owned(),
-        service: "Test platform".to_owned(),
+        service: Box::new(|| "Test platform".to_owned()),
         reset_page: Some(Url::parse("https://example.com/reset?lang=en").unwrap()),
         reset_max_age: Duration::from_secs(3_600),
         verification_page: Some(Url::parse("https://example.com/verify").unwrap()),
@@ -273,7 +273,7 @@ async fn a_full_queue_takes_no_more_until_a_place_is_free() {
 #[test]
 fn no_value_adds_a_header() {
     let mut wording = wording();
-    wording.service = "Evil\r\nBcc: eve@example.com\r\n\r\n".to_owned();
+    wording.service = Box::new(|| "Evil\r\nBcc: eve@example.com\r\n\r\n".to_owned());
     wording.templates = Box::new(|| {
         // As no operator can set it, but as it may stand in the platform store.
         let template = Template {

@@ -25,6 +25,7 @@ mod network;
 mod people;
 mod power;
 mod secrets;
+mod service;
 mod system;
 mod unique;
 

@@ -28,7 +28,7 @@ use homecore_kernel::ports::{
     Platform, Records, RecordsError, RegisterError, Registered, Registration, Registry,
     Unavailable, UserInfo,
 };
-use homecore_kernel::trust::TrustedApps;
+use homecore_kernel::trust::{TrustedApps, TrustedAppsSource};
 use homecore_kernel::{Kernel, Settings as KernelSettings};
 use homecore_store::blob::BlobOptions;
 use homecore_store::memory::{MemoryBlobs, MemoryEngine, MemoryJournal};
@@ -479,7 +479,9 @@ impl Core {
             Arc::clone(&clock),
             Arc::new(SystemEntropy),
             KernelSettings {
-                trusted_apps: TrustedApps::parse("*@https://*.backloop.dev*").unwrap(),
+                trusted_apps: TrustedAppsSource::fixed(
+                    TrustedApps::parse("*@https://*.backloop.dev*").unwrap(),
+                ),
                 read_token_key: ReadTokenKey::fixed(Secret::new("files-secret")),
                 passwords: wanted.passwords.clone(),
                 ..KernelSettings::default()
