@@ -6,7 +6,7 @@ use std::sync::Arc;
 use homecore_fuzz_tests::{Campaign, Chance, Verdict};
 use homecore_kernel::account::NewAccount;
 use homecore_kernel::attachment::token::ReadTokenKey;
-use homecore_kernel::trust::TrustedApps;
+use homecore_kernel::trust::{TrustedApps, TrustedAppsSource};
 use homecore_kernel::{Actor, Credential, Kernel, Method, Owner, Settings};
 use homecore_store::blob::BlobOptions;
 use homecore_store::memory::{MemoryBlobs, MemoryEngine, MemoryJournal};
@@ -47,7 +47,9 @@ fn home() -> Home {
     let blobs = Arc::new(MemoryBlobs::new(Arc::clone(&clock)));
     let settings = Settings {
         read_token_key: ReadTokenKey::fixed(Secret::new("files-secret")),
-        trusted_apps: TrustedApps::parse("*@https://*.example.com*").unwrap(),
+        trusted_apps: TrustedAppsSource::fixed(
+            TrustedApps::parse("*@https://*.example.com*").unwrap(),
+        ),
         ..Settings::default()
     };
     let kernel = Kernel::new(
