@@ -8,7 +8,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use homecore_store::{Kind, StoreError};
+use homecore_store::StoreError;
 use homecore_types::ErrorId;
 use serde_json::Value;
 
@@ -19,7 +19,8 @@ const BUSY_RETRY: Duration = Duration::from_secs(1);
 /// When to try again what a full disk refused: somebody has to make room first.
 const FULL_RETRY: Duration = Duration::from_secs(30);
 /// How the message begins where a stored document is damaged.
-const DAMAGED: &str = "Something that is stored is damaged";
+const DAMAGED: &str =
+    "Something that is stored is damaged: the server's operator has to repair it or set it aside";
 
 /// A refusal of one operation family.
 pub trait Refusal: StdError + Send + Sync + 'static {
@@ -80,7 +81,7 @@ impl Error {
     /// Whether it is that a stored document is damaged: the message then says what can be done.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        self.id() == ErrorId::UnexpectedError && self.message().starts_with(DAMAGED)
+        self.id() == ErrorId::UnexpectedError && self.message() == DAMAGED
     }
 
     /// For the client.
@@ -164,14 +165,8 @@ impl Refusal for StoreError {
             Self::Stopped | Self::Poisoned { .. } => {
                 "The server cannot serve this user now, please try again".to_owned()
             }
-            // An id of anything else may say what nobody but its owner shall read.
-            Self::Damaged { kind, id, .. } => {
-                let which = match kind {
-                    Kind::Event => format!(" (event {id})"),
-                    _ => String::new(),
-                };
-                format!("{DAMAGED}{which}: the server's operator has to repair it or set it aside")
-            }
+            // Which it is, its id even, may be what the caller shall not know. The operator's log says it.
+            Self::Damaged { .. } => DAMAGED.to_owned(),
             Self::Corrupted { .. } | Self::UnknownFormat { .. } | Self::Engine { .. } => {
                 "Unexpected error".to_owned()
             }

@@ -310,6 +310,13 @@ impl Entries {
                 return Some(*level);
             }
             current = parents.parent_of(id);
+            // Above a stream that is lost there may be an entry that withholds what `*` grants. (One that was
+            // asked for by a name that no stream has is judged by `*`: it may come yet.)
+            if current.is_some_and(|above| {
+                !parents.contains(above) && !self.by_stream.contains_key(above)
+            }) {
+                return None;
+            }
         }
         self.star_of(store)
     }

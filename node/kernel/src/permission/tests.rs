@@ -39,6 +39,38 @@ fn model(entries: &[(String, Level)], tree: &Pairs, stream: &str) -> Option<Leve
     on_path.or_else(|| if star_covers { last_for("*") } else { None })
 }
 
+#[test]
+fn what_a_lost_stream_hung_below_still_counts_for_what_hangs_below_it() {
+    // Of `top` (none), `lost` and `below` the one in the middle is not there any more.
+    let mut tree = Pairs::default();
+    for (id, parent) in [
+        ("top", None),
+        ("below", Some("lost")),
+        ("deep", Some("below")),
+    ] {
+        tree.0.insert(id.to_owned(), parent.map(str::to_owned));
+    }
+    let rights = |entries: &[(&str, Level)]| {
+        let entries = entries.iter();
+        let entries: Vec<_> = entries
+            .map(|(id, level)| Permission::stream((*id).to_owned(), *level))
+            .collect();
+        Rights::limited(&entries)
+    };
+    let star = [("*", Level::Read), ("top", Level::None)];
+    let withheld = rights(&star);
+    for id in ["below", "deep"] {
+        assert_eq!(withheld.level(&tree, id), None, "{id}");
+    }
+    // What is granted by name, at whatever height, is.
+    for named in ["lost", "below"] {
+        let given = rights(&[star[0], star[1], (named, Level::Manage)]);
+        assert_eq!(given.level(&tree, "deep"), Some(Level::Manage), "{named}");
+    }
+    // A stream that may come yet.
+    assert_eq!(withheld.level(&tree, "unknown"), Some(Level::Read));
+}
+
 fn level() -> impl Strategy<Value = Level> {
     prop::sample::select(Level::ALL)
 }
