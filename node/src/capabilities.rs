@@ -100,28 +100,31 @@ pub(crate) fn kernel_settings(
 /// The streams of accounts, as the platform declares them now.
 fn account_schema(cluster: &Arc<Cluster>) -> SchemaSource {
     let cluster = Arc::clone(cluster);
-    let built: ArcSwapOption<(u64, Arc<Schema>)> = ArcSwapOption::empty();
+    let built: ArcSwapOption<(u64, Option<String>, Arc<Schema>)> = ArcSwapOption::empty();
+    // Of a version that there never is: nothing is taken that was checked by it.
+    let unknown = Arc::new(Schema::without_fields().of_version(u64::MAX));
     SchemaSource::new(move || {
         let directory = cluster.directory();
         let Some(config) = directory.config() else {
-            return Schema::usual();
+            return Arc::clone(&unknown);
         };
         let version = config.fields_version;
-        if let Some(built) = &*built.load()
-            && built.0 == version
-        {
-            return Arc::clone(&built.1);
-        }
         let section = config.sections.get(PlatformConfig::FIELDS);
+        if let Some(built) = &*built.load()
+            && (built.0, built.1.as_ref()) == (version, section)
+        {
+            return Arc::clone(&built.2);
+        }
         let schema = read_schema(section, version).unwrap_or_else(|error| {
             // A newer release checked it before the platform took it. What this core has is of another
             // version: the platform takes no fields that were checked by it.
-            tracing::error!(%error, "this release cannot read what the platform declares of account fields: accounts \
-                cannot be made or changed here until this core has the others' release");
+            tracing::error!(%error, "this release cannot read what the platform declares of account fields: nobody \
+                registers here, and no declared field that the platform has changes, until this core has the others' release");
             let built = built.load_full();
-            built.map_or_else(Schema::usual, |built| Arc::clone(&built.1))
+            built.map_or_else(|| Arc::clone(&unknown), |built| Arc::clone(&built.2))
         });
-        built.store(Some(Arc::new((version, Arc::clone(&schema)))));
+        let now = (version, section.cloned(), Arc::clone(&schema));
+        built.store(Some(Arc::new(now)));
         schema
     })
 }

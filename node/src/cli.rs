@@ -87,8 +87,8 @@ enum Command {
     /// Bring what the configuration says of the whole platform to every core: hostings, invitation_tokens, custom,
     /// service, and of auth trusted_apps, default_auth_url and trusted_auth_urls
     ///
-    /// Each section replaces the platform's whole: a key that the file leaves out has its default then. Sections of
-    /// which the file says nothing stay as they are. The three keys of auth are one section.
+    /// Of service and auth the keys that the file has replace the platform's; the others replace the platform's
+    /// whole. What the file does not mention stays as it is.
     #[command(after_help = "Example: homecore apply-config --config /etc/homecore/homecore.toml")]
     ApplyConfig(operate::PlainArgs),
     /// Report every problem of a configuration at once

@@ -36,7 +36,7 @@ pub(crate) use layers::{LoadError, Sources, default_path, load};
 pub(crate) use mail::{Delivery, MailConfig, Security, SmtpConfig};
 pub(crate) use mfa::{Endpoint, MfaConfig, MfaMode};
 pub(crate) use reader::Problem;
-pub(crate) use sections::check as check_section;
+pub(crate) use sections::{applied as applied_section, check as check_section};
 pub(crate) use service::{AppsConfig, ServiceConfig};
 pub(crate) use template::{Answers, render};
 use values::{
@@ -219,6 +219,11 @@ impl Config {
             cname: self.core.cname.clone(),
             hosting: self.core.hosting.clone(),
         }
+    }
+
+    /// What the platform begins with if this core founds it.
+    pub(crate) fn founding_sections(&self) -> BTreeMap<String, String> {
+        sections::of_founder(&self.platform, &self.service, &self.apps)
     }
 }
 

@@ -96,28 +96,41 @@ pub(crate) fn apps(config: &Config, cluster: &Arc<Cluster>) -> Live<AppsConfig> 
 pub(crate) fn trusted_apps(config: &Config, cluster: &Arc<Cluster>) -> Live<TrustedApps> {
     let file = config.apps.clone();
     Live::new(cluster, AppsConfig::SECTION, move |text| {
-        let apps = said(text, AppsConfig::SECTION, AppsConfig::parse, &file);
-        Arc::new(
-            TrustedApps::parse(&apps.trusted_apps).unwrap_or_else(|error| {
-                // It was checked when it was read.
-                tracing::error!(%error, "no app is trusted: the list cannot be read");
-                TrustedApps::default()
-            }),
-        )
+        Arc::new(trusted(text, &file))
     })
 }
 
-/// The platform's word, else the file's.
+/// The platform's list, else the file's. One that cannot be read trusts nobody: what a core's own file says may
+/// be everybody.
+fn trusted(text: Option<&str>, file: &AppsConfig) -> TrustedApps {
+    let list = match text.map(|text| AppsConfig::parse_trusted(text, file)) {
+        None => file.trusted_apps.clone(),
+        Some(Ok(list)) => list,
+        Some(Err(problems)) => {
+            for problem in problems {
+                tracing::error!(%problem, "no app is trusted: the platform's list cannot be read");
+            }
+            return TrustedApps::default();
+        }
+    };
+    TrustedApps::parse(&list).unwrap_or_else(|error| {
+        // It was checked when it was read.
+        tracing::error!(%error, "no app is trusted: the list cannot be read");
+        TrustedApps::default()
+    })
+}
+
+/// The platform's word, key by key, else the file's.
 fn said<T: Clone>(
     text: Option<&str>,
     section: &'static str,
-    parse: fn(&str) -> Result<T, Vec<Problem>>,
+    parse: fn(&str, &T) -> Result<T, Vec<Problem>>,
     file: &T,
 ) -> T {
     let Some(text) = text else {
         return file.clone();
     };
-    parse(text).unwrap_or_else(|problems| {
+    parse(text, file).unwrap_or_else(|problems| {
         // It was checked before the platform took it: a newer version did.
         for problem in problems {
             tracing::error!(%problem, section, "the platform's section cannot be read: this core's file is used");
@@ -131,18 +144,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_platform_goes_before_the_file_and_defaults_before_it_too() {
-        let file = ServiceConfig::parse(r#"{"name":"file","serial":"7"}"#).unwrap();
+    fn the_platform_goes_before_the_file_key_by_key() {
+        let file = ServiceConfig::of_file(r#"{"name":"file","serial":"7"}"#);
         let said = |text| said(text, ServiceConfig::SECTION, ServiceConfig::parse, &file);
         assert_eq!(said(None), file);
         // What a newer version says besides is no reason to pass over what this one knows.
         let platform = said(Some(r#"{"name":"platform","colour":1}"#));
         assert_eq!(
             (platform.name.as_str(), platform.serial.as_str()),
-            ("platform", "2026112201")
+            ("platform", "7")
         );
         for damaged in ["", "null", r#"{"name":1}"#] {
             assert_eq!(said(Some(damaged)), file, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_trusts_nobody() {
+        let file = AppsConfig::of_file("{}");
+        assert_eq!(file.trusted_apps, "*@*");
+        let trusts = |text: &str| trusted(Some(text), &file).trusts("an-app", "https://any.test");
+        assert!(trusts("{}"));
+        // Another key that only a newer version can read is no reason to go by the file.
+        let listed = r#"{"trusted_apps":"an-app@*","default_auth_url":1}"#;
+        assert!(trusts(listed));
+        for closed in [
+            r#"{"trusted_apps":"other@*","default_auth_url":1}"#,
+            r#"{"trusted_apps":["an-app@*"]}"#,
+            "null",
+            "[broken",
+        ] {
+            assert!(!trusts(closed), "{closed}");
         }
     }
 }

@@ -143,9 +143,11 @@ pub enum Command {
         config: PlatformConfig,
         /// The version that it replaces.
         base_version: u64,
-        /// Only while nobody has an account, or is about to: [`Rejection::AccountsExist`].
+        /// Only while nobody has an account, or is about to: [`Rejection::AccountsExist`]. None in logs of releases
+        /// that did not count versions of fields: such an entry changes the same on every core, whenever it is
+        /// applied.
         #[serde(default)]
-        unless_accounts: bool,
+        unless_accounts: Option<bool>,
     },
     /// Drops what has passed its deadline: reservations, access requests, join tokens. Proposed by
     /// the leader, with its clock.

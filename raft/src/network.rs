@@ -16,11 +16,13 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use homecore_types::NodeId;
 use thiserror::Error;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 
 use crate::directory::View;
@@ -62,6 +64,9 @@ pub struct PeerError {
     pub source: Box<dyn Error + Send + Sync>,
 }
 
+/// So long it counts where a node says it is. One that nobody reaches says it again with every question for a
+/// vote; where it is reached, the directory learns it before; and what was wrong, or is no more, ends by itself.
+const TOLD_LASTS: Duration = Duration::from_secs(30);
 /// Longest address that a node can say it is at: a name of 253 bytes, and a port.
 const ADDRESS_BYTES_MAX: usize = 259;
 
@@ -81,6 +86,7 @@ struct Told {
     rpc: String,
     /// What was known then: anything else that the directory says is younger.
     instead_of: String,
+    at: Instant,
 }
 
 #[derive(Clone, Debug)]
@@ -119,6 +125,7 @@ impl Links {
                 let news = Told {
                     rpc: rpc.to_owned(),
                     instead_of: known,
+                    at: Instant::now(),
                 };
                 let before = told.insert(node, news);
                 if before.is_none_or(|before| before.rpc != rpc) {
@@ -166,7 +173,9 @@ impl Links {
     fn present_address(&self, node: u64, known: String) -> String {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         match told.get(&node) {
-            Some(news) if news.instead_of == known => news.rpc.clone(),
+            Some(news) if news.instead_of == known && news.at.elapsed() < TOLD_LASTS => {
+                news.rpc.clone()
+            }
             Some(_) => {
                 told.remove(&node);
                 known
@@ -175,18 +184,18 @@ impl Links {
         }
     }
 
-    /// Where a node is, as the directory has it.
+    /// Where a node of the directory is, as far as it is known.
     pub(crate) fn address(&self, node: u64) -> Option<String> {
-        let directory = self.view.load();
-        let core = directory.core_by_node(NodeId(node))?;
-        Some(core.addresses.rpc.clone())
+        let (_, known) = self.known(node, None)?;
+        Some(self.present_address(node, known))
     }
 
     /// Forgets channels to nodes that are no members any more.
     pub(crate) fn retain(&self, member: impl Fn(u64) -> bool) {
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|node, _| member(*node));
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|node, _| member(*node));
+        drop(open);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|node, _| member(*node));
     }
 }

@@ -200,8 +200,9 @@ pub struct PlatformConfig {
     /// Everything else, section by section, as the configuration file has it (JSON text).
     #[serde(default)]
     pub sections: BTreeMap<String, String>,
-    /// The version at which the declaration of account fields ([`PlatformConfig::FIELDS`]) changed last; 0: it
-    /// is the founding's. Counted by the state machine, whatever a command says.
+    /// The version at which the declaration of account fields ([`PlatformConfig::FIELDS`]) changed last: what the
+    /// founder wrote (1; 0 where an earlier release founded it), then counted by the state machine, whatever a
+    /// command says.
     #[serde(default)]
     pub fields_version: u64,
 }

@@ -219,6 +219,9 @@ pub enum TakeError {
     /// It was planned from what is so no more. The account is what the platform has by now: plan it again.
     #[error("the account changed at the same moment")]
     Changed,
+    /// The platform declares other fields than those that it was checked by: again, if this core knows them by now.
+    #[error("the fields of accounts are declared otherwise meanwhile")]
+    FieldsChanged,
     /// Try again.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),

@@ -241,6 +241,7 @@ fn is_outdated(error: &CommandError) -> bool {
 /// Why the platform did not change anything, as far as it is known.
 fn refusal(error: CommandError) -> TakeError {
     match error {
+        CommandError::Rejected(Rejection::FieldsChanged { .. }) => TakeError::FieldsChanged,
         error if is_outdated(&error) => TakeError::Changed,
         CommandError::Rejected(Rejection::Conflict { fields }) => TakeError::Taken(fields),
         CommandError::Rejected(Rejection::TooManyAliases { most }) => {

@@ -141,6 +141,9 @@ async fn repair(data: &DataDir, args: &CheckIntegrityArgs) -> anyhow::Result<()>
         }
         // The journal is not applied onto what is still damaged.
         if left > 0 {
+            if accept_loss {
+                bail!("{left} users were not repaired; what stands in the way is said above");
+            }
             bail!(
                 "{left} users were not repaired; what would be lost is given up with --accept-loss only"
             );

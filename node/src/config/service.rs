@@ -43,9 +43,16 @@ impl ServiceConfig {
         }
     }
 
-    /// As the platform's section has it.
-    pub(crate) fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        sections::parse(Self::SECTION, text, Self::read)
+    /// As the platform's section has it; of what that leaves out, this core's file.
+    pub(crate) fn parse(text: &str, file: &Self) -> Result<Self, Vec<Problem>> {
+        let text = sections::completed(Self::SECTION, text, file);
+        sections::parse(Self::SECTION, &text, Self::read)
+    }
+
+    /// As a file has it.
+    #[cfg(test)]
+    pub(crate) fn of_file(text: &str) -> Self {
+        sections::parse(Self::SECTION, text, Self::read).unwrap()
     }
 }
 
@@ -64,16 +71,33 @@ impl AppsConfig {
 
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         Self {
-            trusted_apps: section
-                .parsed("trusted_apps", parse_trusted_apps)
-                .unwrap_or_else(|| "*@*".to_owned()),
+            trusted_apps: Self::read_trusted(section),
             default_auth_url: section.parsed("default_auth_url", parse_page),
             trusted_auth_urls: section.list("trusted_auth_urls", parse_page),
         }
     }
 
-    /// As the platform's section has it.
-    pub(crate) fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        sections::parse(Self::SECTION, text, Self::read)
+    /// As the platform's section has it; of what that leaves out, this core's file.
+    pub(crate) fn parse(text: &str, file: &Self) -> Result<Self, Vec<Problem>> {
+        let text = sections::completed(Self::SECTION, text, file);
+        sections::parse(Self::SECTION, &text, Self::read)
+    }
+
+    /// As a file has it.
+    #[cfg(test)]
+    pub(crate) fn of_file(text: &str) -> Self {
+        sections::parse(Self::SECTION, text, Self::read).unwrap()
+    }
+
+    /// [`Self::trusted_apps`] alone, whatever a newer version says of the rest.
+    pub(crate) fn parse_trusted(text: &str, file: &Self) -> Result<String, Vec<Problem>> {
+        let text = sections::completed(Self::SECTION, text, file);
+        sections::parse(Self::SECTION, &text, Self::read_trusted)
+    }
+
+    fn read_trusted(section: &mut Section<'_>) -> String {
+        section
+            .parsed("trusted_apps", parse_trusted_apps)
+            .unwrap_or_else(|| "*@*".to_owned())
     }
 }

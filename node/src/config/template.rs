@@ -208,7 +208,7 @@ fn rest(out: &mut String, answers: &Answers) {
     );
     line(
         out,
-        "# the beginning, homecore apply-config brings changes, the section whole; other cores need nothing here.",
+        "# the beginning, homecore apply-config brings changes; other cores need nothing here.",
     );
     optional(out, "name", answers.service_name.as_deref(), "homecore");
     line(out, "# serial = \"2026112201\"");

@@ -289,12 +289,12 @@ impl Outgoing {
     }
 }
 
-/// Whether a file is what it was, as far as it is there at all: it is read once before it is sent, for what is sent
+/// Whether a file is there and what it was: it is read once before it is sent, for what is sent
 /// cannot be taken back.
 async fn is_whole(accounts: &Accounts, user: &UserId, hash: BlobHash) -> Result<bool, Stop> {
     let opened = accounts.kernel().blobs().download(user, hash).await;
     let Some(mut download) = opened.map_err(|error| failed(&error))? else {
-        return Ok(true);
+        return Ok(false);
     };
     let mut at = 0_u64;
     while at < download.size() {
@@ -302,7 +302,10 @@ async fn is_whole(accounts: &Accounts, user: &UserId, hash: BlobHash) -> Result<
             Ok(bytes) if !bytes.is_empty() => {
                 at = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
             }
-            Ok(_) | Err(StoreError::Corrupted { .. }) => return Ok(false),
+            // A disk that cannot read it is the usual damage.
+            Ok(_) | Err(StoreError::Corrupted { .. } | StoreError::Engine { .. }) => {
+                return Ok(false);
+            }
             Err(error) => return Err(failed(&error)),
         }
     }

@@ -12,7 +12,7 @@ use homecore_raft::records::PlatformConfig;
 use tonic::{Request, Response, Status};
 
 use crate::cluster::{Cluster, CommandError};
-use crate::config::check_section;
+use crate::config::{applied_section, check_section};
 use crate::telemetry::chain;
 
 /// Attempts at a change while others change the configuration, too.
@@ -46,14 +46,13 @@ impl platform_sections_server::PlatformSections for PlatformSections {
             let before = config.sections.get(PlatformConfig::FIELDS);
             let custom = given.get(PlatformConfig::FIELDS);
             let refused = custom.and_then(|custom| may_follow(custom, before).err());
-            let different =
-                |(name, text): &(&String, &String)| config.sections.get(*name) != Some(*text);
-            let changed: Vec<String> = given
-                .iter()
-                .filter(different)
-                .map(|(name, _)| name.clone())
-                .collect();
-            config.sections.extend(given.clone());
+            let changes = given.iter().filter_map(|(name, text)| {
+                let there = config.sections.get(name).map(String::as_str);
+                Some((name.clone(), applied_section(name, there, text)?))
+            });
+            let changes: BTreeMap<String, String> = changes.collect();
+            let changed: Vec<String> = changes.keys().cloned().collect();
+            config.sections.extend(changes);
             Ok((changed, refused))
         })
         .await?;
@@ -112,7 +111,7 @@ async fn change_unless<T>(
         let put = Command::PutConfig {
             config,
             base_version,
-            unless_accounts: refused.is_some(),
+            unless_accounts: Some(refused.is_some()),
         };
         match (cluster.done(put, "PutConfig").await, refused) {
             (Ok(()), _) => return Ok(changed),

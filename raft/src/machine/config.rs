@@ -62,7 +62,7 @@ pub(super) fn put(
     transaction: &mut Transaction<'_>,
     config: PlatformConfig,
     base_version: u64,
-    unless_accounts: bool,
+    unless_accounts: Option<bool>,
 ) -> Outcome {
     let version = base_version.saturating_add(1);
     let present = transaction.directory().config().cloned();
@@ -82,12 +82,12 @@ pub(super) fn put(
         return Err(Rejection::StaleVersion { current }.into());
     }
     let counts = transaction.directory().counts();
-    if unless_accounts && (counts.users > 0 || counts.reservations > 0) {
+    if unless_accounts == Some(true) && (counts.users > 0 || counts.reservations > 0) {
         return Err(Rejection::AccountsExist.into());
     }
     let kept = present.filter(|present| {
         let fields = |config: &PlatformConfig| config.sections.get(PlatformConfig::FIELDS).cloned();
-        fields(present) == fields(&config)
+        unless_accounts.is_none() || fields(present) == fields(&config)
     });
     let config = PlatformConfig {
         version,

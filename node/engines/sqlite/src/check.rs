@@ -144,6 +144,8 @@ fn damage(row: &Row<'_>) -> Result<Option<String>, Unreadable> {
         Err(Unreadable::Damaged(StoreError::Damaged { kind, id, .. })) => {
             Ok(Some(format!("{kind:?} {id} is not what it was")))
         }
+        // Not damage: a newer release wrote it.
+        Err(Unreadable::Damaged(newer @ StoreError::UnknownFormat { .. })) => Err(newer.into()),
         Err(Unreadable::Damaged(error)) => Ok(Some(format!("a row: {error}"))),
         Err(Unreadable::Sql(error)) if is_of_a_value(&error) => {
             Ok(Some(format!("a row cannot be read: {error}")))
@@ -301,7 +303,7 @@ pub(crate) fn rebuild(
 }
 
 /// Of a document that is there more than once (a damaged index hid the first one while the second was written), the
-/// last stays. An earlier one becomes a former version if its version is free, and is lost otherwise.
+/// last stays. An earlier one becomes a former version if its version is free, and is set aside otherwise.
 fn part(transaction: &Transaction<'_>, lost: &mut Vec<String>) -> Result<(), Unreadable> {
     let mut twice = Vec::new();
     {
@@ -330,7 +332,13 @@ fn part(transaction: &Transaction<'_>, lost: &mut Vec<String>) -> Result<(), Unr
         let mut kept = transaction.prepare_cached(schema::HISTORY_HAS)?;
         if rev < newest && !kept.exists((kind, &id, rev))? {
             transaction.execute(schema::HISTORY_KEEP, [number])?;
-        } else if lost.len() <= LOST_MAX {
+        } else {
+            transaction.execute_batch(schema::SET_ASIDE_MAKE)?;
+            transaction.execute(schema::SET_ASIDE_DOCUMENT, [number])?;
+            if lost.len() > LOST_MAX {
+                transaction.execute(schema::DOCUMENT_DELETE, [number])?;
+                continue;
+            }
             lost.push(format!(
                 "{} is there twice: its version {rev} of change {seq} has no place beside the later one",
                 noun(kind, &id)

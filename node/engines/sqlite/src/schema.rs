@@ -168,6 +168,9 @@ pub(crate) const SET_ASIDE_HISTORY: &str = "INSERT INTO set_aside \
 /// See [`SET_ASIDE_DOCUMENT`].
 pub(crate) const SET_ASIDE_VERSION: &str = "INSERT INTO set_aside \
      SELECT 1, kind, id, rev, seq, written_at, deleted, NULL, body FROM history WHERE number = ?1";
+/// How many documents say that they are what this one says.
+pub(crate) const SAME_NAME: &str = "SELECT count(*) FROM document NOT INDEXED \
+     WHERE (kind, id) = (SELECT kind, id FROM document WHERE number = ?1)";
 /// Former versions of a document that was set aside.
 pub(crate) const HISTORY_DROP_OF: &str = "DELETE FROM history NOT INDEXED \
      WHERE (kind, id) = (SELECT kind, id FROM document WHERE number = ?1)";

@@ -255,9 +255,6 @@ impl Place<'_> {
 /// The first seven columns: kind, id, rev, seq, the rest as in [`schema::DOCUMENT`].
 pub(crate) fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
     let number: u8 = row.get(0)?;
-    let kind = Kind::try_from(number).map_err(|unknown| StoreError::Corrupted {
-        what: unknown.to_string(),
-    })?;
     let id: String = row.get(1)?;
     let place = Place {
         kind: number,
@@ -268,7 +265,23 @@ pub(crate) fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
         deleted: row.get(5)?,
     };
     let body = row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?;
-    let Some(body) = place.unsealed(body) else {
+    let body = place.unsealed(body);
+    let kind = Kind::try_from(number).map_err(|unknown| match body {
+        // It is what was written, by who knew more.
+        Some(_) => StoreError::UnknownFormat {
+            what: format!("{unknown}; the document {id} is whole"),
+            found: u64::from(number),
+            known: Kind::ALL
+                .iter()
+                .map(|kind| u64::from(u8::from(*kind)))
+                .max()
+                .unwrap_or_default(),
+        },
+        None => StoreError::Corrupted {
+            what: unknown.to_string(),
+        },
+    })?;
+    let Some(body) = body else {
         return Err(Unreadable::Damaged(StoreError::Damaged {
             place: String::new(),
             kind,
@@ -285,6 +298,24 @@ pub(crate) fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
         body: Bytes::copy_from_slice(body),
         id,
     })
+}
+
+/// Whether a row is what was written for a document of this kind and id, whatever kind and id it says.
+pub(crate) fn was_written_for(row: &Row<'_>, kind: Kind, id: &str) -> bool {
+    let read = || -> rusqlite::Result<bool> {
+        let place = Place {
+            kind: u8::from(kind),
+            id,
+            rev: row.get(2)?,
+            seq: row.get(3)?,
+            at: row.get(4)?,
+            deleted: row.get(5)?,
+        };
+        let body = row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?;
+        Ok(place.unsealed(body).is_some())
+    };
+    // What cannot be read is not.
+    read().unwrap_or(false)
 }
 
 /// A document's entries as they are stored: with a checksum, for the index is made from them where it is

@@ -102,7 +102,9 @@ impl Refusal for ChangeError {
                 | TakeError::ChangesUsed { .. }
                 | TakeError::TooManyAliases { .. },
             ) => ErrorId::InvalidOperation,
-            Self::Take(TakeError::Changed | TakeError::Unavailable(_))
+            Self::Take(
+                TakeError::Changed | TakeError::FieldsChanged | TakeError::Unavailable(_),
+            )
             | Self::NoRegistry
             | Self::Interrupted => ErrorId::ApiUnavailable,
         }
@@ -125,6 +127,7 @@ impl Refusal for ChangeError {
                 TakeError::Reserved(_)
                 | TakeError::TooManyAliases { .. }
                 | TakeError::Changed
+                | TakeError::FieldsChanged
                 | TakeError::Unavailable(_),
             )
             | Self::NoRegistry
@@ -160,7 +163,9 @@ impl Refusal for ChangeError {
             Self::Take(TakeError::Unavailable(unavailable)) => Some(unavailable.retry_after),
             Self::Emails(error) => error.retry_after(),
             Self::TooMany { wait } => Some(*wait),
-            Self::NoRegistry | Self::Interrupted | Self::Take(TakeError::Changed) => {
+            Self::NoRegistry
+            | Self::Interrupted
+            | Self::Take(TakeError::Changed | TakeError::FieldsChanged) => {
                 Some(Duration::from_secs(1))
             }
             Self::PersonOnly

@@ -23,8 +23,8 @@ use crate::reply::Reply;
 use crate::stream::cache::Trees;
 use crate::stream::schema::AccountStream;
 
-/// So often a change is planned. Each time another change of the same account came first, of which there
-/// are no more than are let through at once.
+/// So often a change is planned: where another change of the same account came first each time, more than are
+/// let through at once, unless the operator took the limit away.
 const PLANS_MAX: usize = 12;
 
 /// What is asked for: the parameters of a method.
@@ -130,6 +130,7 @@ impl Kernel {
         asked: &Asked,
     ) -> Result<Result<(Taken, Box<dyn Claim>, Then), Reply>, Error> {
         for plans in 1.. {
+            let known = self.schema().version();
             let (step, then) = match self.plan(actor, asked).await? {
                 Plan::Take(step, then) => (step, then),
                 Plan::Done(reply) => return Ok(Err(reply)),
@@ -143,6 +144,8 @@ impl Kernel {
             match step.take(&*registry, &actor.owner.id).await {
                 Ok((taken, claim)) => return Ok(Ok((taken, claim, then))),
                 Err(TakeError::Changed) if plans < PLANS_MAX => {}
+                Err(TakeError::FieldsChanged)
+                    if plans < PLANS_MAX && self.schema().version() != known => {}
                 Err(error) => return Err(ChangeError::Take(error).into()),
             }
         }

@@ -173,8 +173,14 @@ impl Schema {
     /// That of a platform that declares nothing.
     #[must_use]
     pub fn usual() -> Arc<Self> {
-        static USUAL: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(Schema::of(usual())));
+        static USUAL: LazyLock<Arc<Schema>> = LazyLock::new(|| Arc::new(Schema::without_fields()));
         Arc::clone(&USUAL)
+    }
+
+    /// As [`Schema::usual`], to be made one [of a version](Schema::of_version).
+    #[must_use]
+    pub fn without_fields() -> Self {
+        Self::of(usual())
     }
 
     fn of(streams: Vec<AccountStream>) -> Self {

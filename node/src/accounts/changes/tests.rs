@@ -44,11 +44,13 @@ fn what_came_second_is_planned_anew() {
     for late in [
         Rejection::NameChanged { present },
         Rejection::EmailsChanged { changes: 2 },
-        Rejection::FieldsChanged { present: 3 },
     ] {
         let refused = refusal(CommandError::Rejected(late));
         assert!(matches!(refused, TakeError::Changed), "{refused}");
     }
+    let fields = CommandError::Rejected(Rejection::FieldsChanged { present: 3 });
+    assert!(is_outdated(&fields));
+    assert!(matches!(refusal(fields), TakeError::FieldsChanged));
     let used = CommandError::Rejected(Rejection::NameChangesUsed { used: 2 });
     assert!(matches!(refusal(used), TakeError::ChangesUsed { .. }));
     let many = CommandError::Rejected(Rejection::TooManyAliases { most: 7 });

@@ -25,19 +25,65 @@ fn a_file_that_says_nothing_of_a_section_has_none() {
 }
 
 #[test]
-fn a_section_is_whole_and_holds_no_secret() {
+fn a_section_has_what_the_file_says_and_no_secret() {
     let text = "[service]\nname = \"Ours\"\n[auth]\nadmin_access_key = \"0123456789abcdef\"\n\
                 default_auth_url = \"https://example.com/in\"\n";
     let config = load(text, &[]);
-    let service = ServiceConfig::parse(&config.platform["service"]).unwrap();
-    assert_eq!(service, config.service);
-    // The default of today stays the cluster's, whatever a later version's is.
-    assert!(config.platform["service"].contains("\"serial\":\"2026112201\""));
-    let apps = &config.platform["auth"];
-    assert_eq!(AppsConfig::parse(apps).unwrap(), config.apps);
-    assert!(!apps.contains("0123456789abcdef"), "{apps}");
+    assert_eq!(config.platform["service"], r#"{"name":"Ours"}"#);
+    let apps = r#"{"default_auth_url":"https://example.com/in"}"#;
+    assert_eq!(config.platform["auth"], apps);
     assert!(check("service", &config.platform["service"]).is_ok());
     assert!(check("auth", apps).is_ok());
+}
+
+#[test]
+fn a_cluster_begins_with_all_that_apps_meet() {
+    let secret = "[auth]\nadmin_access_key = \"0123456789abcdef\"\n";
+    for text in ["", secret, "[service]\nname = \"Ours\"\n"] {
+        let config = load(text, &[]);
+        let sections = config.founding_sections();
+        // The default of today stays the cluster's, whatever a later version's or another core's file says.
+        let other = load(
+            "[service]\nserial = \"9\"\n[auth]\ntrusted_apps = \"a@*\"\n",
+            &[],
+        );
+        let service = ServiceConfig::parse(&sections["service"], &other.service);
+        assert_eq!(service.unwrap(), config.service);
+        let apps = &sections["auth"];
+        let read = AppsConfig::parse(apps, &other.apps).unwrap();
+        assert_eq!(read.trusted_apps, "*@*");
+        assert!(!apps.contains("0123456789abcdef"), "{apps}");
+        assert!(check("service", &sections["service"]).is_ok());
+        assert!(check("auth", apps).is_ok());
+    }
+}
+
+#[test]
+fn what_a_file_leaves_out_stays_the_platforms() {
+    let there = Some(r#"{"trusted_apps":"a@*","trusted_auth_urls":[]}"#);
+    let page = r#"{"default_auth_url":"https://example.com/in"}"#;
+    let after = applied("auth", there, page).unwrap();
+    let whole = r#"{"default_auth_url":"https://example.com/in","trusted_apps":"a@*","trusted_auth_urls":[]}"#;
+    assert_eq!(
+        serde_json::from_str::<Value>(&after).unwrap(),
+        serde_json::from_str::<Value>(whole).unwrap()
+    );
+    // It is so already, in whatever order.
+    assert_eq!(applied("auth", Some(&after), page), None);
+    assert_eq!(
+        applied("custom", Some(r#"{"a":1,"b":2}"#), r#"{"b":2,"a":1}"#),
+        None
+    );
+    // Others are replaced whole.
+    assert_eq!(
+        applied("hostings", Some(r#"{"a":1}"#), r#"{"b":2}"#).as_deref(),
+        Some(r#"{"b":2}"#)
+    );
+    assert_eq!(applied("auth", None, page).as_deref(), Some(page));
+    assert_eq!(
+        applied("auth", Some("[broken"), page).as_deref(),
+        Some(page)
+    );
 }
 
 #[test]

@@ -303,7 +303,7 @@ pub(super) fn put_section(bench: &mut Bench, section: &str, text: &str) {
     bench.done(Command::PutConfig {
         config,
         base_version,
-        unless_accounts: false,
+        unless_accounts: Some(false),
     });
 }
 

@@ -105,7 +105,7 @@ fn configuration_is_replaced_from_its_present_version() {
     let put = |config, base_version| Command::PutConfig {
         config,
         base_version,
-        unless_accounts: false,
+        unless_accounts: Some(false),
     };
     bench.done(put(config.clone(), 1));
     bench.done(put(config.clone(), 1));
@@ -316,7 +316,7 @@ fn the_version_of_fields_counts_their_declaration_only() {
         bench.done(Command::PutConfig {
             config: config.clone(),
             base_version: 4,
-            unless_accounts: false,
+            unless_accounts: Some(false),
         });
         assert_eq!(version(&bench), 3);
     }
@@ -378,7 +378,7 @@ fn a_configuration_for_nobody_is_refused_once_somebody_is_about_to_be() {
             ..founding().config
         },
         base_version,
-        unless_accounts: true,
+        unless_accounts: Some(true),
     };
     bench.done(put("a.test", 1));
     bench.run(Command::ReserveUser(reserve("alice")));
@@ -387,4 +387,21 @@ fn a_configuration_for_nobody_is_refused_once_somebody_is_about_to_be() {
     bench.done(put("a.test", 1));
     bench.done(commit("r-alice"));
     assert_eq!(bench.rejected(put("b.test", 2)), Rejection::AccountsExist);
+}
+
+#[test]
+fn a_configuration_of_an_older_log_counts_no_version_of_fields() {
+    let mut bench = Bench::founded();
+    let mut config = founding().config;
+    config
+        .sections
+        .insert(PlatformConfig::FIELDS.to_owned(), "{}".to_owned());
+    bench.done(Command::PutConfig {
+        config,
+        base_version: 1,
+        unless_accounts: None,
+    });
+    let seen = bench.view.load_full();
+    let seen = seen.config().unwrap();
+    assert_eq!((seen.version, seen.fields_version), (2, 0));
 }

@@ -149,7 +149,7 @@ fn a_command() -> impl Strategy<Value = Command> {
             let mut config = founding().config;
             config.sections.insert("custom".to_owned(), domain.clone());
             config.domain = Some(domain);
-            Command::PutConfig { config, base_version, unless_accounts: false }
+            Command::PutConfig { config, base_version, unless_accounts: Some(false) }
         }),
         3 => (0..120_i64).prop_map(sweep),
         1 => Just(Command::Found(founding())),

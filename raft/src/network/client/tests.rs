@@ -11,7 +11,7 @@ use tonic::transport::Endpoint;
 use super::*;
 use crate::directory;
 use crate::identity::Identity;
-use crate::network::{PeerError, Peers};
+use crate::network::{PeerError, Peers, TOLD_LASTS};
 use crate::types::LogId;
 
 /// Channels to addresses at which nobody listens.
@@ -113,7 +113,7 @@ impl Peers for Remembering {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_node_is_where_it_says_until_something_younger_is_known() {
     let peers = Arc::new(Remembering::default());
     let links = Links::new(Arc::clone(&peers) as _, directory::view(), String::new());
@@ -134,6 +134,11 @@ async fn a_node_is_where_it_says_until_something_younger_is_known() {
     links.told(2, &"x".repeat(260), Some(&old));
     assert_eq!(reached(&old), "new:1");
     assert_eq!(reached(&other), "other:1");
+    assert_eq!(reached(&old), "old:1");
+    // It may have gone back while this core did not hear of it.
+    links.told(2, "new:1", Some(&old));
+    assert_eq!(reached(&old), "new:1");
+    tokio::time::advance(TOLD_LASTS).await;
     assert_eq!(reached(&old), "old:1");
     // It went back.
     links.told(2, "new:1", Some(&old));

@@ -1,14 +1,17 @@
 //! Damaged documents and former versions go to a table of their own, as they are: nothing is thrown away,
 //! and what is left can be read and changed again.
 //!
-//! The account is not set aside: without it there is no user.
+//! The account is not set aside, even where its row says that it is something else: without it there is no user.
 
 use homecore_store::Kind;
 use rusqlite::Transaction;
 
 use super::{LOST_MAX, damage, named};
 use crate::schema;
-use crate::view::{Unreadable, unsealed_entries};
+use crate::view::{Unreadable, unsealed_entries, was_written_for};
+
+/// The id of every user's account.
+const ACCOUNT_ID: &str = "account";
 
 /// A damaged document.
 struct Damaged {
@@ -53,8 +56,13 @@ pub(super) fn set_aside(
             continue;
         }
         transaction.execute(schema::SET_ASIDE_DOCUMENT, [number])?;
-        let former = transaction.execute(schema::SET_ASIDE_HISTORY, [number])?;
-        transaction.execute(schema::HISTORY_DROP_OF, [number])?;
+        // A name that another document has, too, may be that one's, and so its former versions.
+        let same: i64 = transaction.query_row(schema::SAME_NAME, [number], |row| row.get(0))?;
+        let mut former = 0;
+        if same <= 1 {
+            former = transaction.execute(schema::SET_ASIDE_HISTORY, [number])?;
+            transaction.execute(schema::HISTORY_DROP_OF, [number])?;
+        }
         transaction.execute(schema::DOCUMENT_DELETE, [number])?;
         told.line(format!(
             "{what}: it was set aside, and {former} former versions with it"
@@ -104,7 +112,9 @@ fn documents(transaction: &Transaction<'_>) -> Result<Vec<Damaged>, Unreadable> 
                 number: row.get(7)?,
                 what,
                 hides_entries,
-                is_account: name.is_some_and(|(kind, _id)| kind == u8::from(Kind::Account)),
+                is_account: name
+                    .is_some_and(|(kind, id)| kind == u8::from(Kind::Account) && id == ACCOUNT_ID)
+                    || was_written_for(row, Kind::Account, ACCOUNT_ID),
             });
         }
     }

@@ -5,7 +5,7 @@ use homecore_store::{Commit, Engine as _, Index, Mutation, Position, Rev, Scan, 
 use homecore_types::{Millis, UserId};
 
 use super::*;
-use crate::view::Place;
+use crate::view::{Place, sealed_entries};
 use crate::{SqliteEngine, SqliteOptions};
 
 fn user() -> UserId {
@@ -54,6 +54,23 @@ fn engine(folder: &std::path::Path) -> SqliteEngine {
     database.commit(Position(1)).unwrap();
     drop(database);
     engine
+}
+
+/// A further document.
+fn write(engine: &SqliteEngine, kind: Kind, id: &str) {
+    let mut database = engine.open(&user()).unwrap();
+    database.begin().unwrap();
+    let commit = Commit {
+        user: user(),
+        at: Millis(2),
+        mutations: vec![Mutation {
+            kind,
+            entries: Vec::new(),
+            ..mutation(4, id, 1)
+        }],
+    };
+    database.apply(&commit).unwrap();
+    database.commit(Position(2)).unwrap();
 }
 
 fn faults(engine: &SqliteEngine) -> Vec<String> {
@@ -267,17 +284,79 @@ fn damaged_documents_are_set_aside_with_their_versions_only_if_that_is_accepted(
 }
 
 #[test]
-fn the_account_is_not_set_aside() {
+fn the_account_is_not_set_aside_whatever_its_row_says() {
+    for (way, is_done) in [
+        ("kind = 77", false),
+        ("kind = 3", false),
+        ("id = 'accounu'", false),
+        ("body = CAST(x'7b7d' || substr(body, 3) AS BLOB)", true),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(folder.path());
+        write(&engine, Kind::Account, "account");
+        let all = rows(&engine, "SELECT count(*) FROM document");
+        change(
+            &engine,
+            &format!("UPDATE document SET {way} WHERE id = 'account'"),
+        );
+        let kept = engine.rebuild_indexes(&user(), true);
+        // Entries that were sealed for another name cannot be made anew.
+        assert_eq!(kept.is_ok(), is_done, "{way}: {kept:?}");
+        assert_eq!(rows(&engine, "SELECT count(*) FROM document"), all, "{way}");
+    }
+    // Another document that says it is an account is none.
     let folder = tempfile::tempdir().unwrap();
     let engine = engine(folder.path());
     change(&engine, "UPDATE document SET kind = 1 WHERE id = 'first'");
-    let kept = engine.rebuild_indexes(&user(), true);
-    // Its entries were sealed as an event's: they cannot be made anew.
-    assert!(
-        matches!(kept, Err(StoreError::Corrupted { .. })),
-        "{kept:?}"
+    assert!(engine.rebuild_indexes(&user(), true).unwrap().is_done);
+    assert_eq!(under_one(&engine), ["second"]);
+}
+
+#[test]
+fn former_versions_stay_with_the_document_that_has_the_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path());
+    let former = rows(&engine, "SELECT count(*) FROM history");
+    assert!(former > 0);
+    change_behind_indexes(
+        &engine,
+        "UPDATE document SET id = 'second' WHERE id = 'first'",
     );
-    assert_eq!(rows(&engine, "SELECT count(*) FROM document"), 2);
+    let accepted = engine.rebuild_indexes(&user(), true).unwrap();
+    assert!(accepted.is_done, "{accepted:?}");
+    assert_eq!(rows(&engine, "SELECT count(*) FROM history"), former);
+    assert_eq!(rows(&engine, "SELECT count(*) FROM document"), 1);
+    assert_eq!(under_one(&engine), ["second"]);
+}
+
+#[test]
+fn what_a_newer_release_wrote_is_not_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path());
+    let body = Place {
+        kind: 77,
+        id: "later",
+        rev: 1,
+        seq: 99,
+        at: 5,
+        deleted: false,
+    }
+    .sealed(b"{}");
+    let connection = Connection::open(engine.folder(&user()).join("data.sqlite")).unwrap();
+    connection
+        .execute(
+            "INSERT INTO document (kind, id, rev, seq, written_at, deleted, entries, body) \
+             VALUES (77, 'later', 1, 99, 5, 0, ?1, ?2)",
+            rusqlite::params![sealed_entries(77, "later", &[]).unwrap(), body],
+        )
+        .unwrap();
+    drop(connection);
+    let refused = engine.rebuild_indexes(&user(), true).unwrap_err();
+    assert!(
+        matches!(refused, StoreError::UnknownFormat { .. }),
+        "{refused}"
+    );
+    assert_eq!(rows(&engine, "SELECT count(*) FROM document"), 3);
 }
 
 #[test]

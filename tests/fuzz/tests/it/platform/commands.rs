@@ -196,7 +196,7 @@ fn about_cores() -> Vec<Command> {
                 fields_version: 0,
             },
             base_version: 1,
-            unless_accounts: false,
+            unless_accounts: Some(false),
         },
         Command::RevokeJoinToken { id: text("t"), at },
         Command::RemoveCore {
