@@ -140,12 +140,13 @@ async fn repair(data: &DataDir, args: &CheckIntegrityArgs) -> anyhow::Result<()>
             answer(&repaired(&user, outcome, as_json))?;
         }
         // The journal is not applied onto what is still damaged.
-        if left > 0 {
-            bail!(
+        match (left, accept_loss) {
+            (0, _) => Ok(()),
+            (_, true) => bail!("{left} users were not repaired: why is said above"),
+            (_, false) => bail!(
                 "{left} users were not repaired; what would be lost is given up with --accept-loss only"
-            );
+            ),
         }
-        Ok(())
     })
     .await?
 }
@@ -160,24 +161,36 @@ fn is_damaged(engine: &SqliteEngine, user: &UserId) -> bool {
 
 /// What is said of a user whose indexes were to be made anew.
 fn repaired(user: &UserId, outcome: Result<Rebuilt, StoreError>, as_json: bool) -> String {
-    let (is_done, mut lost, failure) = match outcome {
-        Ok(Rebuilt { is_done, lost }) => (is_done, lost, None),
-        Err(error) => (false, Vec::new(), Some(chain(&error))),
+    let (rebuilt, failure) = match outcome {
+        Ok(rebuilt) => (rebuilt, None),
+        Err(error) => (Rebuilt::default(), Some(chain(&error))),
     };
+    let Rebuilt {
+        is_done,
+        lost,
+        restored,
+        refused,
+    } = rebuilt;
     if as_json {
         let repaired = is_done.then_some("indexes");
         return json!({
-            "ok": is_done, "user": user.as_str(), "repaired": repaired, "lost": lost, "failure": failure,
+            "ok": is_done, "user": user.as_str(), "repaired": repaired, "lost": lost, "restored": restored,
+            "refused": refused, "failure": failure,
         })
         .to_string();
     }
-    let outcome = match failure {
-        None if is_done => format!("{user}: the indexes were made anew"),
-        None => format!("{user}: the indexes stay as they are, for with new ones would be lost:"),
-        Some(failure) => format!("{user}: the indexes cannot be made anew: {failure}"),
+    let outcome = match (failure, refused) {
+        (None, None) if is_done => format!("{user}: the indexes were made anew"),
+        (None, None) => {
+            format!("{user}: the indexes stay as they are, for with new ones would be lost:")
+        }
+        (None, Some(why)) => format!("{user}: not repaired, everything is as it was: {why}"),
+        (Some(failure), _) => format!("{user}: the indexes cannot be made anew: {failure}"),
     };
-    lost.insert(0, outcome);
-    lost.join("\n  ")
+    let mut lines = vec![outcome];
+    lines.extend(restored);
+    lines.extend(lost);
+    lines.join("\n  ")
 }
 
 /// What is wrong in a user's database, and what ended the check early, if anything did.
