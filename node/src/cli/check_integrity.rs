@@ -54,6 +54,8 @@ struct Found {
     file_faults: Faults<FileFault>,
     /// What is wrong in the database.
     damages: Faults<String>,
+    /// How much was set aside earlier, which is no fault.
+    set_aside: u64,
     /// Why not everything could be read.
     failure: Option<String>,
 }
@@ -249,6 +251,9 @@ async fn check_user(users: &Users, blobs: &BlobStore, user: &UserId) -> Found {
     if let Some(error) = ended {
         failed(error);
     }
+    let set_aside = users.read(user, |view| view.count_set_aside()).await;
+    let set_aside = set_aside.and_then(std::convert::identity);
+    let set_aside = set_aside.map_err(&mut failed).unwrap_or_default();
     // Several readings often fail for one reason.
     failures.dedup();
     // Whose they are is a help only; a damaged account is not what is looked for here.
@@ -264,6 +269,7 @@ async fn check_user(users: &Users, blobs: &BlobStore, user: &UserId) -> Found {
         files,
         file_faults,
         damages,
+        set_aside,
         failure: (!failures.is_empty()).then(|| failures.join("; ")),
     }
 }
@@ -292,6 +298,12 @@ impl Found {
         self.damages.write(&mut text, "faults", |damage| {
             format!("in the database: {damage}")
         });
+        if self.set_aside > 0 {
+            text.push_str(&format!(
+                "\n  {} documents and former versions are set aside, damaged",
+                self.set_aside
+            ));
+        }
         if let Some(failure) = &self.failure {
             text.push_str(&format!("\n  cannot be read: {failure}"));
         }
@@ -324,6 +336,7 @@ impl Found {
             "moreFileFaults": self.file_faults.more,
             "damages": self.damages.shown,
             "moreDamages": self.damages.more,
+            "setAside": self.set_aside,
             "failure": self.failure,
         })
         .to_string()
