@@ -54,6 +54,8 @@ struct Found {
     file_faults: Faults<FileFault>,
     /// What is wrong in the database.
     damages: Faults<String>,
+    /// How much was set aside earlier, which is no fault.
+    set_aside: u64,
     /// Why not everything could be read.
     failure: Option<String>,
 }
@@ -140,15 +142,13 @@ async fn repair(data: &DataDir, args: &CheckIntegrityArgs) -> anyhow::Result<()>
             answer(&repaired(&user, outcome, as_json))?;
         }
         // The journal is not applied onto what is still damaged.
-        if left > 0 {
-            if accept_loss {
-                bail!("{left} users were not repaired; what stands in the way is said above");
-            }
-            bail!(
+        match (left, accept_loss) {
+            (0, _) => Ok(()),
+            (_, true) => bail!("{left} users were not repaired: why is said above"),
+            (_, false) => bail!(
                 "{left} users were not repaired; what would be lost is given up with --accept-loss only"
-            );
+            ),
         }
-        Ok(())
     })
     .await?
 }
@@ -163,24 +163,36 @@ fn is_damaged(engine: &SqliteEngine, user: &UserId) -> bool {
 
 /// What is said of a user whose indexes were to be made anew.
 fn repaired(user: &UserId, outcome: Result<Rebuilt, StoreError>, as_json: bool) -> String {
-    let (is_done, mut lost, failure) = match outcome {
-        Ok(Rebuilt { is_done, lost }) => (is_done, lost, None),
-        Err(error) => (false, Vec::new(), Some(chain(&error))),
+    let (rebuilt, failure) = match outcome {
+        Ok(rebuilt) => (rebuilt, None),
+        Err(error) => (Rebuilt::default(), Some(chain(&error))),
     };
+    let Rebuilt {
+        is_done,
+        lost,
+        restored,
+        refused,
+    } = rebuilt;
     if as_json {
         let repaired = is_done.then_some("indexes");
         return json!({
-            "ok": is_done, "user": user.as_str(), "repaired": repaired, "lost": lost, "failure": failure,
+            "ok": is_done, "user": user.as_str(), "repaired": repaired, "lost": lost, "restored": restored,
+            "refused": refused, "failure": failure,
         })
         .to_string();
     }
-    let outcome = match failure {
-        None if is_done => format!("{user}: the indexes were made anew"),
-        None => format!("{user}: the indexes stay as they are, for with new ones would be lost:"),
-        Some(failure) => format!("{user}: the indexes cannot be made anew: {failure}"),
+    let outcome = match (failure, refused) {
+        (None, None) if is_done => format!("{user}: the indexes were made anew"),
+        (None, None) => {
+            format!("{user}: the indexes stay as they are, for with new ones would be lost:")
+        }
+        (None, Some(why)) => format!("{user}: not repaired, everything is as it was: {why}"),
+        (Some(failure), _) => format!("{user}: the indexes cannot be made anew: {failure}"),
     };
-    lost.insert(0, outcome);
-    lost.join("\n  ")
+    let mut lines = vec![outcome];
+    lines.extend(restored);
+    lines.extend(lost);
+    lines.join("\n  ")
 }
 
 /// What is wrong in a user's database, and what ended the check early, if anything did.
@@ -239,6 +251,9 @@ async fn check_user(users: &Users, blobs: &BlobStore, user: &UserId) -> Found {
     if let Some(error) = ended {
         failed(error);
     }
+    let set_aside = users.read(user, |view| view.count_set_aside()).await;
+    let set_aside = set_aside.and_then(std::convert::identity);
+    let set_aside = set_aside.map_err(&mut failed).unwrap_or_default();
     // Several readings often fail for one reason.
     failures.dedup();
     // Whose they are is a help only; a damaged account is not what is looked for here.
@@ -254,6 +269,7 @@ async fn check_user(users: &Users, blobs: &BlobStore, user: &UserId) -> Found {
         files,
         file_faults,
         damages,
+        set_aside,
         failure: (!failures.is_empty()).then(|| failures.join("; ")),
     }
 }
@@ -282,6 +298,12 @@ impl Found {
         self.damages.write(&mut text, "faults", |damage| {
             format!("in the database: {damage}")
         });
+        if self.set_aside > 0 {
+            text.push_str(&format!(
+                "\n  {} documents and former versions are set aside, damaged",
+                self.set_aside
+            ));
+        }
         if let Some(failure) = &self.failure {
             text.push_str(&format!("\n  cannot be read: {failure}"));
         }
@@ -314,6 +336,7 @@ impl Found {
             "moreFileFaults": self.file_faults.more,
             "damages": self.damages.shown,
             "moreDamages": self.damages.more,
+            "setAside": self.set_aside,
             "failure": self.failure,
         })
         .to_string()

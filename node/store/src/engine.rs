@@ -213,6 +213,14 @@ pub trait View {
         Ok(false)
     }
 
+    /// How many documents and former versions were set aside as damaged and were not given up since.
+    ///
+    /// # Errors
+    /// Of the engine.
+    fn count_set_aside(&self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
     /// Whether it is known, without a look at what is stored, that nothing of these kinds changed after
     /// `since`.
     fn is_unchanged(&self, _kinds: &[Kind], _since: Seq) -> bool {

@@ -17,22 +17,37 @@ use homecore_store::{Entry, Kind, StoreError};
 use rusqlite::{Connection, Row, Transaction};
 
 use crate::schema;
-use crate::view::{Rows, Unreadable, document, unsealed_entries};
+use crate::view::{Fault, Rows, Unreadable, document, unsealed_entries};
 
 mod set_aside;
 
-use set_aside::set_aside;
+use set_aside::{Found, set_aside};
 
 /// Documents of a user that are lost, and are told one by one; what more there are, are counted.
 const LOST_MAX: usize = 10_000;
 
 /// What became of indexes that were to be made anew.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Rebuilt {
     /// Whether they were. If not, everything is as it was.
     pub is_done: bool,
     /// What is, or would be, lost with them or set aside: documents and versions, in words.
     pub lost: Vec<String>,
+    /// Documents whose kind and id were damaged and are what they were again, in words.
+    pub restored: Vec<String>,
+    /// Why it is not done, whatever is accepted.
+    pub refused: Option<String>,
+}
+
+impl Rebuilt {
+    const fn not(lost: Vec<String>, refused: Option<String>) -> Self {
+        Self {
+            is_done: false,
+            lost,
+            restored: Vec::new(),
+            refused,
+        }
+    }
 }
 
 impl Rows<'_> {
@@ -87,8 +102,8 @@ impl Rows<'_> {
         let mut all = Entries::default();
         while let Some(row) = rows.next()? {
             let number: i64 = row.get(7)?;
-            if let Some(damage) = damage(row)? {
-                each(damage);
+            if let Some(fault) = fault(row)? {
+                each(fault.to_string());
             }
             let Some((kind, id)) = named(row)? else {
                 all.unknown.insert(number);
@@ -97,8 +112,8 @@ impl Rows<'_> {
             let entries: Vec<u8> = row.get(8)?;
             let entries = match unsealed_entries(kind, &id, &entries) {
                 Ok(entries) => entries,
-                Err(damage) => {
-                    each(damage);
+                Err(fault) => {
+                    each(fault.to_string());
                     all.unknown.insert(number);
                     continue;
                 }
@@ -120,8 +135,8 @@ impl Rows<'_> {
         let mut statement = self.connection.prepare(schema::HISTORY_ALL)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            if let Some(damage) = damage(row)? {
-                each(format!("a former version: {damage}"));
+            if let Some(fault) = fault(row)? {
+                each(former(row, &fault));
             }
         }
         Ok(())
@@ -137,20 +152,30 @@ struct Entries {
     unknown: BTreeSet<i64>,
 }
 
-/// What is wrong with a row of documents or of former versions, if it is damaged.
-fn damage(row: &Row<'_>) -> Result<Option<String>, Unreadable> {
-    match document(row) {
-        Ok(_whole) => Ok(None),
+/// What is wrong with a row of documents or of former versions, if it cannot be read.
+fn fault(row: &Row<'_>) -> Result<Option<Fault>, Unreadable> {
+    let what = match document(row) {
+        Ok(_whole) => return Ok(None),
+        Err(Unreadable::Damaged(error @ StoreError::UnknownFormat { .. })) => {
+            return Ok(Some(Fault::Newer(error.to_string())));
+        }
         Err(Unreadable::Damaged(StoreError::Damaged { kind, id, .. })) => {
-            Ok(Some(format!("{kind:?} {id} is not what it was")))
+            format!("{kind:?} {id} is not what it was")
         }
-        // Not damage: a newer release wrote it.
-        Err(Unreadable::Damaged(newer @ StoreError::UnknownFormat { .. })) => Err(newer.into()),
-        Err(Unreadable::Damaged(error)) => Ok(Some(format!("a row: {error}"))),
+        Err(Unreadable::Damaged(error)) => format!("a row: {error}"),
         Err(Unreadable::Sql(error)) if is_of_a_value(&error) => {
-            Ok(Some(format!("a row cannot be read: {error}")))
+            format!("a row cannot be read: {error}")
         }
-        Err(other) => Err(other),
+        Err(other) => return Err(other),
+    };
+    Ok(Some(Fault::Damaged(what)))
+}
+
+/// What is said of a former version.
+fn former(row: &Row<'_>, fault: &Fault) -> String {
+    match row.get::<_, i64>(2) {
+        Ok(rev) => format!("a former version, {rev}: {fault}"),
+        Err(_unreadable) => format!("a former version: {fault}"),
     }
 }
 
@@ -274,37 +299,53 @@ fn keep_missing(
 }
 
 /// Makes all indexes anew from the documents, in one transaction, unless something would be lost by it
-/// that nobody accepted. If it is accepted, damaged documents are set aside, too.
+/// that nobody accepted. If it is accepted, damaged documents are set aside, too. Not where a newer release wrote
+/// something, which is not to be judged here, nor where no account would be left.
 pub(crate) fn rebuild(
     connection: &mut Connection,
     what: &str,
     accept_loss: bool,
 ) -> Result<Rebuilt, StoreError> {
     let mut run = || -> Result<Rebuilt, Unreadable> {
+        // It is rolled back where it is not committed.
         let transaction = connection.transaction()?;
         let mut lost = lost_or_unknown(&transaction, what);
+        let mut found = Found::look(&transaction)?;
         transaction.execute_batch(schema::INDEXES_DROP)?;
-        set_aside(&transaction, accept_loss, &mut lost)?;
+        let restored = found.restore(&transaction)?;
+        if let Some(newer) = found.newer {
+            return Ok(Rebuilt::not(Vec::new(), Some(newer)));
+        }
+        set_aside(&transaction, found.damaged, accept_loss, &mut lost)?;
         if lost.is_empty() || accept_loss {
-            part(&transaction, &mut lost)?;
+            part(&transaction, accept_loss, &mut lost)?;
+        }
+        if let Some(why) = set_aside::no_account(&transaction)? {
+            return Ok(Rebuilt::not(Vec::new(), Some(why)));
         }
         if !lost.is_empty() && !accept_loss {
-            transaction.rollback()?;
-            let is_done = false;
-            return Ok(Rebuilt { is_done, lost });
+            return Ok(Rebuilt::not(lost, None));
         }
         transaction.execute_batch(schema::INDEXES_MAKE)?;
         fill(&transaction)?;
         transaction.commit()?;
-        let is_done = true;
-        Ok(Rebuilt { is_done, lost })
+        Ok(Rebuilt {
+            is_done: true,
+            lost,
+            restored,
+            refused: None,
+        })
     };
     run().map_err(|unreadable| unreadable.into_error(what))
 }
 
 /// Of a document that is there more than once (a damaged index hid the first one while the second was written), the
 /// last stays. An earlier one becomes a former version if its version is free, and is set aside otherwise.
-fn part(transaction: &Transaction<'_>, lost: &mut Vec<String>) -> Result<(), Unreadable> {
+fn part(
+    transaction: &Transaction<'_>,
+    is_accepted: bool,
+    lost: &mut Vec<String>,
+) -> Result<(), Unreadable> {
     let mut twice = Vec::new();
     {
         let mut statement = transaction.prepare(schema::DOCUMENTS_TWICE)?;
@@ -335,14 +376,17 @@ fn part(transaction: &Transaction<'_>, lost: &mut Vec<String>) -> Result<(), Unr
         } else {
             transaction.execute_batch(schema::SET_ASIDE_MAKE)?;
             transaction.execute(schema::SET_ASIDE_DOCUMENT, [number])?;
-            if lost.len() > LOST_MAX {
-                transaction.execute(schema::DOCUMENT_DELETE, [number])?;
-                continue;
+            if lost.len() <= LOST_MAX {
+                let outcome = if is_accepted {
+                    ": it was set aside"
+                } else {
+                    ""
+                };
+                lost.push(format!(
+                    "{} is there twice: its version {rev} of change {seq} has no place beside the later one{outcome}",
+                    noun(kind, &id)
+                ));
             }
-            lost.push(format!(
-                "{} is there twice: its version {rev} of change {seq} has no place beside the later one",
-                noun(kind, &id)
-            ));
         }
         transaction.execute(schema::DOCUMENT_DELETE, [number])?;
     }
@@ -359,7 +403,9 @@ fn fill(transaction: &Transaction<'_>) -> Result<(), Unreadable> {
         let (kind, id, number): (u8, String, i64) = (row.get(0)?, row.get(1)?, row.get(7)?);
         let entries = row.get_ref(8)?.as_blob().map_err(rusqlite::Error::from)?;
         let entries =
-            unsealed_entries(kind, &id, entries).map_err(|what| StoreError::Corrupted { what })?;
+            unsealed_entries(kind, &id, entries).map_err(|fault| StoreError::Corrupted {
+                what: fault.to_string(),
+            })?;
         for entry in entries {
             insert.execute((entry.index.0, &entry.key, &id, number))?;
         }

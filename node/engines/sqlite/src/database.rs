@@ -306,6 +306,10 @@ impl View for SqliteDatabase {
         self.rows().is_in_set_aside(one_of)
     }
 
+    fn count_set_aside(&self) -> Result<u64, StoreError> {
+        self.rows().count_set_aside()
+    }
+
     /// A change that was undone counts until there is another one with its number.
     fn is_unchanged(&self, kinds: &[Kind], since: Seq) -> bool {
         let unchanged = |kind| self.changed.get(kind).is_none_or(|last| *last <= since);

@@ -120,11 +120,11 @@ impl SqliteEngine {
     /// Makes all indexes of a user anew from the documents, all or nothing: what to do where
     /// [`homecore_store::View::check`] finds that they do not agree. Nobody else has the user open.
     /// Where something is lost with them it is done only if `accept_loss`; damaged documents are set aside then,
-    /// in a table that nothing else reads.
+    /// in a table that nothing else reads. Not at all where a newer release wrote something or no account would
+    /// be left: see [`Rebuilt::refused`].
     ///
     /// # Errors
-    /// [`StoreError::UnknownUser`], [`StoreError::Corrupted`] if the entries of the account cannot be read, or of
-    /// the disk.
+    /// [`StoreError::UnknownUser`], or of the disk.
     pub fn rebuild_indexes(&self, user: &UserId, accept_loss: bool) -> Result<Rebuilt, StoreError> {
         let (mut connection, _path, what) = self.connect(user)?;
         check::rebuild(&mut connection, &what, accept_loss)

@@ -161,19 +161,34 @@ pub(crate) const SET_ASIDE_HAS: &str = "SELECT 1 FROM set_aside \
 /// A document, its former versions, or one of them goes there.
 pub(crate) const SET_ASIDE_DOCUMENT: &str = "INSERT INTO set_aside \
      SELECT 0, kind, id, rev, seq, written_at, deleted, entries, body FROM document WHERE number = ?1";
-/// See [`SET_ASIDE_DOCUMENT`]; by the table, for the index may be damaged.
+/// See [`SET_ASIDE_DOCUMENT`]; by the table, for the index may be damaged. They stay where another row has the name:
+/// it may be that one whose name is right.
 pub(crate) const SET_ASIDE_HISTORY: &str = "INSERT INTO set_aside \
      SELECT 1, h.kind, h.id, h.rev, h.seq, h.written_at, h.deleted, NULL, h.body \
-     FROM history AS h NOT INDEXED JOIN document AS d ON (h.kind, h.id) = (d.kind, d.id) WHERE d.number = ?1";
+     FROM history AS h NOT INDEXED JOIN document AS d ON (h.kind, h.id) = (d.kind, d.id) \
+     WHERE d.number = ?1 AND NOT EXISTS (SELECT 1 FROM document AS o NOT INDEXED \
+        WHERE (o.kind, o.id) = (d.kind, d.id) AND o.number <> ?1)";
 /// See [`SET_ASIDE_DOCUMENT`].
 pub(crate) const SET_ASIDE_VERSION: &str = "INSERT INTO set_aside \
      SELECT 1, kind, id, rev, seq, written_at, deleted, NULL, body FROM history WHERE number = ?1";
-/// How many documents say that they are what this one says.
-pub(crate) const SAME_NAME: &str = "SELECT count(*) FROM document NOT INDEXED \
-     WHERE (kind, id) = (SELECT kind, id FROM document WHERE number = ?1)";
-/// Former versions of a document that was set aside.
+/// Former versions of a document that was set aside, as in [`SET_ASIDE_HISTORY`].
 pub(crate) const HISTORY_DROP_OF: &str = "DELETE FROM history NOT INDEXED \
-     WHERE (kind, id) = (SELECT kind, id FROM document WHERE number = ?1)";
+     WHERE (kind, id) = (SELECT d.kind, d.id FROM document AS d WHERE d.number = ?1 \
+        AND NOT EXISTS (SELECT 1 FROM document AS o NOT INDEXED \
+            WHERE (o.kind, o.id) = (d.kind, d.id) AND o.number <> ?1))";
+/// How much was set aside.
+pub(crate) const SET_ASIDE_COUNT: &str = "SELECT count(*) FROM set_aside";
+/// What the index by id alone says the names of documents are: it is read whole.
+pub(crate) const NAMES_BY_INDEX: &str =
+    "SELECT number, kind, id FROM document INDEXED BY document_by_id ORDER BY kind, id";
+/// A document as in [`DOCUMENTS_ALL`].
+pub(crate) const DOCUMENT_NUMBERED: &str = "SELECT kind, id, rev, seq, written_at, deleted, body, number, entries \
+     FROM document WHERE number = ?1";
+/// Gives a document its name back.
+pub(crate) const DOCUMENT_RENAME: &str = "UPDATE document SET kind = ?2, id = ?3 WHERE number = ?1";
+/// Documents of a kind as in [`DOCUMENTS_ALL`]; reads the whole table.
+pub(crate) const DOCUMENTS_OF: &str = "SELECT kind, id, rev, seq, written_at, deleted, body, number, entries \
+     FROM document NOT INDEXED WHERE kind = ?1";
 /// One former version.
 pub(crate) const VERSION_DELETE: &str = "DELETE FROM history WHERE number = ?1";
 /// The first step of making all indexes anew: entries, which have to be filled again.

@@ -54,6 +54,13 @@ impl Rows<'_> {
         run().map_err(|unreadable| unreadable.into_error(self.what))
     }
 
+    /// Whether anything ever was set aside.
+    fn has_set_aside(&self) -> rusqlite::Result<bool> {
+        self.connection
+            .prepare_cached(schema::SET_ASIDE_IS_THERE)?
+            .exists([])
+    }
+
     /// The applied position and the last change, as stored.
     pub(crate) fn state(&self) -> Result<(u64, Seq), StoreError> {
         let (applied, seq): (i64, i64) = self
@@ -163,17 +170,25 @@ impl View for Rows<'_> {
 
     fn is_in_set_aside(&self, one_of: [&[u8]; 2]) -> Result<bool, StoreError> {
         let run = || -> rusqlite::Result<bool> {
-            let is_there = self
-                .connection
-                .prepare_cached(schema::SET_ASIDE_IS_THERE)?
-                .exists([])?;
-            Ok(is_there
+            Ok(self.has_set_aside()?
                 && self
                     .connection
                     .prepare(schema::SET_ASIDE_HAS)?
                     .exists(one_of)?)
         };
         run().map_err(|error| fault::sql(&format!("reading {}", self.what))(error))
+    }
+
+    fn count_set_aside(&self) -> Result<u64, StoreError> {
+        let run = || -> rusqlite::Result<i64> {
+            if !self.has_set_aside()? {
+                return Ok(0);
+            }
+            let mut statement = self.connection.prepare(schema::SET_ASIDE_COUNT)?;
+            statement.query_row([], |row| row.get(0))
+        };
+        let count = run().map_err(|error| fault::sql(&format!("reading {}", self.what))(error))?;
+        fault::number(count, "a count")
     }
 }
 
@@ -212,6 +227,15 @@ impl Unreadable {
                 id,
                 rev,
             },
+            Self::Damaged(StoreError::UnknownFormat {
+                what: detail,
+                found,
+                known,
+            }) => StoreError::UnknownFormat {
+                what: format!("{what}: {detail}"),
+                found,
+                known,
+            },
             Self::Damaged(error) => error,
         }
     }
@@ -237,7 +261,7 @@ impl Place<'_> {
         sealed
     }
 
-    fn unsealed<'b>(&self, body: &'b [u8]) -> Option<&'b [u8]> {
+    pub(crate) fn unsealed<'b>(&self, body: &'b [u8]) -> Option<&'b [u8]> {
         self.with(|place| seal::unsealed(body, place))
     }
 
@@ -265,23 +289,15 @@ pub(crate) fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
         deleted: row.get(5)?,
     };
     let body = row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?;
-    let body = place.unsealed(body);
-    let kind = Kind::try_from(number).map_err(|unknown| match body {
-        // It is what was written, by who knew more.
-        Some(_) => StoreError::UnknownFormat {
-            what: format!("{unknown}; the document {id} is whole"),
-            found: u64::from(number),
-            known: Kind::ALL
-                .iter()
-                .map(|kind| u64::from(u8::from(*kind)))
-                .max()
-                .unwrap_or_default(),
-        },
+    let unsealed = place.unsealed(body);
+    let kind = Kind::try_from(number).map_err(|unknown| match unsealed {
+        // It is what was written, by another release.
+        Some(_whole) => newer(number, &id),
         None => StoreError::Corrupted {
             what: unknown.to_string(),
         },
     })?;
-    let Some(body) = body else {
+    let Some(body) = unsealed else {
         return Err(Unreadable::Damaged(StoreError::Damaged {
             place: String::new(),
             kind,
@@ -300,22 +316,30 @@ pub(crate) fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
     })
 }
 
-/// Whether a row is what was written for a document of this kind and id, whatever kind and id it says.
-pub(crate) fn was_written_for(row: &Row<'_>, kind: Kind, id: &str) -> bool {
-    let read = || -> rusqlite::Result<bool> {
-        let place = Place {
-            kind: u8::from(kind),
-            id,
-            rev: row.get(2)?,
-            seq: row.get(3)?,
-            at: row.get(4)?,
-            deleted: row.get(5)?,
-        };
-        let body = row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?;
-        Ok(place.unsealed(body).is_some())
-    };
-    // What cannot be read is not.
-    read().unwrap_or(false)
+/// Of a kind that this release does not know.
+fn newer(kind: u8, id: &str) -> StoreError {
+    let known = Kind::ALL.iter().map(|kind| u8::from(*kind)).max();
+    StoreError::UnknownFormat {
+        what: format!("document {id}, by its kind, was written by a newer release: it"),
+        found: kind.into(),
+        known: known.unwrap_or_default().into(),
+    }
+}
+
+/// Why entries, or a row, cannot be used, in words.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// They are not what was written.
+    Damaged(String),
+    /// They are, by a newer release.
+    Newer(String),
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Self::Damaged(what) | Self::Newer(what)) = self;
+        f.write_str(what)
+    }
 }
 
 /// A document's entries as they are stored: with a checksum, for the index is made from them where it is
@@ -327,15 +351,21 @@ pub(crate) fn sealed_entries(kind: u8, id: &str, entries: &[Entry]) -> Result<Ve
     Ok(sealed)
 }
 
-/// Reads them again; what is wrong where they are not what they were.
-pub(crate) fn unsealed_entries(kind: u8, id: &str, stored: &[u8]) -> Result<Vec<Entry>, String> {
-    let damage = || {
+/// Reads them again; what is wrong where they are not what they were, or are not known here.
+pub(crate) fn unsealed_entries(kind: u8, id: &str, stored: &[u8]) -> Result<Vec<Entry>, Fault> {
+    let name = || {
         let kind = Kind::try_from(kind).map(|kind| format!("{kind:?}"));
         let kind = kind.unwrap_or_else(|unknown| unknown.to_string());
-        format!("{kind} {id}: its entries are not what they were")
+        format!("{kind} {id}")
     };
-    let entries = seal::unsealed(stored, &[&[kind], id.as_bytes()]).ok_or_else(damage)?;
-    rmp_serde::from_slice(entries).map_err(|_error| damage())
+    let entries = seal::unsealed(stored, &[&[kind], id.as_bytes()]).ok_or_else(|| {
+        let what = format!("{}: its entries are not what they were", name());
+        Fault::Damaged(what)
+    })?;
+    rmp_serde::from_slice(entries).map_err(|_unknown| {
+        let what = format!("{}: its entries were written by a newer release", name());
+        Fault::Newer(what)
+    })
 }
 
 /// A document's number and entries, as stored.

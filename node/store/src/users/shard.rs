@@ -23,6 +23,7 @@ use super::shared::{Ended, Shared, chain, spawn};
 use super::stamps::Changed;
 use super::work::{Ran, WriteJob, panicked};
 use crate::document::Seq;
+use crate::engine::UserDatabase;
 use crate::error::StoreError;
 use crate::journal::Position;
 use crate::mutation::Commit;
@@ -300,7 +301,7 @@ impl Shard {
         // From here on whatever is there of the user was made by this request.
         let made = shared.engine.create(&user, position);
         let begun = made.and_then(|made| {
-            let mut opened = Opened::new(made);
+            let mut opened = self.opened(made);
             // A new user is read soon, by the request that made it.
             opened.commit_at_once();
             Party::begin(user.clone(), opened)
@@ -437,7 +438,13 @@ impl Shard {
         if database.last_seq()? == Seq(0) {
             return Err(StoreError::UnknownUser { user: user.clone() });
         }
-        Ok(Opened::new(database))
+        Ok(self.opened(database))
+    }
+
+    /// A database that was just opened. It counts before its request is answered, for who was answered may ask.
+    fn opened(&self, database: Box<dyn UserDatabase>) -> Opened {
+        self.gauges.open.fetch_add(1, Ordering::Relaxed);
+        Opened::new(database)
     }
 
     /// A database without an open transaction.
