@@ -24,6 +24,9 @@ type Verbatim = (
     fn(&toml::Value) -> Result<(), Problem>,
 );
 
+/// A section that is read key by key.
+type Keys = serde_json::Map<String, serde_json::Value>;
+
 /// What was read of them.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -41,8 +44,9 @@ pub(super) fn read(root: &mut Reader) -> Shared {
             sections.insert((*name).to_owned(), text);
         }
     }
-    let service = ServiceConfig::read(&mut root.section(ServiceConfig::SECTION));
-    let apps = AppsConfig::read(&mut root.section(AppsConfig::SECTION));
+    let (service, apps) = (ServiceConfig::default(), AppsConfig::default());
+    let service = ServiceConfig::read(&mut root.section(ServiceConfig::SECTION), &service);
+    let apps = AppsConfig::read(&mut root.section(AppsConfig::SECTION), &apps);
     let said = [
         of_keys(root, ServiceConfig::SECTION, ServiceConfig::KEYS, &service),
         of_keys(root, AppsConfig::SECTION, AppsConfig::KEYS, &apps),
@@ -92,29 +96,50 @@ pub(crate) fn check(name: &str, text: &str) -> Result<(), Vec<Problem>> {
     root.finish()
 }
 
-/// What a section of the platform says; keys that only a newer version knows are passed over.
+/// What these keys of a section of the platform say, and what is wrong with them. One that cannot be read, since a
+/// newer version allows more, takes no other along; keys that only a newer version knows are passed over.
 pub(super) fn parse<T>(
     name: &str,
     text: &str,
-    read: fn(&mut Section<'_>) -> T,
-) -> Result<T, Vec<Problem>> {
-    let mut root = reader(name, text)?;
+    keys: &[&str],
+    read: impl FnOnce(&mut Section<'_>) -> T,
+) -> (T, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let said: Keys = serde_json::from_str(text).unwrap_or_else(|error| {
+        problems.push(unreadable(name, &error));
+        Keys::new()
+    });
+    let mut table = toml::Table::new();
+    for (key, value) in said {
+        if keys.contains(&key.as_str()) {
+            match serde_json::from_value(value) {
+                Ok(value) => {
+                    table.insert(key, value);
+                }
+                Err(error) => problems.push(unreadable(&format!("{name}.{key}"), &error)),
+            }
+        }
+    }
+    let mut root = Reader::new(toml::Table::from_iter([(name.to_owned(), table.into())]));
     let value = read(&mut root.section(name));
-    root.accept()?;
-    Ok(value)
+    problems.extend(root.accept().err().unwrap_or_default());
+    (value, problems)
 }
 
 fn reader(key: &str, text: &str) -> Result<Reader, Vec<Problem>> {
-    let value: toml::Value = serde_json::from_str(text).map_err(|error| {
-        vec![Problem {
-            key: key.to_owned(),
-            message: error.to_string(),
-        }]
-    })?;
+    let value: toml::Value =
+        serde_json::from_str(text).map_err(|error| vec![unreadable(key, &error)])?;
     Ok(Reader::new(toml::Table::from_iter([(
         key.to_owned(),
         value,
     )])))
+}
+
+fn unreadable(key: &str, error: &serde_json::Error) -> Problem {
+    Problem {
+        key: key.to_owned(),
+        message: error.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -29,12 +29,13 @@ fn a_section_is_whole_and_holds_no_secret() {
     let text = "[service]\nname = \"Ours\"\n[auth]\nadmin_access_key = \"0123456789abcdef\"\n\
                 default_auth_url = \"https://example.com/in\"\n";
     let config = load(text, &[]);
-    let service = ServiceConfig::parse(&config.platform["service"]).unwrap();
-    assert_eq!(service, config.service);
+    let service = ServiceConfig::parse(&config.platform["service"], &ServiceConfig::default());
+    assert_eq!(service, (config.service, Vec::new()));
     // The default of today stays the cluster's, whatever a later version's is.
     assert!(config.platform["service"].contains("\"serial\":\"2026112201\""));
     let apps = &config.platform["auth"];
-    assert_eq!(AppsConfig::parse(apps).unwrap(), config.apps);
+    let parsed = AppsConfig::parse(apps, &AppsConfig::default());
+    assert_eq!(parsed, (config.apps, Vec::new()));
     assert!(!apps.contains("0123456789abcdef"), "{apps}");
     assert!(check("service", &config.platform["service"]).is_ok());
     assert!(check("auth", apps).is_ok());
