@@ -51,10 +51,10 @@ impl<T> Live<T> {
         value
     }
 
-    /// Returns once it may mean something else than this.
-    pub(crate) async fn changed(&self, known: &Arc<T>) {
+    /// Returns once this is so of what it means.
+    pub(crate) async fn wait_until(&self, is_so: impl Fn(&T) -> bool) {
         let mut applied = self.cluster.platform.watch_applied();
-        while Arc::ptr_eq(known, &self.get()) {
+        while !is_so(&self.get()) {
             if applied.changed().await.is_err() {
                 // The core stops.
                 return std::future::pending().await;
