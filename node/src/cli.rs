@@ -87,8 +87,9 @@ enum Command {
     /// Bring what the configuration says of the whole platform to every core: hostings, invitation_tokens, custom,
     /// service, and of auth trusted_apps, default_auth_url and trusted_auth_urls
     ///
-    /// Each section replaces the platform's whole: a key that the file leaves out has its default then. Sections of
-    /// which the file says nothing stay as they are. The three keys of auth are one section.
+    /// Keys of service and auth that the file leaves out stay as the platform has them; each of hostings,
+    /// invitation_tokens and custom replaces the platform's whole. Sections of which the file says nothing stay as
+    /// they are. To have no default_auth_url any more, say "".
     #[command(after_help = "Example: homecore apply-config --config /etc/homecore/homecore.toml")]
     ApplyConfig(operate::PlainArgs),
     /// Report every problem of a configuration at once

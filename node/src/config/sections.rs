@@ -1,11 +1,12 @@
 //! What is the same on every core: sections of the platform's configuration, texts of JSON with the keys of the
-//! file. The founding core's file is the beginning; `homecore apply-config` brings changes, each section whole:
-//! a key that the file leaves out has its default then. A file that says nothing of a section leaves it alone.
+//! file. The founding core's file is the beginning; `homecore apply-config` brings changes: of `service` and `auth`
+//! the keys that the file has, of the others the whole. What a file does not say it leaves alone.
 //!
 //! The file and the operator's socket have the same reader, so that neither takes what the other refuses.
 
 use std::collections::BTreeMap;
 
+use super::Config;
 use super::reader::{Problem, Reader, Section};
 use super::service::{AppsConfig, ServiceConfig};
 use super::values::{check_custom, check_hostings, check_tokens};
@@ -24,7 +25,10 @@ type Verbatim = (
     fn(&toml::Value) -> Result<(), Problem>,
 );
 
-/// A section that is read key by key.
+/// Sections that are read, and brought, key by key.
+const BY_KEY: &[&str] = &[ServiceConfig::SECTION, AppsConfig::SECTION];
+
+/// What such a section says.
 type Keys = serde_json::Map<String, serde_json::Value>;
 
 /// What was read of them.
@@ -59,7 +63,7 @@ pub(super) fn read(root: &mut Reader) -> Shared {
     }
 }
 
-/// A section that is there where the file has one of its keys.
+/// A section that is there where the file has one of its keys, with those that the file has.
 fn of_keys(
     root: &mut Reader,
     name: &str,
@@ -67,10 +71,12 @@ fn of_keys(
     value: &impl serde::Serialize,
 ) -> Option<(String, String)> {
     let mut section = root.section(name);
-    if !keys.iter().any(|key| section.mentions(key)) {
+    let mut said = keys.to_vec();
+    said.retain(|key| section.mentions(key));
+    if said.is_empty() {
         return None;
     }
-    match serde_json::to_string(value) {
+    match text_of(value, &said) {
         Ok(text) => Some((name.to_owned(), text)),
         Err(error) => {
             root.problem(name, &error.to_string());
@@ -79,10 +85,54 @@ fn of_keys(
     }
 }
 
+/// A section with these keys of a value.
+fn text_of(value: &impl serde::Serialize, keys: &[&str]) -> Result<String, serde_json::Error> {
+    let mut said: Keys = serde_json::from_value(serde_json::to_value(value)?)?;
+    said.retain(|key, _| keys.contains(&key.as_str()));
+    serde_json::to_string(&said)
+}
+
+/// What a founding core gives the platform: what its file says, and the sections of keys with every key, so that
+/// all cores have the same defaults, whatever their files say or a later version's are.
+pub(super) fn seeds(config: &Config) -> Result<BTreeMap<String, String>, serde_json::Error> {
+    let (service, apps) = (&config.service, &config.apps);
+    let mut sections = config.platform.clone();
+    for (name, text) in [
+        (ServiceConfig::SECTION, serde_json::to_string(service)?),
+        (AppsConfig::SECTION, serde_json::to_string(apps)?),
+    ] {
+        sections.insert(name.to_owned(), text);
+    }
+    Ok(sections)
+}
+
+/// A section of the platform after a file's word was brought there; none where it says the same already.
+pub(crate) fn brought(
+    name: &str,
+    there: Option<&String>,
+    said: &str,
+) -> Result<Option<String>, serde_json::Error> {
+    if !BY_KEY.contains(&name) {
+        let new: serde_json::Value = serde_json::from_str(said)?;
+        let same = there.is_some_and(|there| {
+            serde_json::from_str(there).is_ok_and(|there: serde_json::Value| there == new)
+        });
+        return Ok((!same).then(|| said.to_owned()));
+    }
+    let said: Keys = serde_json::from_str(said)?;
+    let mut keys: Keys =
+        there.map_or_else(|| Ok(Keys::new()), |there| serde_json::from_str(there))?;
+    if said.iter().all(|(key, value)| keys.get(key) == Some(value)) {
+        return Ok(None);
+    }
+    keys.extend(said);
+    serde_json::to_string(&keys).map(Some)
+}
+
 /// Whether the platform may have this section: as strict as the file.
 pub(crate) fn check(name: &str, text: &str) -> Result<(), Vec<Problem>> {
     let verbatim = VERBATIM.iter().map(|(name, key, _)| (*name, *key));
-    let own = [ServiceConfig::SECTION, AppsConfig::SECTION].map(|name| (name, name));
+    let own = BY_KEY.iter().map(|name| (*name, *name));
     let known: Vec<_> = verbatim.chain(own).collect();
     let Some((_, key)) = known.iter().find(|(known, _)| *known == name) else {
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
