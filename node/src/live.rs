@@ -127,8 +127,8 @@ fn trusted(text: Option<&str>, file: &str, last: &ArcSwapOption<TrustedApps>) ->
             let last = last.load_full();
             let kept = last.is_some();
             for problem in problems {
-                tracing::error!(%problem, kept, "this release cannot read which apps the platform trusts: the last list \
-                    that it could read stays, or no app is trusted, until this core has the others' release");
+                tracing::error!(%problem, kept, "this release cannot read which apps the platform trusts: the last \
+                    list that it could read stays, or no app is trusted, until this core has the others' release");
             }
             last.unwrap_or_default()
         }
