@@ -238,7 +238,7 @@ impl LiveSettings {
                 event_types: service.event_types.clone(),
                 ..Service::default()
             },
-            default_auth_url: apps.default_auth_url.clone(),
+            default_auth_url: Some(apps.default_auth_url.clone()).filter(|url| !url.is_empty()),
             trusted_auth_urls: apps.trusted_auth_urls.clone(),
             ..self.base.clone()
         };

@@ -87,8 +87,9 @@ enum Command {
     /// Bring what the configuration says of the whole platform to every core: hostings, invitation_tokens, custom,
     /// service, and of auth trusted_apps, default_auth_url and trusted_auth_urls
     ///
-    /// Of service and auth the keys that the file has replace the platform's; the others replace the platform's
-    /// whole. What the file does not mention stays as it is.
+    /// Keys of service and auth that the file leaves out stay as the platform has them; each of hostings,
+    /// invitation_tokens and custom replaces the platform's whole. Sections of which the file says nothing stay as
+    /// they are. To have no default_auth_url any more, say "".
     #[command(after_help = "Example: homecore apply-config --config /etc/homecore/homecore.toml")]
     ApplyConfig(operate::PlainArgs),
     /// Report every problem of a configuration at once

@@ -36,7 +36,7 @@ pub(crate) use layers::{LoadError, Sources, default_path, load};
 pub(crate) use mail::{Delivery, MailConfig, Security, SmtpConfig};
 pub(crate) use mfa::{Endpoint, MfaConfig, MfaMode};
 pub(crate) use reader::Problem;
-pub(crate) use sections::{applied as applied_section, check as check_section};
+pub(crate) use sections::{brought as brought_section, check as check_section};
 pub(crate) use service::{AppsConfig, ServiceConfig};
 pub(crate) use template::{Answers, render};
 use values::{
@@ -64,7 +64,7 @@ pub(crate) struct Config {
     pub(crate) emails_max: usize,
     /// Second factors of log-ins.
     pub(crate) mfa: MfaConfig,
-    /// What service info says, where the platform says nothing of it.
+    /// What service info says, key by key, where the platform says nothing of it.
     pub(crate) service: ServiceConfig,
     /// Which apps are trusted and where people sign in, where the platform says nothing of it.
     pub(crate) apps: AppsConfig,
@@ -76,7 +76,7 @@ pub(crate) struct Config {
     /// How changes are taken.
     pub(crate) updates: UpdatesConfig,
     pub(crate) previews: PreviewsConfig,
-    /// Platform-wide sections as JSON texts: seeds of the platform store.
+    /// What the file says of platform-wide sections, as JSON texts.
     pub(crate) platform: BTreeMap<String, String>,
     /// Logs.
     pub(crate) log: Logging,
@@ -209,6 +209,11 @@ pub(crate) enum LogFormat {
 }
 
 impl Config {
+    /// Seeds of the platform store.
+    pub(crate) fn seeds(&self) -> Result<BTreeMap<String, String>, serde_json::Error> {
+        sections::seeds(self)
+    }
+
     /// Where this core says it can be reached.
     pub(crate) fn addresses(&self) -> CoreAddresses {
         CoreAddresses {
@@ -219,11 +224,6 @@ impl Config {
             cname: self.core.cname.clone(),
             hosting: self.core.hosting.clone(),
         }
-    }
-
-    /// What the platform begins with if this core founds it.
-    pub(crate) fn founding_sections(&self) -> BTreeMap<String, String> {
-        sections::of_founder(&self.platform, &self.service, &self.apps)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a section of the platform's configuration means at this moment: read again when it changed, so that a
-//! change is in effect on every core at once. Where the platform has no such section (an older version founded
-//! it), this core's file is what counts.
+//! change is in effect on every core at once. Where the platform does not say a key (an older version founded it),
+//! this core's file is what counts.
 
 use std::sync::Arc;
 
@@ -51,10 +51,10 @@ impl<T> Live<T> {
         value
     }
 
-    /// Returns once it may mean something else than this.
-    pub(crate) async fn changed(&self, known: &Arc<T>) {
+    /// Returns once this is so of what it means.
+    pub(crate) async fn wait_until(&self, is_so: impl Fn(&T) -> bool) {
         let mut applied = self.cluster.platform.watch_applied();
-        while Arc::ptr_eq(known, &self.get()) {
+        while !is_so(&self.get()) {
             if applied.changed().await.is_err() {
                 // The core stops.
                 return std::future::pending().await;
@@ -75,12 +75,7 @@ impl<T> std::fmt::Debug for Live<T> {
 pub(crate) fn service(config: &Config, cluster: &Arc<Cluster>) -> Live<ServiceConfig> {
     let file = config.service.clone();
     Live::new(cluster, ServiceConfig::SECTION, move |text| {
-        Arc::new(said(
-            text,
-            ServiceConfig::SECTION,
-            ServiceConfig::parse,
-            &file,
-        ))
+        Arc::new(said(text, ServiceConfig::parse, &file))
     })
 }
 
@@ -88,55 +83,56 @@ pub(crate) fn service(config: &Config, cluster: &Arc<Cluster>) -> Live<ServiceCo
 pub(crate) fn apps(config: &Config, cluster: &Arc<Cluster>) -> Live<AppsConfig> {
     let file = config.apps.clone();
     Live::new(cluster, AppsConfig::SECTION, move |text| {
-        Arc::new(said(text, AppsConfig::SECTION, AppsConfig::parse, &file))
+        Arc::new(said(text, AppsConfig::parse, &file))
     })
 }
 
 /// Which apps may ask for passwords.
 pub(crate) fn trusted_apps(config: &Config, cluster: &Arc<Cluster>) -> Live<TrustedApps> {
-    let file = config.apps.clone();
+    let file = config.apps.trusted_apps.clone();
+    let last = ArcSwapOption::empty();
     Live::new(cluster, AppsConfig::SECTION, move |text| {
-        Arc::new(trusted(text, &file))
+        trusted(text, &file, &last)
     })
 }
 
-/// The platform's list, else the file's. One that cannot be read trusts nobody: what a core's own file says may
-/// be everybody.
-fn trusted(text: Option<&str>, file: &AppsConfig) -> TrustedApps {
-    let list = match text.map(|text| AppsConfig::parse_trusted(text, file)) {
-        None => file.trusted_apps.clone(),
-        Some(Ok(list)) => list,
-        Some(Err(problems)) => {
-            for problem in problems {
-                tracing::error!(%problem, "no app is trusted: the platform's list cannot be read");
-            }
-            return TrustedApps::default();
-        }
-    };
-    TrustedApps::parse(&list).unwrap_or_else(|error| {
-        // It was checked when it was read.
-        tracing::error!(%error, "no app is trusted: the list cannot be read");
-        TrustedApps::default()
-    })
-}
-
-/// The platform's word, key by key, else the file's.
-fn said<T: Clone>(
-    text: Option<&str>,
-    section: &'static str,
-    parse: fn(&str, &T) -> Result<T, Vec<Problem>>,
-    file: &T,
-) -> T {
+/// Key by key the platform's word, else the file's.
+fn said<T: Clone>(text: Option<&str>, parse: fn(&str, &T) -> (T, Vec<Problem>), file: &T) -> T {
     let Some(text) = text else {
         return file.clone();
     };
-    parse(text, file).unwrap_or_else(|problems| {
+    let (value, problems) = parse(text, file);
+    for problem in problems {
         // It was checked before the platform took it: a newer version did.
-        for problem in problems {
-            tracing::error!(%problem, section, "the platform's section cannot be read: this core's file is used");
+        tracing::error!(%problem, "this release cannot read this key of the platform");
+    }
+    value
+}
+
+/// A list that cannot be read is not the file's, which trusts every app where it says nothing: it is the last of the
+/// platform that could be read, or empty.
+fn trusted(text: Option<&str>, file: &str, last: &ArcSwapOption<TrustedApps>) -> Arc<TrustedApps> {
+    match text.map_or(Ok(None), AppsConfig::parse_trusted) {
+        Ok(Some(apps)) => {
+            let apps = Arc::new(apps);
+            last.store(Some(Arc::clone(&apps)));
+            apps
         }
-        file.clone()
-    })
+        Ok(None) => Arc::new(TrustedApps::parse(file).unwrap_or_else(|error| {
+            // It was checked when it was read.
+            tracing::error!(%error, "no app is trusted: the list cannot be read");
+            TrustedApps::default()
+        })),
+        Err(problems) => {
+            let last = last.load_full();
+            let kept = last.is_some();
+            for problem in problems {
+                tracing::error!(%problem, kept, "this release cannot read which apps the platform trusts: the last \
+                    list that it could read stays, or no app is trusted, until this core has the others' release");
+            }
+            last.unwrap_or_default()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -144,37 +140,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_platform_goes_before_the_file_key_by_key() {
-        let file = ServiceConfig::of_file(r#"{"name":"file","serial":"7"}"#);
-        let said = |text| said(text, ServiceConfig::SECTION, ServiceConfig::parse, &file);
+    fn each_key_is_the_platforms_before_the_files() {
+        let file = r#"{"name":"file","serial":"7"}"#;
+        let (file, problems) = ServiceConfig::parse(file, &ServiceConfig::default());
+        assert_eq!(problems, []);
+        let said = |text| said(text, ServiceConfig::parse, &file);
         assert_eq!(said(None), file);
         // What a newer version says besides is no reason to pass over what this one knows.
-        let platform = said(Some(r#"{"name":"platform","colour":1}"#));
-        assert_eq!(
-            (platform.name.as_str(), platform.serial.as_str()),
-            ("platform", "7")
-        );
+        for text in [
+            r#"{"name":"platform","colour":1}"#,
+            r#"{"name":"platform","colour":null}"#,
+            r#"{"name":"platform","serial":8}"#,
+            r#"{"name":"platform","serial":null}"#,
+        ] {
+            let platform = said(Some(text));
+            let names = (platform.name.as_str(), platform.serial.as_str());
+            assert_eq!(names, ("platform", "7"), "{text}");
+        }
         for damaged in ["", "null", r#"{"name":1}"#] {
             assert_eq!(said(Some(damaged)), file, "{damaged}");
         }
     }
 
     #[test]
-    fn a_list_that_cannot_be_read_trusts_nobody() {
-        let file = AppsConfig::of_file("{}");
-        assert_eq!(file.trusted_apps, "*@*");
-        let trusts = |text: &str| trusted(Some(text), &file).trusts("an-app", "https://any.test");
-        assert!(trusts("{}"));
-        // Another key that only a newer version can read is no reason to go by the file.
-        let listed = r#"{"trusted_apps":"an-app@*","default_auth_url":1}"#;
-        assert!(trusts(listed));
-        for closed in [
-            r#"{"trusted_apps":"other@*","default_auth_url":1}"#,
-            r#"{"trusted_apps":["an-app@*"]}"#,
+    fn a_list_of_trusted_apps_that_cannot_be_read_trusts_nobody_more_than_the_last_one() {
+        let unreadable = [
+            "",
             "null",
-            "[broken",
+            "[]",
+            r#"{"trusted_apps":["a@*"]}"#,
+            r#"{"trusted_apps":null}"#,
+            r#"{"trusted_apps":"a"}"#,
+            r#"{"trusted_apps":"","default_auth_url":"https://example.com/"}"#,
+        ];
+        let last = ArcSwapOption::empty();
+        let trusts = |text, app| trusted(text, "*@*", &last).trusts(app, "https://example.com");
+        assert!(trusts(None, "any") && trusts(Some("{}"), "any"));
+        for text in unreadable {
+            assert!(!trusts(Some(text), "any"), "{text}");
+        }
+        // Whatever is wrong with its neighbours, or new to this release.
+        for text in [
+            r#"{"trusted_apps":"ours@*","default_auth_url":null,"trusted_auth_urls":1}"#,
+            r#"{"trusted_apps":"ours@*","default_auth_url":"app://x","colour":null}"#,
         ] {
-            assert!(!trusts(closed), "{closed}");
+            assert!(trusts(Some(text), "ours") && !trusts(Some(text), "any"));
+        }
+        for text in unreadable {
+            assert!(trusts(Some(text), "ours"), "{text}");
+            assert!(!trusts(Some(text), "any"), "{text}");
         }
     }
 }

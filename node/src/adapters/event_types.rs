@@ -1,6 +1,6 @@
 //! Brings the operator's catalogue of event types (`service.event_types`) to the kernel: what was
 //! fetched last time at once, what is published now as soon as it answers, and again each day and when the
-//! operator changed the section.
+//! operator named another one.
 //!
 //! A core starts and works without: the binary has a catalogue of its own. What is fetched is bounded
 //! in size and time, is kept only if the kernel takes it, and no proxy of the environment is asked.
@@ -38,11 +38,10 @@ pub(crate) async fn keep(
         tracing::warn!(error = %chain(error.as_ref()), "the kept catalogue of event types is not used");
     }
     loop {
-        let known_service = service.get();
-        let url = known_service.event_types.as_str();
+        let url = service.get().event_types.clone();
         let looked = tokio::select! {
             () = stop.cancelled() => return,
-            looked = look(kernel.event_types(), url, &cache) => looked,
+            looked = look(kernel.event_types(), &url, &cache) => looked,
         };
         let pause = match looked {
             Ok(known) => {
@@ -57,7 +56,7 @@ pub(crate) async fn keep(
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
-            () = service.changed(&known_service) => {}
+            () = service.wait_until(|now| now.event_types != url) => {}
         }
     }
 }

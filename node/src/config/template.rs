@@ -208,7 +208,7 @@ fn rest(out: &mut String, answers: &Answers) {
     );
     line(
         out,
-        "# the beginning, homecore apply-config brings changes; other cores need nothing here.",
+        "# the beginning, homecore apply-config brings the keys that are set; other cores need nothing here.",
     );
     optional(out, "name", answers.service_name.as_deref(), "homecore");
     line(out, "# serial = \"2026112201\"");
@@ -260,7 +260,10 @@ fn auth(out: &mut String, answers: &Answers) {
         out,
         "# Pages where people sign in: the usual one, and others that an app may name. These three keys are the",
     );
-    line(out, "# platform's, as [service] is.");
+    line(
+        out,
+        "# platform's, as [service] is. An empty default_auth_url is none.",
+    );
     line(
         out,
         "# default_auth_url = \"https://example.com/access/access.html\"",

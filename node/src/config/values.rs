@@ -72,6 +72,14 @@ pub(super) fn parse_page(text: String) -> Result<String, String> {
     }
 }
 
+/// A page, or an empty text where there is none.
+pub(super) fn parse_page_or_none(text: String) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(text);
+    }
+    parse_page(text)
+}
+
 /// The URL of a catalogue of event types: a page, or a file of this machine.
 pub(super) fn parse_catalogue(text: String) -> Result<String, String> {
     let local =

@@ -12,7 +12,7 @@ use homecore_raft::records::PlatformConfig;
 use tonic::{Request, Response, Status};
 
 use crate::cluster::{Cluster, CommandError};
-use crate::config::{applied_section, check_section};
+use crate::config::{brought_section, check_section};
 use crate::telemetry::chain;
 
 /// Attempts at a change while others change the configuration, too.
@@ -46,13 +46,13 @@ impl platform_sections_server::PlatformSections for PlatformSections {
             let before = config.sections.get(PlatformConfig::FIELDS);
             let custom = given.get(PlatformConfig::FIELDS);
             let refused = custom.and_then(|custom| may_follow(custom, before).err());
-            let changes = given.iter().filter_map(|(name, text)| {
-                let there = config.sections.get(name).map(String::as_str);
-                Some((name.clone(), applied_section(name, there, text)?))
-            });
-            let changes: BTreeMap<String, String> = changes.collect();
-            let changed: Vec<String> = changes.keys().cloned().collect();
-            config.sections.extend(changes);
+            let mut changed = Vec::new();
+            for (name, text) in &given {
+                if let Some(text) = brought(name, config.sections.get(name), text)? {
+                    config.sections.insert(name.clone(), text);
+                    changed.push(name.clone());
+                }
+            }
             Ok((changed, refused))
         })
         .await?;
@@ -65,6 +65,15 @@ fn check(name: &str, text: &str) -> Result<(), Status> {
     check_section(name, text).map_err(|problems| {
         let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Status::invalid_argument(said.join("; "))
+    })
+}
+
+/// What the section becomes, if it changes. One of which this release can read nothing stays as it is.
+fn brought(name: &str, there: Option<&String>, text: &str) -> Result<Option<String>, Status> {
+    brought_section(name, there, text).map_err(|error| {
+        Status::failed_precondition(format!(
+            "{name}: this release cannot read what the platform says: {error}"
+        ))
     })
 }
 

@@ -204,7 +204,7 @@ fn found(
         config: PlatformConfig {
             version: 1,
             domain: config.dns.domain.clone(),
-            sections: config.founding_sections(),
+            sections: config.seeds()?,
             // One who knows nothing of the platform yet is at 0.
             fields_version: 1,
         },

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::accounts::Accounts;
 use crate::adapters::event_types;
 use crate::cluster::{Cluster, CommandError};
-use crate::config::{Config, ServiceConfig, applied_section};
+use crate::config::{Config, ServiceConfig, brought_section};
 use crate::live::Live;
 use crate::rpc::files::{self, DataDir};
 use crate::rpc::pki;
@@ -388,9 +388,10 @@ async fn drift(cluster: Arc<Cluster>, config: Config, stop: CancellationToken) {
                 );
             }
             for (key, value) in &config.platform {
-                let there = platform.sections.get(key).map(String::as_str);
+                let there = platform.sections.get(key);
                 match there {
-                    Some(_) if applied_section(key, there, value).is_none() => {}
+                    // What the file does not say, such as a later version's keys, is no difference.
+                    _ if matches!(brought_section(key, there, value), Ok(None)) => {}
                     Some(_) => tracing::warn!(
                         key,
                         "[platform-drift] the file differs from the platform, which wins; homecore apply-config brings it there"

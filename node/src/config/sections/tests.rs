@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::super::layers::merge;
 use super::*;
-use crate::config::Config;
 
 fn load(text: &str, set: &[&str]) -> Config {
     let text = format!("[core]\nid = \"core-a\"\nurl = \"http://127.0.0.1:3000\"\n{text}");
@@ -25,65 +24,81 @@ fn a_file_that_says_nothing_of_a_section_has_none() {
 }
 
 #[test]
-fn a_section_has_what_the_file_says_and_no_secret() {
+fn a_section_holds_what_the_file_says_and_no_secret() {
     let text = "[service]\nname = \"Ours\"\n[auth]\nadmin_access_key = \"0123456789abcdef\"\n\
                 default_auth_url = \"https://example.com/in\"\n";
     let config = load(text, &[]);
     assert_eq!(config.platform["service"], r#"{"name":"Ours"}"#);
-    let apps = r#"{"default_auth_url":"https://example.com/in"}"#;
-    assert_eq!(config.platform["auth"], apps);
-    assert!(check("service", &config.platform["service"]).is_ok());
-    assert!(check("auth", apps).is_ok());
+    assert_eq!(
+        config.platform["auth"],
+        r#"{"default_auth_url":"https://example.com/in"}"#
+    );
 }
 
 #[test]
-fn a_cluster_begins_with_all_that_apps_meet() {
-    let secret = "[auth]\nadmin_access_key = \"0123456789abcdef\"\n";
-    for text in ["", secret, "[service]\nname = \"Ours\"\n"] {
+fn a_founder_gives_every_key_and_no_secret() {
+    let text = "[service]\nname = \"Ours\"\n[auth]\nadmin_access_key = \"0123456789abcdef\"\n\
+                [hostings.regions.eu]\nname = \"Europe\"\n";
+    for text in [text, ""] {
         let config = load(text, &[]);
-        let sections = config.founding_sections();
-        // The default of today stays the cluster's, whatever a later version's or another core's file says.
-        let other = load(
-            "[service]\nserial = \"9\"\n[auth]\ntrusted_apps = \"a@*\"\n",
-            &[],
-        );
-        let service = ServiceConfig::parse(&sections["service"], &other.service);
-        assert_eq!(service.unwrap(), config.service);
-        let apps = &sections["auth"];
-        let read = AppsConfig::parse(apps, &other.apps).unwrap();
-        assert_eq!(read.trusted_apps, "*@*");
-        assert!(!apps.contains("0123456789abcdef"), "{apps}");
-        assert!(check("service", &sections["service"]).is_ok());
-        assert!(check("auth", apps).is_ok());
+        let seeds = config.seeds().unwrap();
+        assert_eq!(seeds.get("hostings"), config.platform.get("hostings"));
+        // Another file, or a later version's default, adds nothing to it.
+        let strange = ServiceConfig {
+            serial: "strange".to_owned(),
+            ..ServiceConfig::default()
+        };
+        let service = ServiceConfig::parse(&seeds["service"], &strange);
+        assert_eq!(service, (config.service, Vec::new()));
+        let strange = AppsConfig {
+            trusted_apps: "strange@*".to_owned(),
+            default_auth_url: "https://example.com/strange".to_owned(),
+            trusted_auth_urls: vec!["https://example.com/strange".to_owned()],
+        };
+        let apps = AppsConfig::parse(&seeds["auth"], &strange);
+        assert_eq!(apps, (config.apps, Vec::new()));
+        for (name, text) in &seeds {
+            assert_eq!(check(name, text), Ok(()), "{name}: {text}");
+            assert!(!text.contains("0123456789abcdef"), "{text}");
+        }
     }
 }
 
 #[test]
-fn what_a_file_leaves_out_stays_the_platforms() {
-    let there = Some(r#"{"trusted_apps":"a@*","trusted_auth_urls":[]}"#);
-    let page = r#"{"default_auth_url":"https://example.com/in"}"#;
-    let after = applied("auth", there, page).unwrap();
-    let whole = r#"{"default_auth_url":"https://example.com/in","trusted_apps":"a@*","trusted_auth_urls":[]}"#;
-    assert_eq!(
-        serde_json::from_str::<Value>(&after).unwrap(),
-        serde_json::from_str::<Value>(whole).unwrap()
-    );
-    // It is so already, in whatever order.
-    assert_eq!(applied("auth", Some(&after), page), None);
-    assert_eq!(
-        applied("custom", Some(r#"{"a":1,"b":2}"#), r#"{"b":2,"a":1}"#),
-        None
-    );
-    // Others are replaced whole.
-    assert_eq!(
-        applied("hostings", Some(r#"{"a":1}"#), r#"{"b":2}"#).as_deref(),
-        Some(r#"{"b":2}"#)
-    );
-    assert_eq!(applied("auth", None, page).as_deref(), Some(page));
-    assert_eq!(
-        applied("auth", Some("[broken"), page).as_deref(),
-        Some(page)
-    );
+fn what_a_file_does_not_say_stays_as_the_platform_has_it() {
+    let after = |name, there: Option<&str>, said| {
+        let there = there.map(str::to_owned);
+        brought(name, there.as_ref(), said).unwrap()
+    };
+    // One key, also of a later version, stays whatever another becomes.
+    let there = r#"{"colour":null,"trusted_apps":"ours@*"}"#;
+    let said = r#"{"default_auth_url":"https://example.com/in"}"#;
+    let both =
+        r#"{"colour":null,"default_auth_url":"https://example.com/in","trusted_apps":"ours@*"}"#;
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(json(&after("auth", Some(there), said).unwrap()), json(both));
+    assert_eq!(after("auth", Some(both), said), None);
+    assert_eq!(after("auth", None, said).as_deref(), Some(said));
+    // The others are whole, and the same however they are written.
+    let there = r#"{"regions": {"eu": {"zones": {}, "name": "Europe"}}}"#;
+    let same = r#"{"regions":{"eu":{"name":"Europe","zones":{}}}}"#;
+    assert_eq!(after("hostings", Some(there), same), None);
+    assert_eq!(after("hostings", Some(there), "{}").as_deref(), Some("{}"));
+    assert_eq!(after("custom", None, "{}").as_deref(), Some("{}"));
+    // What cannot be read is not replaced by a part.
+    assert!(brought("auth", Some(&"[]".to_owned()), said).is_err());
+}
+
+#[test]
+fn a_page_where_people_sign_in_can_be_taken_back() {
+    let config = load("[auth]\ndefault_auth_url = \"\"\n", &[]);
+    assert_eq!(config.platform["auth"], r#"{"default_auth_url":""}"#);
+    let had = AppsConfig {
+        default_auth_url: "https://example.com/in".to_owned(),
+        ..AppsConfig::default()
+    };
+    let (apps, problems) = AppsConfig::parse(&config.platform["auth"], &had);
+    assert_eq!((apps, problems), (AppsConfig::default(), Vec::new()));
 }
 
 #[test]
