@@ -109,6 +109,7 @@ impl Weather {
             ..
         } = storm;
         weather.network.heal();
+        load.stop();
         wait_until(PATIENCE, "no guest is left, and all agree", async || {
             let status = cluster.core(0)?.status().await?;
             for core in status.cores.iter().filter(|c| c.id.starts_with("guest")) {

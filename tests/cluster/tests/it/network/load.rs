@@ -118,10 +118,15 @@ impl Load {
         })
     }
 
+    /// No client begins anything any more. While they write, somebody is always a command behind.
+    pub(crate) fn stop(&self) {
+        self.book.stop.store(true, Ordering::SeqCst);
+    }
+
     /// Ends the clients, looks at everything once more, and has the histories checked. Everything has
     /// to be healed by now. What there was.
     pub(crate) async fn finish(mut self) -> anyhow::Result<String> {
-        self.book.stop.store(true, Ordering::SeqCst);
+        self.stop();
         while let Some(ended) = self.tasks.join_next().await {
             ended??;
         }
