@@ -90,7 +90,7 @@ impl Accounts {
             }
             Err(error) => return Err(ImportFailure::Unavailable(chain(&error))),
         }
-        let begin = |schema| self.begin(&user, &reservation, &account, schema);
+        let begin = |schema| Box::pin(self.begin(&user, &reservation, &account, schema));
         let account = with_present_fields(|| self.kernel.schema(), begin).await?;
         let import = Import {
             accounts: self,

@@ -185,12 +185,10 @@ impl View for Rows<'_> {
             while let Some(row) = rows.next()? {
                 for column in [0, 1] {
                     // What is damaged may be of any type.
-                    if let Ok(Some(bytes)) = row.get_ref(column)?.as_bytes_or_null() {
-                        for length in &lengths {
-                            let here = bytes.windows(*length);
-                            found.extend(here.filter_map(|it| texts.get(it)).cloned());
-                        }
-                    }
+                    let bytes = row.get_ref(column)?.as_bytes_or_null();
+                    let bytes = bytes.ok().flatten().unwrap_or_default();
+                    let parts = lengths.iter().flat_map(|length| bytes.windows(*length));
+                    found.extend(parts.filter_map(|part| texts.get(part)).cloned());
                 }
             }
             Ok(found)
