@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use homecore_kernel::account::Account;
 use homecore_kernel::ports::Unavailable;
+use homecore_kernel::stream::schema::Schema;
 use homecore_raft::command::{Command, HoldNames, Rejection, ReserveUser, Response};
 use homecore_raft::records::Reservation;
 use homecore_types::{UserId, entropy};
@@ -23,6 +24,9 @@ use crate::telemetry::chain;
 
 /// An import may take this long; then its names are free again and it fails.
 const IMPORT_TTL: Duration = Duration::from_secs(24 * 3_600);
+
+/// How often names are tried to be taken while the declaration of account fields changes.
+const TRIES_MAX: usize = 3;
 
 /// Why a user was not taken in. Nothing is left behind.
 #[derive(Debug, Error)]
@@ -43,6 +47,9 @@ pub(crate) enum ImportFailure {
         /// Where users' folders are.
         below: PathBuf,
     },
+    /// The platform declares other account fields than this core knows.
+    #[error("the platform declares other account fields than this core knows; try again")]
+    FieldsChanged,
     /// What was sent cannot be taken.
     #[error("{0}")]
     Refused(String),
@@ -71,15 +78,8 @@ impl Accounts {
     pub(crate) async fn begin_import(
         &self,
         wanted: Option<UserId>,
-        mut account: Account,
+        account: Account,
     ) -> Result<Import<'_>, ImportFailure> {
-        // It may come from a platform that declares others.
-        let schema = self.kernel.schema();
-        account.declared.retain(|name, text| {
-            let field = schema.field(name);
-            // Two who have nothing have not the same.
-            field.is_some_and(|field| !(field.rules.unique && text.is_empty()))
-        });
         let user = wanted.unwrap_or_else(|| UserId::generate(&*self.cluster.entropy));
         let reservation = entropy::wire_id(&*self.cluster.entropy);
         match self.kernel.users().contains(&user).await {
@@ -90,7 +90,8 @@ impl Accounts {
             }
             Err(error) => return Err(ImportFailure::Unavailable(chain(&error))),
         }
-        self.begin(&user, &reservation, &account).await?;
+        let begin = |schema| Box::pin(self.begin(&user, &reservation, &account, schema));
+        let account = with_present_fields(|| self.kernel.schema(), begin).await?;
         let import = Import {
             accounts: self,
             user,
@@ -106,13 +107,15 @@ impl Accounts {
     }
 
     /// Remembers the import and takes the names, in this order: names that nothing remembers would be
-    /// held until they expire.
+    /// held until they expire. What of the account is declared here.
     async fn begin(
         &self,
         user: &UserId,
         reservation: &str,
         account: &Account,
-    ) -> Result<(), ImportFailure> {
+        schema: Arc<Schema>,
+    ) -> Result<Account, ImportFailure> {
+        let account = as_declared(account, &schema);
         let unavailable = |why: Unavailable| ImportFailure::Unavailable(why.reason);
         let _turn = self.turn(user).await;
         if self.is_importing(user) || self.marks.find(user).await.map_err(unavailable)?.is_some() {
@@ -123,7 +126,7 @@ impl Accounts {
         self.importing().insert(user.clone());
         let mark = Mark::Import(reservation.to_owned());
         let begun = match self.marks.set(user, mark).await {
-            Ok(()) => self.take_names(user, reservation, account).await,
+            Ok(()) => self.take_names(user, reservation, &account, &schema).await,
             Err(why) => Err(unavailable(why)),
         };
         if let Err(failure) = &begun {
@@ -133,12 +136,13 @@ impl Accounts {
                 ImportFailure::Unavailable(_) => self.left.notify_one(),
                 ImportFailure::Taken(_)
                 | ImportFailure::Here { .. }
+                | ImportFailure::FieldsChanged
                 | ImportFailure::Refused(_) => {
                     self.marks.remove(user).await;
                 }
             }
         }
-        begun
+        begun.map(|()| account)
     }
 
     async fn take_names(
@@ -146,6 +150,7 @@ impl Accounts {
         user: &UserId,
         reservation: &str,
         account: &Account,
+        schema: &Schema,
     ) -> Result<(), ImportFailure> {
         let at = self.cluster.clock.now();
         let mut indexed = BTreeMap::from([
@@ -158,7 +163,6 @@ impl Accounts {
         ]);
         indexed.extend(account.referer.clone().map(|r| ("referer".to_owned(), r)));
         let mut unique = BTreeMap::from([("email".to_owned(), account.email.to_string())]);
-        let schema = self.kernel.schema();
         for (name, text) in &account.declared {
             let rules = schema.field(name).map(|stream| &stream.rules);
             if rules.is_some_and(|rules| rules.unique) {
@@ -189,6 +193,13 @@ impl Accounts {
             Ok(Response::Reserved { .. }) => {}
             Ok(Response::Rejected(Rejection::Conflict { fields })) => {
                 return Err(ImportFailure::Taken(fields));
+            }
+            Ok(Response::Rejected(Rejection::FieldsChanged { .. })) => {
+                // Known here before it is tried again. Where it cannot be, this is what to tell.
+                if let Err(error) = self.cluster.platform.current().await {
+                    tracing::debug!(%error, "the present declaration of account fields is not known");
+                }
+                return Err(ImportFailure::FieldsChanged);
             }
             Ok(other) => return Err(ImportFailure::Unavailable(other.to_string())),
             Err(error) => {
@@ -335,9 +346,88 @@ impl Import<'_> {
     }
 }
 
+/// What of an account is declared here: it may come from a platform that declares others.
+fn as_declared(account: &Account, schema: &Schema) -> Account {
+    let mut account = account.clone();
+    account.declared.retain(|name, text| {
+        let field = schema.field(name);
+        // Two who have nothing have not the same.
+        field.is_some_and(|field| !(field.rules.unique && text.is_empty()))
+    });
+    account
+}
+
+/// Takes names by the declaration of account fields that is known, and anew where another one is known by then.
+async fn with_present_fields<T, Taking>(
+    known: impl Fn() -> Arc<Schema>,
+    take: impl Fn(Arc<Schema>) -> Taking,
+) -> Result<T, ImportFailure>
+where
+    Taking: Future<Output = Result<T, ImportFailure>>,
+{
+    let mut schema = known();
+    for _ in 1..TRIES_MAX {
+        match take(Arc::clone(&schema)).await {
+            Err(ImportFailure::FieldsChanged) => {}
+            result => return result,
+        }
+        let present = known();
+        if present.version() == schema.version() {
+            return Err(ImportFailure::FieldsChanged);
+        }
+        schema = present;
+    }
+    take(schema).await
+}
+
 /// What an import fails with when the core cannot take it at all.
 impl From<homecore_store::StoreError> for ImportFailure {
     fn from(error: homecore_store::StoreError) -> Self {
         Self::Unavailable(unavailable(chain(&error)).reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Names are taken by the declaration of account fields that is the present one.
+
+    use std::cell::{Cell, RefCell};
+    use std::future::ready;
+
+    use super::*;
+
+    /// By which declarations names were tried to be taken, while what is known of them goes through `known`, and
+    /// the platform has `present`.
+    async fn tried(known: &[u64], present: u64) -> (Vec<u64>, Result<u64, ImportFailure>) {
+        let (asked, tried) = (Cell::new(0_usize), RefCell::new(Vec::new()));
+        let know = || {
+            let version = known[asked.get().min(known.len() - 1)];
+            asked.set(asked.get() + 1);
+            Arc::new(Schema::without_fields().of_version(version))
+        };
+        let take = |schema: Arc<Schema>| {
+            tried.borrow_mut().push(schema.version());
+            ready(match schema.version() {
+                version if version == present => Ok(version),
+                _ => Err(ImportFailure::FieldsChanged),
+            })
+        };
+        let taken = with_present_fields(know, take).await;
+        (tried.into_inner(), taken)
+    }
+
+    #[tokio::test]
+    async fn names_are_taken_anew_by_a_declaration_that_came_meanwhile_and_not_for_ever() {
+        let (versions, taken) = tried(&[1], 1).await;
+        assert_eq!((versions, taken.unwrap()), (vec![1], 1));
+        let (versions, taken) = tried(&[1, 3], 3).await;
+        assert_eq!((versions, taken.unwrap()), (vec![1, 3], 3));
+        // Nothing else is known here: it would be the same again.
+        let (versions, taken) = tried(&[1], 3).await;
+        assert_eq!(versions, [1]);
+        assert!(matches!(taken, Err(ImportFailure::FieldsChanged)));
+        let (versions, taken) = tried(&[1, 2, 3, 4, 5, 6], 9).await;
+        assert_eq!(versions, [1, 2, 3]);
+        assert!(matches!(taken, Err(ImportFailure::FieldsChanged)));
     }
 }

@@ -180,6 +180,8 @@ struct Exported {
     changes: u64,
     left_out: u64,
     first_left_out: Vec<String>,
+    /// Of the user, earlier.
+    set_aside: u64,
 }
 
 fn tell(args: &ExportArgs, exported: &Exported) -> anyhow::Result<()> {
@@ -191,11 +193,18 @@ fn tell(args: &ExportArgs, exported: &Exported) -> anyhow::Result<()> {
     if exported.left_out > named {
         say(&format!("{name}: and {} more", exported.left_out - named));
     }
+    if exported.set_aside > 0 {
+        say(&format!(
+            "{name}: {} documents and former versions were set aside as damaged earlier, and are not in the archive",
+            exported.set_aside
+        ));
+    }
     if args.json {
         let line = json!({
             "username": name, "userId": exported.start.user_id, "stats": exported.stats,
             "changesMeanwhile": exported.changes,
             "damagedLeftOut": exported.left_out, "firstLeftOut": exported.first_left_out,
+            "setAside": exported.set_aside,
             "platformUnreachable": Some(&exported.start.platform_unreachable).filter(|why| !why.is_empty()),
         });
         return answer(&line.to_string());
@@ -204,7 +213,11 @@ fn tell(args: &ExportArgs, exported: &Exported) -> anyhow::Result<()> {
         0 => String::new(),
         count => format!("; not whole: {count} damaged left out"),
     };
-    answer(&format!("{name}: {}{left_out}", exported.stats))?;
+    let set_aside = match exported.set_aside {
+        0 => String::new(),
+        count => format!("; not whole: {count} set aside earlier"),
+    };
+    answer(&format!("{name}: {}{left_out}{set_aside}", exported.stats))?;
     if exported.changes > 0 {
         say(&format!(
             "{name} made {} changes meanwhile, which may be in the archive or not: export again for an exact copy",
@@ -259,6 +272,7 @@ async fn export(
                     changes: end.changes,
                     left_out: end.left_out,
                     first_left_out: end.first_left_out,
+                    set_aside: end.set_aside,
                 });
             }
             Some(export_part::Part::Start(_)) | None => bail!("the core ended the export early"),

@@ -18,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::archives::check::{check, platform_names};
 use super::archives::folder::Folder;
 use super::archives::plan::Plan;
+use super::archives::report::lacks;
 use super::archives::{passphrase, read, users_were};
 use super::client::{channel, refused};
 use super::{ConfigArgs, answer, block_on, say};
@@ -149,16 +150,25 @@ fn send_users(
     let mut failed = 0_usize;
     for (user, plan) in users {
         let username = &user.manifest().username;
+        let left_out = user.manifest().damaged_left_out;
         let result = import(args, &config, (user, plan), names_of(username));
         let line = match &result {
-            Ok(id) => json!({"ok": true, "username": username, "userId": id}),
+            Ok(id) => json!({
+                "ok": true, "username": username, "userId": id, "damagedLeftOut": left_out,
+            }),
             Err(error) => json!({
                 "ok": false, "username": username, "failure": crate::telemetry::chain(error.as_ref()),
             }),
         };
         match result {
             _ if args.json => answer(&line.to_string())?,
-            Ok(_) => answer(&format!("{username} is here now"))?,
+            Ok(_) => {
+                let lacks = lacks(left_out).map(|lacks| format!("; {lacks}"));
+                answer(&format!(
+                    "{username} is here now{}",
+                    lacks.unwrap_or_default()
+                ))?;
+            }
             Err(ref error) => say(&format!(
                 "{username} was not imported: {}",
                 crate::telemetry::chain(error.as_ref())

@@ -1,15 +1,19 @@
 //! One user on the way out: records in pages, and the files of each event before it.
 
 use std::collections::BTreeSet;
+use std::future::ready;
 use std::sync::Arc;
 
-use homecore_kernel::archive::event::{self, EventRecord};
+use bytes::Bytes;
+use homecore_kernel::archive::event::{self, EventRecord, NamedFile};
 use homecore_kernel::archive::export::Cursor;
+use homecore_kernel::attachment::cut_short;
 use homecore_proto::archive::{
     ExportEnd, ExportPart, ExportStart, FileStart, Section, export_part,
 };
 use homecore_raft::records::User;
-use homecore_store::{BlobHash, Kind, StoreError};
+use homecore_store::blob::Download;
+use homecore_store::{Kind, StoreError};
 use homecore_types::UserId;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -24,6 +28,8 @@ use crate::telemetry::chain;
 const PARTS: usize = 4;
 /// Bytes of a file sent at once.
 const PIECE_BYTES: usize = 256 * 1024;
+/// What is wrong with a file that is not there.
+const MISSING: &str = "is missing";
 /// Damaged things that are named; what more there are, are counted.
 const LEFT_OUT_NAMED_MAX: usize = 1_000;
 
@@ -117,6 +123,8 @@ impl Outgoing {
             platform_unreachable: unreachable,
         };
         self.send(export_part::Part::Start(start)).await?;
+        let set_aside = accounts.kernel().count_set_aside(&user.id).await;
+        let set_aside = set_aside.map_err(|error| self.failed(&error))?;
         let changes = self.send_records(accounts, &user.id).await?;
         match &self.left_out {
             None => self.send_audit_log(accounts, &user.id).await?,
@@ -131,6 +139,7 @@ impl Outgoing {
             changes,
             left_out: left_out.count,
             first_left_out: left_out.first,
+            set_aside,
         }))
         .await
     }
@@ -259,57 +268,124 @@ impl Outgoing {
             return Ok(());
         };
         for file in event.files() {
-            let Some(hash) = file.hash.filter(|_| sent.insert(file.id.clone())) else {
-                continue;
-            };
-            if self.left_out.is_some() && !is_whole(accounts, user, hash).await? {
-                self.note([format!("file {} of event {}", file.id, event.id)]);
+            if !sent.insert(file.id.clone()) {
                 continue;
             }
-            let blobs = accounts.kernel().blobs();
-            let opened = blobs.download(user, hash).await;
-            let Some(mut download) = opened.map_err(|error| failed(&error))? else {
-                tracing::warn!(%user, "the bytes of a file are gone; its event is exported without");
+            let Some(fault) = self.send_file(accounts, user, &event.id, &file).await? else {
                 continue;
             };
-            self.send(export_part::Part::File(FileStart { id: file.id }))
-                .await?;
-            let mut at = 0_u64;
-            while at < download.size() {
-                let bytes = download.read_at(at, PIECE_BYTES).await;
-                let bytes = bytes.map_err(|error| self.failed(&error.into()))?;
-                if bytes.is_empty() {
-                    return Err(failed(&homecore_kernel::attachment::cut_short()));
-                }
-                at = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-                self.send(export_part::Part::Bytes(bytes)).await?;
+            // It may have been taken off the event meanwhile. Of an event that cannot be read it is not known.
+            let named = accounts.kernel().names_file(user, &event.id, &file.id);
+            if named.await.unwrap_or(true) {
+                self.leave_out_file(&event.id, &file.id, &fault)?;
             }
         }
         Ok(())
     }
+
+    /// Sends a file; what is wrong with it where it is not what its event says, and nothing of it was sent.
+    async fn send_file(
+        &self,
+        accounts: &Accounts,
+        user: &UserId,
+        event: &str,
+        file: &NamedFile,
+    ) -> Result<Option<String>, Stop> {
+        if self.left_out.is_some() {
+            // It is read once before it is sent, for what is sent cannot be taken back.
+            match open(accounts, user, file).await? {
+                Err(fault) => return Ok(Some(fault)),
+                Ok(mut whole) => {
+                    if let Err(error) = read_all(&mut whole, |_bytes| ready(Ok(()))).await? {
+                        return Ok(Some(unreadable(&error)));
+                    }
+                }
+            }
+        }
+        let mut download = match open(accounts, user, file).await? {
+            Err(fault) => return Ok(Some(fault)),
+            Ok(download) => download,
+        };
+        let id = file.id.clone();
+        self.send(export_part::Part::File(FileStart { id })).await?;
+        let send = |bytes| self.send(export_part::Part::Bytes(bytes));
+        match read_all(&mut download, send).await? {
+            Ok(()) => Ok(None),
+            Err(error) => Err(self.damaged_file(event, &file.id, &unreadable(&error))),
+        }
+    }
+
+    /// Notes a file that is damaged, or ends the export with it.
+    fn leave_out_file(&mut self, event: &str, file: &str, fault: &str) -> Result<(), Stop> {
+        if self.left_out.is_none() {
+            return Err(self.damaged_file(event, file, fault));
+        }
+        self.note([format!("file {file} of event {event}, which {fault}")]);
+        Ok(())
+    }
+
+    fn damaged_file(&self, event: &str, file: &str, fault: &str) -> Stop {
+        let what = format!("file {file} of event {event} {fault}");
+        self.failed(&homecore_kernel::Error::from(StoreError::Corrupted {
+            what,
+        }))
+    }
 }
 
-/// Whether a file is there and what it was: it is read once before it is sent, for what is sent
-/// cannot be taken back.
-async fn is_whole(accounts: &Accounts, user: &UserId, hash: BlobHash) -> Result<bool, Stop> {
-    let opened = accounts.kernel().blobs().download(user, hash).await;
-    let Some(mut download) = opened.map_err(|error| failed(&error))? else {
-        return Ok(false);
+/// Opens a file; what is wrong with it where it is not what its event says.
+async fn open(
+    accounts: &Accounts,
+    user: &UserId,
+    file: &NamedFile,
+) -> Result<Result<Download, String>, Stop> {
+    // One without a hash came without its bytes.
+    let Some(hash) = file.hash else {
+        return Ok(Err(MISSING.to_owned()));
     };
+    match accounts.kernel().blobs().download(user, hash).await {
+        Ok(None) => Ok(Err(MISSING.to_owned())),
+        Ok(Some(download)) if file.size.is_some_and(|size| size != download.size()) => {
+            Ok(Err("has another size".to_owned()))
+        }
+        Ok(Some(download)) => Ok(Ok(download)),
+        Err(error) if is_of_the_file(&error) => Ok(Err(unreadable(&error))),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// Reads a file piece by piece; what is wrong with it.
+async fn read_all<Doing>(
+    download: &mut Download,
+    each: impl Fn(Bytes) -> Doing,
+) -> Result<Result<(), StoreError>, Stop>
+where
+    Doing: Future<Output = Result<(), Stop>>,
+{
     let mut at = 0_u64;
     while at < download.size() {
         match download.read_at(at, PIECE_BYTES).await {
-            Ok(bytes) if !bytes.is_empty() => {
+            Ok(bytes) if bytes.is_empty() => return Ok(Err(cut_short())),
+            Ok(bytes) => {
                 at = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+                each(bytes).await?;
             }
-            // A disk that cannot read it is the usual damage.
-            Ok(_) | Err(StoreError::Corrupted { .. } | StoreError::Engine { .. }) => {
-                return Ok(false);
-            }
+            Err(error) if is_of_the_file(&error) => return Ok(Err(error)),
             Err(error) => return Err(failed(&error)),
         }
     }
-    Ok(true)
+    Ok(Ok(()))
+}
+
+/// Whether what failed is the reading of this file, and not of any: a disk that cannot read it is the usual damage.
+const fn is_of_the_file(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::Corrupted { .. } | StoreError::Engine { .. }
+    )
+}
+
+fn unreadable(error: &StoreError) -> String {
+    format!("cannot be read: {}", chain(error))
 }
 
 /// Whether it is an event that has files; what it was before is sent without.

@@ -2,6 +2,8 @@
 //!
 //! All calls block and are made on the store's own threads, never on an async worker.
 
+use std::collections::BTreeSet;
+
 use homecore_types::UserId;
 
 use crate::document::{Document, Kind, Rev, Seq};
@@ -204,13 +206,16 @@ pub trait View {
     /// Of the engine, where it cannot read on.
     fn check(&self, each: &mut dyn FnMut(String)) -> Result<(), StoreError>;
 
-    /// Whether a document that was set aside as damaged holds one of these bytes: what it refers to is
-    /// not thrown away either.
+    /// Which of these bytes are in what was set aside as damaged: what it refers to is not thrown away either.
+    /// Reads all of it once.
     ///
     /// # Errors
     /// Of the engine.
-    fn is_in_set_aside(&self, _one_of: [&[u8]; 2]) -> Result<bool, StoreError> {
-        Ok(false)
+    fn named_by_set_aside(
+        &self,
+        _texts: &BTreeSet<Vec<u8>>,
+    ) -> Result<BTreeSet<Vec<u8>>, StoreError> {
+        Ok(BTreeSet::new())
     }
 
     /// How many documents and former versions were set aside as damaged and were not given up since.

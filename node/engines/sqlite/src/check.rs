@@ -17,7 +17,7 @@ use homecore_store::{Entry, Kind, StoreError};
 use rusqlite::{Connection, Row, Transaction};
 
 use crate::schema;
-use crate::view::{Fault, Rows, Unreadable, document, unsealed_entries};
+use crate::view::{Fault, Rows, Unreadable, document, is_of_a_value, unsealed_entries};
 
 mod set_aside;
 
@@ -109,8 +109,9 @@ impl Rows<'_> {
                 all.unknown.insert(number);
                 continue;
             };
-            let entries: Vec<u8> = row.get(8)?;
-            let entries = match unsealed_entries(kind, &id, &entries) {
+            // Those of another type are none that were written.
+            let entries = row.get_ref(8)?.as_blob().unwrap_or_default();
+            let entries = match unsealed_entries(kind, &id, entries) {
                 Ok(entries) => entries,
                 Err(fault) => {
                     each(fault.to_string());
@@ -187,17 +188,6 @@ fn named(row: &Row<'_>) -> Result<Option<(u8, String)>, Unreadable> {
         Err(error) if is_of_a_value(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Whether it is that one value cannot be what was written: the next row may be read.
-fn is_of_a_value(error: &rusqlite::Error) -> bool {
-    matches!(
-        error,
-        rusqlite::Error::FromSqlConversionFailure(..)
-            | rusqlite::Error::IntegralValueOutOfRange(..)
-            | rusqlite::Error::InvalidColumnType(..)
-            | rusqlite::Error::Utf8Error(..)
-    )
 }
 
 fn noun(kind: u8, id: &str) -> String {
@@ -326,6 +316,7 @@ pub(crate) fn rebuild(
         if !lost.is_empty() && !accept_loss {
             return Ok(Rebuilt::not(lost, None));
         }
+        transaction.execute_batch(schema::REPAIR_INDEXES_DROP)?;
         transaction.execute_batch(schema::INDEXES_MAKE)?;
         fill(&transaction)?;
         transaction.commit()?;
@@ -360,6 +351,9 @@ fn part(
             );
             twice.push(document);
         }
+    }
+    if !twice.is_empty() {
+        transaction.execute_batch(schema::REPAIR_INDEXES_MAKE)?;
     }
     let mut last: Option<(u8, String, i64)> = None;
     for (kind, id, rev, seq, number) in twice {

@@ -1,6 +1,6 @@
 //! A user's database, open for writing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -302,8 +302,11 @@ impl View for SqliteDatabase {
         self.rows().check(each)
     }
 
-    fn is_in_set_aside(&self, one_of: [&[u8]; 2]) -> Result<bool, StoreError> {
-        self.rows().is_in_set_aside(one_of)
+    fn named_by_set_aside(
+        &self,
+        texts: &BTreeSet<Vec<u8>>,
+    ) -> Result<BTreeSet<Vec<u8>>, StoreError> {
+        self.rows().named_by_set_aside(texts)
     }
 
     fn count_set_aside(&self) -> Result<u64, StoreError> {

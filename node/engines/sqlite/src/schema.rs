@@ -143,9 +143,16 @@ pub(crate) const LOST_BY_ENTRY: &str = "SELECT DISTINCT id, document FROM entry 
 pub(crate) const DOCUMENTS_TWICE: &str = "SELECT kind, id, rev, seq, number FROM document NOT INDEXED \
      WHERE (kind, id) IN (SELECT kind, id FROM document NOT INDEXED GROUP BY kind, id HAVING count(*) > 1) \
      ORDER BY kind, id, seq DESC";
-/// Whether a version is kept; not by the index, which may be damaged.
+/// Indexes by name while rows are set aside, made from the tables: those that were there may be damaged.
+pub(crate) const REPAIR_INDEXES_MAKE: &str =
+    "CREATE INDEX IF NOT EXISTS repair_document ON document (kind, id);
+    CREATE INDEX IF NOT EXISTS repair_history ON history (kind, id, rev);";
+/// They go again.
+pub(crate) const REPAIR_INDEXES_DROP: &str =
+    "DROP INDEX IF EXISTS repair_document; DROP INDEX IF EXISTS repair_history;";
+/// Whether a version is kept.
 pub(crate) const HISTORY_HAS: &str =
-    "SELECT 1 FROM history NOT INDEXED WHERE kind = ?1 AND id = ?2 AND rev = ?3";
+    "SELECT 1 FROM history INDEXED BY repair_history WHERE kind = ?1 AND id = ?2 AND rev = ?3";
 /// Takes away a document that is there twice.
 pub(crate) const DOCUMENT_DELETE: &str = "DELETE FROM document WHERE number = ?1";
 /// Where damaged documents and versions go, as they are; made when there is one. Types are not checked, for they may
@@ -155,26 +162,24 @@ pub(crate) const SET_ASIDE_MAKE: &str = "CREATE TABLE IF NOT EXISTS set_aside \
 /// Whether anything ever went there.
 pub(crate) const SET_ASIDE_IS_THERE: &str =
     "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'set_aside'";
-/// Whether one of two texts is in any of it.
-pub(crate) const SET_ASIDE_HAS: &str = "SELECT 1 FROM set_aside \
-     WHERE instr(body, ?1) OR instr(body, ?2) OR instr(entries, ?1) OR instr(entries, ?2)";
+/// What may refer to something in it: reads the whole table.
+pub(crate) const SET_ASIDE_ALL: &str = "SELECT body, entries FROM set_aside";
 /// A document, its former versions, or one of them goes there.
 pub(crate) const SET_ASIDE_DOCUMENT: &str = "INSERT INTO set_aside \
      SELECT 0, kind, id, rev, seq, written_at, deleted, entries, body FROM document WHERE number = ?1";
-/// See [`SET_ASIDE_DOCUMENT`]; by the table, for the index may be damaged. They stay where another row has the name:
-/// it may be that one whose name is right.
+/// See [`SET_ASIDE_DOCUMENT`]. They stay where another row has the name: it may be that one whose name is right.
 pub(crate) const SET_ASIDE_HISTORY: &str = "INSERT INTO set_aside \
      SELECT 1, h.kind, h.id, h.rev, h.seq, h.written_at, h.deleted, NULL, h.body \
-     FROM history AS h NOT INDEXED JOIN document AS d ON (h.kind, h.id) = (d.kind, d.id) \
-     WHERE d.number = ?1 AND NOT EXISTS (SELECT 1 FROM document AS o NOT INDEXED \
+     FROM document AS d CROSS JOIN history AS h INDEXED BY repair_history ON (h.kind, h.id) = (d.kind, d.id) \
+     WHERE d.number = ?1 AND NOT EXISTS (SELECT 1 FROM document AS o INDEXED BY repair_document \
         WHERE (o.kind, o.id) = (d.kind, d.id) AND o.number <> ?1)";
 /// See [`SET_ASIDE_DOCUMENT`].
 pub(crate) const SET_ASIDE_VERSION: &str = "INSERT INTO set_aside \
      SELECT 1, kind, id, rev, seq, written_at, deleted, NULL, body FROM history WHERE number = ?1";
 /// Former versions of a document that was set aside, as in [`SET_ASIDE_HISTORY`].
-pub(crate) const HISTORY_DROP_OF: &str = "DELETE FROM history NOT INDEXED \
+pub(crate) const HISTORY_DROP_OF: &str = "DELETE FROM history INDEXED BY repair_history \
      WHERE (kind, id) = (SELECT d.kind, d.id FROM document AS d WHERE d.number = ?1 \
-        AND NOT EXISTS (SELECT 1 FROM document AS o NOT INDEXED \
+        AND NOT EXISTS (SELECT 1 FROM document AS o INDEXED BY repair_document \
             WHERE (o.kind, o.id) = (d.kind, d.id) AND o.number <> ?1))";
 /// How much was set aside.
 pub(crate) const SET_ASIDE_COUNT: &str = "SELECT count(*) FROM set_aside";

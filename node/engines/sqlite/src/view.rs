@@ -1,5 +1,6 @@
 //! Reading a user's database through any connection to it.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
@@ -168,13 +169,29 @@ impl View for Rows<'_> {
         self.check_all(each)
     }
 
-    fn is_in_set_aside(&self, one_of: [&[u8]; 2]) -> Result<bool, StoreError> {
-        let run = || -> rusqlite::Result<bool> {
-            Ok(self.has_set_aside()?
-                && self
-                    .connection
-                    .prepare(schema::SET_ASIDE_HAS)?
-                    .exists(one_of)?)
+    fn named_by_set_aside(
+        &self,
+        texts: &BTreeSet<Vec<u8>>,
+    ) -> Result<BTreeSet<Vec<u8>>, StoreError> {
+        let run = || -> rusqlite::Result<BTreeSet<Vec<u8>>> {
+            let mut found = BTreeSet::new();
+            if texts.is_empty() || !self.has_set_aside()? {
+                return Ok(found);
+            }
+            let lengths: BTreeSet<usize> =
+                texts.iter().map(Vec::len).filter(|it| *it > 0).collect();
+            let mut statement = self.connection.prepare(schema::SET_ASIDE_ALL)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                for column in [0, 1] {
+                    // What is damaged may be of any type.
+                    let bytes = row.get_ref(column)?.as_bytes_or_null();
+                    let bytes = bytes.ok().flatten().unwrap_or_default();
+                    let parts = lengths.iter().flat_map(|length| bytes.windows(*length));
+                    found.extend(parts.filter_map(|part| texts.get(part)).cloned());
+                }
+            }
+            Ok(found)
         };
         run().map_err(|error| fault::sql(&format!("reading {}", self.what))(error))
     }
@@ -276,19 +293,19 @@ impl Place<'_> {
     }
 }
 
-/// The first seven columns: kind, id, rev, seq, the rest as in [`schema::DOCUMENT`].
+/// The first seven columns: kind, id, rev, seq, the rest as in [`schema::DOCUMENT`]. Where the name can be read and
+/// another value cannot, it is that document that is damaged.
 pub(crate) fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
     let number: u8 = row.get(0)?;
     let id: String = row.get(1)?;
-    let place = Place {
-        kind: number,
-        id: &id,
-        rev: row.get(2)?,
-        seq: row.get(3)?,
-        at: row.get(4)?,
-        deleted: row.get(5)?,
+    let (place, body) = match (columns(row, number, &id), Kind::try_from(number)) {
+        (Ok(read), _) => read,
+        (Err(error), Ok(kind)) if is_of_a_value(&error) => {
+            let rev: i64 = row.get(2).unwrap_or_default();
+            return Err(damaged(kind, id, rev));
+        }
+        (Err(error), _) => return Err(error.into()),
     };
-    let body = row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?;
     let unsealed = place.unsealed(body);
     let kind = Kind::try_from(number).map_err(|unknown| match unsealed {
         // It is what was written, by another release.
@@ -298,12 +315,8 @@ pub(crate) fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
         },
     })?;
     let Some(body) = unsealed else {
-        return Err(Unreadable::Damaged(StoreError::Damaged {
-            place: String::new(),
-            kind,
-            rev: Rev(u64::try_from(place.rev).unwrap_or_default()),
-            id,
-        }));
+        let rev = place.rev;
+        return Err(damaged(kind, id, rev));
     };
     Ok(Document {
         kind,
@@ -312,6 +325,43 @@ pub(crate) fn document(row: &Row<'_>) -> Result<Document, Unreadable> {
         written_at: Millis(place.at),
         deleted: place.deleted,
         body: Bytes::copy_from_slice(body),
+        id,
+    })
+}
+
+/// What a row says of its document, but for the name, and the body as it is stored.
+pub(crate) fn columns<'a>(
+    row: &'a Row<'_>,
+    kind: u8,
+    id: &'a str,
+) -> rusqlite::Result<(Place<'a>, &'a [u8])> {
+    let place = Place {
+        kind,
+        id,
+        rev: row.get(2)?,
+        seq: row.get(3)?,
+        at: row.get(4)?,
+        deleted: row.get(5)?,
+    };
+    Ok((place, row.get_ref(6)?.as_blob()?))
+}
+
+/// Whether it is that one value cannot be what was written: the next row may be read.
+pub(crate) fn is_of_a_value(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
+}
+
+fn damaged(kind: Kind, id: String, rev: i64) -> Unreadable {
+    Unreadable::Damaged(StoreError::Damaged {
+        place: String::new(),
+        kind,
+        rev: Rev(u64::try_from(rev).unwrap_or_default()),
         id,
     })
 }

@@ -64,6 +64,8 @@ pub struct NamedFile {
     pub id: String,
     /// Its bytes by their hash, where the event says it.
     pub hash: Option<BlobHash>,
+    /// How many bytes it has, where the event says it.
+    pub size: Option<u64>,
 }
 
 /// An event that can be stored.
@@ -316,6 +318,7 @@ impl ArchivedEvent {
                 Some(NamedFile {
                     id: file.get("id")?.as_str()?.to_owned(),
                     hash: integrity.and_then(crate::attachment::hash_of),
+                    size: file.get("size").and_then(Value::as_u64),
                 })
             })
             .collect()

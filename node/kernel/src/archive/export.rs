@@ -30,6 +30,8 @@ pub struct Cursor {
     after: Option<String>,
     /// Go on with the former versions of the document `after`.
     versions: Option<Rev>,
+    /// The document `after` was left out: its former versions cannot stand in an archive without it.
+    is_headless: bool,
     leaves_out_damaged: bool,
 }
 
@@ -48,6 +50,7 @@ impl Default for Cursor {
             kind: Kind::Account,
             after: None,
             versions: None,
+            is_headless: false,
             leaves_out_damaged: false,
         }
     }
@@ -67,6 +70,7 @@ impl Cursor {
         Self {
             after: Some(after.to_owned()),
             versions,
+            is_headless: self.is_headless && versions.is_some(),
             ..*self
         }
     }
@@ -79,6 +83,7 @@ impl Cursor {
             kind,
             after: None,
             versions: None,
+            is_headless: false,
             ..*self
         })
     }
@@ -107,6 +112,34 @@ impl Kernel {
     pub async fn export_page(&self, user: &UserId, from: Cursor) -> Result<Exported, Error> {
         let page = self.read(user, move |view, _| page(view, from)).await?;
         page.map_err(Error::from)
+    }
+
+    /// How much of a user was set aside as damaged earlier: it is in no export.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn count_set_aside(&self, user: &UserId) -> Result<u64, Error> {
+        let count = self.read(user, |view, _| view.count_set_aside()).await?;
+        Ok(count?)
+    }
+
+    /// Whether an event names a file now: it may have changed since it was exported.
+    ///
+    /// # Errors
+    /// Of the store, or if the event cannot be read.
+    pub async fn names_file(&self, user: &UserId, event: &str, file: &str) -> Result<bool, Error> {
+        let (event, file) = (event.to_owned(), file.to_owned());
+        let named = self.read_short(user, move |view, _| -> Result<bool, StoreError> {
+            let event = view.get(Kind::Event, &event)?;
+            let Some(event) = event.filter(|event| !event.deleted) else {
+                return Ok(false);
+            };
+            let map = object(&event)?;
+            let files = map.get("attachments").and_then(Value::as_array);
+            let mut ids = files.into_iter().flatten().map(|file| file.get("id"));
+            Ok(ids.any(|id| id.and_then(Value::as_str) == Some(file.as_str())))
+        });
+        Ok(named.await??)
     }
 }
 
@@ -229,18 +262,22 @@ impl Page {
         let (kind, passes_over) = (from.kind, from.leaves_out_damaged);
         let documents = list(view, kind, from.after.as_deref(), DOCUMENTS, passes_over)?;
         for (id, document) in &documents {
-            let Some(record) = self.readable(document.as_ref(), from, || noun(kind, id), record)?
-            else {
-                continue;
+            let record = self.readable(document.as_ref(), from, || noun(kind, id), record)?;
+            let from = Cursor {
+                after: None,
+                versions: None,
+                is_headless: record.is_none(),
+                ..*from
             };
-            self.records.push(record);
+            self.records.extend(record);
             let body = document.as_ref().map_or(0, |document| document.body.len());
             self.bytes = self.bytes.saturating_add(body);
-            if kind == Kind::Access && document.as_ref().is_some_and(|access| !access.deleted) {
-                self.add_uses(view, from, id)?;
+            let is_live = !from.is_headless && document.as_ref().is_some_and(|it| !it.deleted);
+            if kind == Kind::Access && is_live {
+                self.add_uses(view, &from, id)?;
             }
             if matches!(kind, Kind::Event | Kind::Access)
-                && let Some(more) = self.versions(view, from, id, Rev(0))?
+                && let Some(more) = self.versions(view, &from, id, Rev(0))?
             {
                 return Ok(Some(from.cut(id, Some(more))));
             }
@@ -266,7 +303,8 @@ impl Page {
             let versions = history(view, (from.kind, id), after, from.leaves_out_damaged)?;
             for (rev, version) in &versions {
                 let what = || format!("version {} of {}", rev.0, noun(from.kind, id));
-                let record = self.readable(version.as_ref(), from, what, former)?;
+                let whole = version.as_ref().filter(|_| !from.is_headless);
+                let record = self.readable(whole, from, what, former)?;
                 self.records.extend(record);
                 let body = version.as_ref().map_or(0, |version| version.body.len());
                 self.bytes = self.bytes.saturating_add(body);

@@ -73,6 +73,7 @@ pub(crate) fn check<S: Source>(
         report: Report {
             user_id: user.manifest().user_id.clone(),
             username: user.manifest().username.clone(),
+            lacks: user.manifest().damaged_left_out,
             ..Report::default()
         },
         plan: Plan::default(),

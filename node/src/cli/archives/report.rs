@@ -49,6 +49,8 @@ pub(crate) struct Report {
     /// By what they are, in the order of names.
     pub(crate) counts: BTreeMap<&'static str, u64>,
     pub(crate) file_bytes: u64,
+    /// How much the archive lacks: it was damaged when it was exported, and left out.
+    pub(crate) lacks: u64,
     /// What has no place here.
     pub(crate) left_out: BTreeMap<&'static str, u64>,
     /// Things to know of records that are taken.
@@ -97,6 +99,9 @@ impl Report {
         if !self.left_out.is_empty() {
             text.push_str(&format!("; no place here for: {}", list(&self.left_out)));
         }
+        if let Some(lacks) = lacks(self.lacks) {
+            text.push_str(&format!("\n  note: {lacks}"));
+        }
         text.push_str(&self.notes.lines("note: "));
         text.push_str(&self.damage.lines("cannot be taken: "));
         if let Some(broken) = &self.broken {
@@ -111,7 +116,12 @@ impl Report {
             "ok": self.is_good(leave_out_damaged), "userId": self.user_id,
             "username": self.username, "counts": self.counts, "fileBytes": self.file_bytes,
             "leftOut": self.left_out, "notes": self.notes.json(), "damage": self.damage.json(),
-            "broken": self.broken,
+            "broken": self.broken, "damagedLeftOut": self.lacks,
         })
     }
+}
+
+/// What an archive lacks of a user, in words.
+pub(crate) fn lacks(count: u64) -> Option<String> {
+    (count > 0).then(|| format!("the archive is not whole: {count} damaged were left out of it"))
 }

@@ -135,7 +135,11 @@ async fn one_damaged_event_is_named_and_set_aside_and_the_rest_can_be_used() -> 
         "{told}"
     );
     let printed = core.run(&["import", &out, "--dry-run"]).await?;
-    ensure!(printed.contains("2 events"), "{printed}");
+    ensure!(
+        printed.contains("2 events")
+            && printed.contains("not whole: 1 damaged were left out of it"),
+        "{printed}"
+    );
 
     // New indexes do not help; setting it aside does.
     core.stop(PATIENCE).await?;
@@ -159,6 +163,74 @@ async fn one_damaged_event_is_named_and_set_aside_and_the_rest_can_be_used() -> 
         person.numbers(&http).await? == [1, 3, 4],
         "nothing can be written"
     );
+    // What was set aside is in no archive.
+    let last = folder.path().join("last").display().to_string();
+    let core = cluster.core_mut(0)?;
+    let printed = core.run(&["export", &last]).await?;
+    ensure!(
+        printed.contains("not whole: 1 set aside earlier"),
+        "{printed}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_ends_an_export_or_is_left_out_and_named() -> anyhow::Result<()> {
+    let cluster = Cluster::start(ClusterOptions::cores(1)).await?;
+    let http = Http::new()?;
+    let person = Person::new(&http, &cluster.core(0)?.url(), "anna1").await?;
+    person.write_with_file(&http, 5).await?.expect(201)?;
+    let written = person.write_with_file(&http, 6).await?.expect(201)?;
+    let event = written["event"]["id"].as_str().context("no id")?;
+    let file = written["event"]["attachments"][0]["id"].as_str();
+    let file = file.context("no file")?;
+    let core = cluster.core(0)?;
+    let content = person.file(6);
+    let mut blob = blobs(&core.data())?;
+    blob.retain(|path| std::fs::read_to_string(path).is_ok_and(|it| it == content));
+    let blob = blob.pop().context("no file on the disk")?;
+
+    let folder = tempfile::tempdir()?;
+    let archive = |number: usize| folder.path().join(number.to_string()).display().to_string();
+    for (number, (damaged, fault)) in [
+        (Some(content.replace('6', "7")), "cannot be read"),
+        (Some(format!("{content}6")), "has another size"),
+        (Some(String::new()), "has another size"),
+        (None, "is missing"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        match &damaged {
+            Some(bytes) => std::fs::write(&blob, bytes)?,
+            None => std::fs::remove_file(&blob)?,
+        }
+        let out = folder.path().join("failed");
+        let said = failure(core, &["export", &out.display().to_string()]).await?;
+        let told = format!("file {file} of event {event} {fault}");
+        ensure!(
+            said.contains(&told) && said.contains("with --leave-out-damaged"),
+            "{damaged:?}: {said}"
+        );
+        ensure!(!out.try_exists()?, "part of an archive is left");
+        let arguments = ["export", &archive(number), "--leave-out-damaged", "--json"];
+        let told: Value = serde_json::from_str(core.run(&arguments).await?.trim())?;
+        let first = told["firstLeftOut"][0].as_str().unwrap_or_default();
+        let named = format!("file {file} of event {event}, which {fault}");
+        ensure!(
+            told["damagedLeftOut"] == 1 && first.starts_with(&named),
+            "{told}"
+        );
+    }
+
+    // Where it is taken in, that is said.
+    let other = Cluster::start(ClusterOptions::cores(1)).await?;
+    let printed = other
+        .core(0)?
+        .run(&["import", &archive(3), "--json"])
+        .await?;
+    let told: Value = serde_json::from_str(printed.trim())?;
+    ensure!(told["ok"] == true && told["damagedLeftOut"] == 1, "{told}");
     Ok(())
 }
 

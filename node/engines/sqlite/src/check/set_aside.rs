@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use homecore_store::Kind;
 use rusqlite::{Row, Transaction};
 
-use super::{LOST_MAX, fault, former, is_of_a_value, named, noun};
+use super::{LOST_MAX, fault, former, named, noun};
 use crate::schema;
-use crate::view::{Fault, Place, Unreadable, unsealed_entries};
+use crate::view::{Fault, Unreadable, columns, is_of_a_value, unsealed_entries};
 
 /// A damaged document.
 pub(super) struct Damaged {
@@ -56,7 +56,7 @@ impl Found {
 
     fn note(&mut self, row: &Row<'_>) -> Result<(), Unreadable> {
         let name = named(row)?;
-        let entries = row.get_ref(8)?.as_blob().map_err(rusqlite::Error::from)?;
+        let entries = row.get_ref(8)?.as_blob().unwrap_or_default();
         let unknown = match &name {
             Some((kind, id)) => match unsealed_entries(*kind, id, entries) {
                 // They are of this name: nothing made the kind what it is but a release that knows it.
@@ -151,21 +151,10 @@ fn is_sealed_as(row: &Row<'_>, kind: u8, id: &str) -> Result<bool, Unreadable> {
     if named(row)?.is_some_and(|(of, name)| (of, name.as_str()) == (kind, id)) {
         return Ok(false);
     }
-    let read = || -> rusqlite::Result<bool> {
-        let place = Place {
-            kind,
-            id,
-            rev: row.get(2)?,
-            seq: row.get(3)?,
-            at: row.get(4)?,
-            deleted: row.get(5)?,
-        };
-        let body = row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?;
-        Ok(place.unsealed(body).is_some())
-    };
-    match read() {
+    match columns(row, kind, id) {
+        Ok((place, body)) => Ok(place.unsealed(body).is_some()),
         Err(error) if is_of_a_value(&error) => Ok(false),
-        read => Ok(read?),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -229,17 +218,19 @@ pub(super) fn set_aside(
         return Ok(());
     }
     transaction.execute_batch(schema::SET_ASIDE_MAKE)?;
+    transaction.execute_batch(schema::REPAIR_INDEXES_MAKE)?;
+    let run = |sql, number: i64| transaction.prepare_cached(sql)?.execute([number]);
     // First, while all of them are there to be told.
     for (number, what) in versions {
-        transaction.execute(schema::SET_ASIDE_VERSION, [number])?;
-        transaction.execute(schema::VERSION_DELETE, [number])?;
+        run(schema::SET_ASIDE_VERSION, number)?;
+        run(schema::VERSION_DELETE, number)?;
         told.line(format!("{what}: it was set aside"));
     }
     for (number, Damaged { what, .. }) in documents {
-        transaction.execute(schema::SET_ASIDE_DOCUMENT, [number])?;
-        let former = transaction.execute(schema::SET_ASIDE_HISTORY, [number])?;
-        transaction.execute(schema::HISTORY_DROP_OF, [number])?;
-        transaction.execute(schema::DOCUMENT_DELETE, [number])?;
+        run(schema::SET_ASIDE_DOCUMENT, number)?;
+        let former = run(schema::SET_ASIDE_HISTORY, number)?;
+        run(schema::HISTORY_DROP_OF, number)?;
+        run(schema::DOCUMENT_DELETE, number)?;
         told.line(format!(
             "{what}: it was set aside, and {former} former versions with it"
         ));

@@ -269,12 +269,94 @@ fn damaged_documents_are_set_aside_with_their_versions_only_if_that_is_accepted(
         };
         assert_eq!((count(0), count(1)), aside, "{way}");
         let database = engine.open(&user()).unwrap();
-        let holds = |text: &[u8]| database.is_in_set_aside([text, b"nowhere"]).unwrap();
-        assert!(holds(b"note") || aside.0 == 0, "{way}");
-        assert!(!holds(b"somewhere else"));
+        let texts = [&b"note\":\""[..], b"one", b"somewhere else", b""];
+        let texts = texts.into_iter().map(<[u8]>::to_vec).collect();
+        let named = database.named_by_set_aside(&texts).unwrap();
+        // One is in bodies, the other in what documents are found by.
+        let expected = [
+            (b"note\":\"".to_vec(), true),
+            (b"one".to_vec(), aside.0 > 0),
+        ];
+        let expected = expected.into_iter().filter(|(_, is_there)| *is_there);
+        assert_eq!(named, expected.map(|(text, _)| text).collect(), "{way}");
         let sum = u64::try_from(aside.0 + aside.1).unwrap();
         assert_eq!(database.count_set_aside().unwrap(), sum);
     }
+}
+
+/// A changed byte of a row's head gives a value another type, which SQLite itself would not write.
+fn change_types(engine: &SqliteEngine, sql: &str) {
+    let swap = |from: &str, to: &str| {
+        format!(
+            "PRAGMA writable_schema = ON;
+             UPDATE sqlite_schema SET sql = replace(sql, '{from}', '{to}') WHERE type = 'table';"
+        )
+    };
+    let strict = swap(") /* any */", ") STRICT");
+    // A connection knows the tables as it found them.
+    for step in [&swap(") STRICT", ") /* any */"), sql, &strict] {
+        change(engine, step);
+    }
+}
+
+#[test]
+fn a_value_of_another_type_is_damage_of_its_document_alone() {
+    for (change, id, rev) in [
+        ("body = 'text'", "first", 1),
+        ("written_at = x'00'", "first", 1),
+        ("deleted = 'no'", "second", 2),
+        ("rev = 'one'", "first", 0),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = engine(folder.path());
+        let way = format!("UPDATE document SET {change} WHERE id = '{id}'");
+        change_types(&engine, &way);
+        let database = engine.open(&user()).unwrap();
+        for read in [
+            database.list(Kind::Event, None, 10).map(drop),
+            database.get(Kind::Event, id).map(drop),
+        ] {
+            let Err(StoreError::Damaged {
+                kind,
+                id: name,
+                rev: version,
+                ..
+            }) = read
+            else {
+                panic!("{way}: {read:?}");
+            };
+            assert_eq!((kind, &*name, version.0), (Kind::Event, id, rev), "{way}");
+        }
+        drop(database);
+        let told = format!("Event {id} is not what it was");
+        assert!(
+            faults(&engine).contains(&told),
+            "{way}: {:?}",
+            faults(&engine)
+        );
+        assert!(engine.rebuild_indexes(&user(), true).unwrap().is_done);
+        assert_eq!(faults(&engine), [""; 0], "{way}");
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path());
+    change_types(
+        &engine,
+        "UPDATE document SET entries = 7 WHERE id = 'first'",
+    );
+    let told = "Event first: its entries are not what they were".to_owned();
+    assert!(faults(&engine).contains(&told));
+    assert!(engine.rebuild_indexes(&user(), true).unwrap().is_done);
+    assert_eq!(faults(&engine), [""; 0]);
+    change_types(&engine, "UPDATE history SET body = 7");
+    let database = engine.open(&user()).unwrap();
+    let read = database
+        .history(Kind::Event, "second", Rev(0), 10)
+        .unwrap_err();
+    assert!(
+        matches!(read, StoreError::Damaged { rev: Rev(1), .. }),
+        "{read:?}"
+    );
 }
 
 #[test]

@@ -140,13 +140,18 @@ fn what_is_damaged_is_left_out_and_named_or_ends_the_export() {
     for damaged in [
         vec![event(0)],
         vec![event(119)],
+        vec![event(7)],
         vec![event(49), event(50), event(51)],
         (0..120).map(event).collect(),
     ] {
-        let left: Vec<String> = damaged
-            .iter()
-            .map(|(_, id, _)| format!("event {id}"))
-            .collect();
+        // Former versions cannot stand without their event: each is named.
+        let mut left = Vec::new();
+        for (_, id, _) in &damaged {
+            left.push(format!("event {id}"));
+            let versions = home.look(|view| view.history(Kind::Event, id, Rev(0), 20));
+            let versions = versions.unwrap().into_iter();
+            left.extend(versions.map(|it| format!("version {} of event {id}", it.rev.0)));
+        }
         let ids: Vec<String> = damaged.iter().map(|(_, id, _)| id.clone()).collect();
         let damaged = damaged.into_iter().collect();
         let refused = exported(&home, &damaged, Cursor::default()).unwrap_err();

@@ -178,6 +178,24 @@ fn attachments_that_are_counted_are_there() {
 }
 
 #[test]
+fn what_an_export_left_out_is_said_and_no_damage() {
+    let scratch = Scratch::new("lacking");
+    let root = scratch.at("archive");
+    archive(&root, &[], json!({}));
+    let path = root.join(USER).join("user-manifest.json");
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    manifest["damagedLeftOut"] = json!(3);
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    let archive = Archive::open(Folder::at(&root), &Unlock::default()).unwrap();
+    let user = archive.user(&archive.manifest().users[0]).unwrap();
+    let (report, _) = check(&user, &Names::default());
+    assert!(report.is_good(false));
+    let said = "note: the archive is not whole: 3 damaged were left out of it";
+    assert!(report.text().contains(said), "{}", report.text());
+    assert_eq!(report.json(false)["damagedLeftOut"], 3);
+}
+
+#[test]
 fn a_missing_account_is_named() {
     let scratch = Scratch::new("account");
     let root = scratch.at("archive");
