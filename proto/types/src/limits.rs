@@ -75,12 +75,12 @@ pub const READER_QUEUE_MAX: usize = 4_096;
 /// Writes of one shard that share a journal sync.
 pub const COMMIT_GROUP_MAX: usize = 512;
 /// Users whose databases are open at once on one core.
-pub const OPEN_USERS_MAX: usize = 1_250;
+pub const OPEN_USERS_MAX: usize = 1_200;
 /// Those of them that keep pages of their databases in memory, and several handles for reading: the ones
 /// used last.
 pub const AWAKE_USERS_MAX: usize = 64;
 /// Users beside them whose databases are open for writing and were not written to again.
-pub const WRITTEN_ONCE_MAX: usize = 200;
+pub const WRITTEN_ONCE_MAX: usize = 100;
 /// Such a database is closed when idle for this long.
 pub const WRITTEN_ONCE_IDLE: Duration = Duration::from_secs(10);
 /// A user's database is closed when idle for this long.

@@ -25,7 +25,7 @@ use crate::state_machine::{SnapshotFile, meta};
 use crate::types::TypeConfig;
 
 /// Items that the machine gives in one turn.
-const CHUNK_ITEMS_MAX: usize = 512;
+const CHUNK_ITEMS_MAX: usize = 2_048;
 /// How often a snapshot is begun that the machine gave up because too much changed meanwhile.
 const ATTEMPTS_MAX: usize = 3;
 /// Pause before it is begun again.

@@ -1,7 +1,6 @@
 //! A user's database, open for writing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use homecore_store::engine::Page;
@@ -12,13 +11,16 @@ use homecore_store::{
 use rusqlite::Connection;
 
 use crate::durable::Durable;
+use crate::engine::Handle;
+use crate::open_files::Held;
 use crate::view::{Place, Rows, entries_of, sealed_entries, unsealed_entries};
 use crate::{fault, schema};
 
 /// See [`UserDatabase`].
 pub(crate) struct SqliteDatabase {
     connection: Connection,
-    path: PathBuf,
+    /// Let go after the connection is closed.
+    held: Held,
     /// Whose it is, for errors.
     what: String,
     durable: Arc<Durable>,
@@ -36,7 +38,7 @@ pub(crate) struct SqliteDatabase {
 impl std::fmt::Debug for SqliteDatabase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SqliteDatabase")
-            .field("path", &self.path)
+            .field("path", &self.held.path())
             .field("applied", &self.applied)
             .field("last", &self.last)
             .finish_non_exhaustive()
@@ -44,12 +46,12 @@ impl std::fmt::Debug for SqliteDatabase {
 }
 
 impl SqliteDatabase {
-    pub(crate) fn new(
-        connection: Connection,
-        path: PathBuf,
-        what: String,
-        durable: Arc<Durable>,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn new(handle: Handle, durable: Arc<Durable>) -> Result<Self, StoreError> {
+        let Handle {
+            held,
+            connection,
+            what,
+        } = handle;
         let (applied, last) = Rows {
             connection: &connection,
             what: &what,
@@ -58,7 +60,7 @@ impl SqliteDatabase {
         let applied = Position(applied);
         Ok(Self {
             connection,
-            path,
+            held,
             what,
             durable,
             applied,
@@ -191,7 +193,7 @@ impl SqliteDatabase {
             .map_err(|error| fault::sql(&format!("writing the state of {}", self.what))(error))?;
         // Before it is written: a checkpoint that comes between writes a file too many, not one
         // too few.
-        self.durable.note(&self.path);
+        self.durable.note(self.held.path());
         self.run("COMMIT", "committing")
     }
 }

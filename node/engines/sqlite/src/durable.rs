@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::files::{sync_file_if_any, sync_folder};
+use crate::open_files::OpenFiles;
 
 /// How a checkpoint makes users' files durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,20 +36,26 @@ pub(crate) enum Durable {
     /// system open when it happened, not to those who open it later.
     FileSystem(File),
     /// Databases that were written.
-    Files(Mutex<BTreeSet<PathBuf>>),
+    Files {
+        written: Mutex<BTreeSet<PathBuf>>,
+        files: Arc<OpenFiles>,
+    },
 }
 
 impl Durable {
-    pub(crate) fn new(how: Durability, root: &Path) -> io::Result<Self> {
+    pub(crate) fn new(how: Durability, root: &Path, files: &Arc<OpenFiles>) -> io::Result<Self> {
         Ok(match how {
             Durability::FileSystem => Self::FileSystem(File::open(root)?),
-            Durability::Files => Self::Files(Mutex::default()),
+            Durability::Files => Self::Files {
+                written: Mutex::default(),
+                files: Arc::clone(files),
+            },
         })
     }
 
     /// A database is about to be written.
     pub(crate) fn note(&self, database: &Path) {
-        if let Self::Files(written) = self {
+        if let Self::Files { written, .. } = self {
             let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
             if !written.contains(database) {
                 written.insert(database.to_owned());
@@ -60,12 +67,12 @@ impl Durable {
     pub(crate) fn flush(&self) -> io::Result<()> {
         match self {
             Self::FileSystem(root) => flush_file_system(root),
-            Self::Files(written) => {
+            Self::Files { written, files } => {
                 // Taken first: what is written from now on is for the next time.
                 let written =
                     std::mem::take(&mut *written.lock().unwrap_or_else(PoisonError::into_inner));
                 for database in &written {
-                    flush_database(database)?;
+                    flush_database(files, database)?;
                 }
                 Ok(())
             }
@@ -75,11 +82,15 @@ impl Durable {
 
 /// The log first: it may be folded into the database and removed meanwhile, and SQLite makes the
 /// database durable before it removes it. A database that is gone belongs to a removed user.
-fn flush_database(database: &Path) -> io::Result<()> {
+fn flush_database(files: &Arc<OpenFiles>, database: &Path) -> io::Result<()> {
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");
     sync_file_if_any(Path::new(&log))?;
-    sync_file_if_any(database)?;
+    match files.hold(database) {
+        Ok(file) => file.sync()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
     match database.parent().map(sync_folder) {
         Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

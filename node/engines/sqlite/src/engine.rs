@@ -15,6 +15,7 @@ use rustix::fs::FlockOperation;
 use crate::check::Rebuilt;
 use crate::database::SqliteDatabase;
 use crate::durable::{Durability, Durable};
+use crate::open_files::{Held, OpenFiles};
 use crate::reader::SqliteReader;
 use crate::{check, fault, files, schema};
 
@@ -56,12 +57,21 @@ impl Default for SqliteOptions {
     }
 }
 
+/// A user's database that was opened. The connection is closed before the file is let go.
+pub(crate) struct Handle {
+    pub(crate) connection: Connection,
+    /// Whose it is, for errors.
+    pub(crate) what: String,
+    pub(crate) held: Held,
+}
+
 /// Users' databases, each a SQLite file in the user's folder.
 #[derive(Debug)]
 pub struct SqliteEngine {
     users: PathBuf,
     options: SqliteOptions,
     durable: Arc<Durable>,
+    files: Arc<OpenFiles>,
     removed: AtomicU64,
     _lock: File,
 }
@@ -94,11 +104,14 @@ impl SqliteEngine {
         for folder in [MAKING, REMOVED] {
             files::empty_folder(&users.join(folder)).map_err(fault::io(preparing()))?;
         }
-        let durable = Durable::new(options.durability, &users).map_err(fault::io(preparing()))?;
+        let files = Arc::default();
+        let durable = Durable::new(options.durability, &users, &files);
+        let durable = durable.map_err(fault::io(preparing()))?;
         Ok(Self {
             users,
             options,
             durable: Arc::new(durable),
+            files,
             removed: AtomicU64::new(0),
             _lock: lock,
         })
@@ -126,18 +139,24 @@ impl SqliteEngine {
     /// # Errors
     /// [`StoreError::UnknownUser`], or of the disk.
     pub fn rebuild_indexes(&self, user: &UserId, accept_loss: bool) -> Result<Rebuilt, StoreError> {
-        let (mut connection, _path, what) = self.connect(user)?;
-        check::rebuild(&mut connection, &what, accept_loss)
+        let mut handle = self.connect(user)?;
+        check::rebuild(&mut handle.connection, &handle.what, accept_loss)
     }
 
-    fn connect(&self, user: &UserId) -> Result<(Connection, PathBuf, String), StoreError> {
+    pub(crate) fn connect(&self, user: &UserId) -> Result<Handle, StoreError> {
         if !self.contains(user)? {
             return Err(StoreError::UnknownUser { user: user.clone() });
         }
         let path = self.folder(user).join(DATABASE);
         let what = format!("the database of user {user}");
+        let held = self.files.hold(&path);
+        let held = held.map_err(fault::io(format!("opening {what}")))?;
         let connection = schema::connect(&path, &self.options, &what)?;
-        Ok((connection, path, what))
+        Ok(Handle {
+            connection,
+            what,
+            held,
+        })
     }
 
     /// Builds a database where nobody looks, durable but for its folder's name.
@@ -203,18 +222,13 @@ impl Engine for SqliteEngine {
     }
 
     fn open(&self, user: &UserId) -> Result<Box<dyn UserDatabase>, StoreError> {
-        let (connection, path, what) = self.connect(user)?;
-        Ok(Box::new(SqliteDatabase::new(
-            connection,
-            path,
-            what,
-            Arc::clone(&self.durable),
-        )?))
+        let handle = self.connect(user)?;
+        let durable = Arc::clone(&self.durable);
+        Ok(Box::new(SqliteDatabase::new(handle, durable)?))
     }
 
     fn open_reader(&self, user: &UserId) -> Result<Box<dyn Reader>, StoreError> {
-        let (connection, _path, what) = self.connect(user)?;
-        Ok(Box::new(SqliteReader::new(connection, what)?))
+        Ok(Box::new(SqliteReader::new(self.connect(user)?)?))
     }
 
     fn contains(&self, user: &UserId) -> Result<bool, StoreError> {
@@ -237,6 +251,7 @@ impl Engine for SqliteEngine {
             files::sync_folder(&self.users.join(REMOVED))
         };
         remove().map_err(fault::io(doing()))?;
+        self.files.forget(&self.folder(user).join(DATABASE));
         // It is gone for good from here on; what is left of it goes at the next start at latest.
         std::fs::remove_dir_all(&removed).map_err(fault::io(doing()))
     }

@@ -21,6 +21,7 @@ mod engine;
 mod fault;
 mod files;
 mod journal;
+mod open_files;
 mod reader;
 mod schema;
 mod view;

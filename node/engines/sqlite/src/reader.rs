@@ -4,12 +4,16 @@ use homecore_store::engine::Reader;
 use homecore_store::{StoreError, View};
 use rusqlite::Connection;
 
+use crate::engine::Handle;
+use crate::open_files::Held;
 use crate::view::Rows;
 use crate::{fault, schema};
 
 /// See [`Reader`].
 pub(crate) struct SqliteReader {
     connection: Connection,
+    /// Let go after the connection is closed.
+    _held: Held,
     what: String,
 }
 
@@ -24,11 +28,20 @@ impl std::fmt::Debug for SqliteReader {
 impl SqliteReader {
     /// Takes a connection. It is opened for writing like any other, because a reader that comes
     /// first after a crash must put the log in order; the pragma keeps it from doing more.
-    pub(crate) fn new(connection: Connection, what: String) -> Result<Self, StoreError> {
+    pub(crate) fn new(handle: Handle) -> Result<Self, StoreError> {
+        let Handle {
+            held,
+            connection,
+            what,
+        } = handle;
         connection
             .execute_batch("PRAGMA query_only = ON")
             .map_err(fault::sql(&format!("opening {what} for reading")))?;
-        Ok(Self { connection, what })
+        Ok(Self {
+            connection,
+            _held: held,
+            what,
+        })
     }
 
     fn run(&self, sql: &str) -> Result<(), StoreError> {

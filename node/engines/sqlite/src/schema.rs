@@ -22,6 +22,12 @@ pub(crate) const FORMAT: i64 = 3;
 /// any that another connection could meet.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// SQLite's way to the files for a database that one process alone uses: its connections share the log's index and
+/// their locks in memory, and the process holds one lock on the file, which keeps others out. The usual way makes a
+/// file for the index when the first connection comes, removes it after the last, and asks the system for a lock
+/// twice in each read.
+const ONE_PROCESS: &str = "unix-excl";
+
 /// Statements of one connection that stay prepared.
 const PREPARED_MAX: usize = 32;
 
@@ -247,7 +253,8 @@ pub(crate) fn connect(
 ) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opening = |error| fault::sql(&format!("opening {what}"))(error);
-    let connection = Connection::open_with_flags(path, flags).map_err(opening)?;
+    let connection =
+        Connection::open_with_flags_and_vfs(path, flags, ONE_PROCESS).map_err(opening)?;
     connection.busy_timeout(LOCK_TIMEOUT).map_err(opening)?;
     connection.set_prepared_statement_cache_capacity(PREPARED_MAX);
     // Plans do not depend on bound values: otherwise each use of a statement compiles it anew.

@@ -33,11 +33,10 @@ fn change(seq: u64) -> Commit {
 /// A database with one change, at position 1.
 fn database(engine: &SqliteEngine) -> SqliteDatabase {
     drop(engine.create(&user(), Position(0)).unwrap());
-    let path = engine.folder(&user()).join("data.sqlite");
-    let what = "a test".to_owned();
-    let connection = schema::connect(&path, &SqliteOptions::default(), &what).unwrap();
-    let durable = Durable::new(crate::Durability::Files, &path).unwrap();
-    let mut database = SqliteDatabase::new(connection, path, what, Arc::new(durable)).unwrap();
+    let handle = engine.connect(&user()).unwrap();
+    let how = crate::Durability::Files;
+    let durable = Durable::new(how, handle.held.path(), &Arc::default()).unwrap();
+    let mut database = SqliteDatabase::new(handle, Arc::new(durable)).unwrap();
     database.begin().unwrap();
     database.apply(&change(1)).unwrap();
     database.commit(Position(1)).unwrap();

@@ -149,6 +149,39 @@ fn who_rests_keeps_no_pages() {
     assert!(rested > 4 * PAGE, "{rested} bytes of {first}");
 }
 
+/// Closing one descriptor of a file takes all locks of the process on it.
+#[cfg(target_os = "linux")]
+#[test]
+fn no_other_process_can_open_a_database_as_long_as_any_handle_is_open() {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let root = tempfile::tempdir().unwrap();
+    let anna = suite::user(1);
+    let engine = open(root.path());
+    let mut database = engine.create(&anna, Position(0)).unwrap();
+    suite::write(database.as_mut(), &anna, 1, Position(1)).unwrap();
+    let path = engine.folder(&anna).join("data.sqlite");
+    let inode = format!(":{} ", std::fs::metadata(&path).unwrap().ino());
+    let is_locked = || {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        let own = locks.lines().filter(|lock| lock.contains(&inode));
+        own.filter(|lock| lock.contains("POSIX") && lock.contains("WRITE"))
+            .count()
+            > 0
+    };
+    assert!(is_locked());
+    let reader = engine.open_reader(&anna).unwrap();
+    drop(database);
+    assert!(is_locked());
+    let database = engine.open(&anna).unwrap();
+    drop(reader);
+    engine.make_durable().unwrap();
+    assert!(is_locked());
+    drop(database);
+    assert!(!is_locked());
+    assert!(!path.with_extension("sqlite-wal").try_exists().unwrap());
+}
+
 #[test]
 fn only_we_may_read_the_files() {
     let root = tempfile::tempdir().unwrap();
@@ -171,7 +204,7 @@ fn only_we_may_read_the_files() {
         root.path().join("journal.sqlite"),
         root.path().join("journal.sqlite-wal"),
     ];
-    for name in ["data.sqlite", "data.sqlite-wal", "data.sqlite-shm"] {
+    for name in ["data.sqlite", "data.sqlite-wal"] {
         files.push(folder.join(name));
     }
     for path in files {
