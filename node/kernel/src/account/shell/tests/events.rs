@@ -1,0 +1,42 @@
+//! Declared fields and their events: by which declaration they are judged, and that it is one rule for both.
+
+use super::*;
+
+#[tokio::test]
+async fn what_is_refused_is_judged_once_more_by_the_present_declaration() {
+    let declared = |version, of: Value| {
+        let declared = json!({ "systemStreams": { "account": of } });
+        Arc::new(Schema::parse(&declared).unwrap().of_version(version))
+    };
+    let stream = |pattern: &str| json!([{ "id": "plan", "name": "Plan", "type": "string/pryv", "regexValidation": pattern }]);
+    let present = || declared(2, stream("^b$"));
+    let new = json!({ "streamIds": [":system:plan"], "type": "string/pryv", "content": "b" });
+    let set = |content: &str| json!({ "id": ":system:plan", "update": { "content": content } });
+    let field = |name: &str, value: &str| json!({ "update": { name: value } });
+    for former in [json!([]), stream("^a$")] {
+        for (method, good, bad) in [
+            (
+                Method::AccountUpdate,
+                field("plan", "b"),
+                field("plan", "c"),
+            ),
+            (
+                Method::AccountUpdate,
+                field("plan", "b"),
+                field("nothing", "b"),
+            ),
+            (Method::EventsCreate, new.clone(), set("b")),
+            (Method::EventsUpdate, set("b"), set("c")),
+        ] {
+            let known: Declaration = Arc::new(Mutex::new(declared(1, former.clone())));
+            let of_core = Arc::clone(&known);
+            let source = SchemaSource::new(move || Arc::clone(&of_core.lock().unwrap()));
+            let it = fixture_with(|settings| settings.account_schema = source).await;
+            assert!(it.call(method, good.clone()).await.is_err(), "as before");
+            *it.platform.newer.lock().unwrap() = Some((known, present()));
+            it.call(method, good).await.unwrap();
+            assert!(it.call(method, bad).await.is_err(), "{former}");
+            assert_eq!(it.account().await["plan"], "b");
+        }
+    }
+}
