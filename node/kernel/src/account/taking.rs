@@ -199,6 +199,9 @@ impl Kernel {
         let plan = plan.map_err(ChangeError::from)?;
         let mut fields = plan.fields;
         fields.fields_version = (!fields.declared.is_empty()).then_some(version);
+        if wanted.edits.asks_for_links() && !self.sends_links() {
+            return Err(ChangeError::from(EmailError::NoLinks).into());
+        }
         let letters = self.letters(&plan.send).map_err(EmailError::from);
         let letters = letters.map_err(ChangeError::from)?;
         if fields.is_empty() && letters.is_empty() {
