@@ -40,3 +40,42 @@ async fn what_is_refused_is_judged_once_more_by_the_present_declaration() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_content_of_a_new_event_is_judged_as_that_of_a_changed_one() {
+    let declared = json!({ "systemStreams": { "account": [
+        { "id": "phone", "name": "Phone", "type": "string/pryv" },
+    ] } });
+    let it = fixture_with(|settings| settings.account_schema = source(&declared)).await;
+    for (stream, kind) in [
+        (":system:phone", "string/pryv"),
+        (":system:phone", "count/steps"),
+        (":_system:language", "language/iso-639-1"),
+        (":system:email", "email/string"),
+    ] {
+        for content in [
+            json!(5),
+            json!(1.5),
+            json!("text"),
+            json!("de"),
+            json!("longer"),
+            json!("new@example.com"),
+            json!(true),
+            json!(null),
+            json!({}),
+        ] {
+            let shown = |result: Result<Value, Error>| {
+                let result = result.map(|reply| reply["event"]["content"].clone());
+                result.map_err(|error| error.id())
+            };
+            let new = json!({ "streamIds": [stream], "type": kind, "content": content });
+            let new = shown(it.call(Method::EventsCreate, new).await);
+            let set = json!({ "id": stream, "update": { "content": content } });
+            let set = shown(it.call(Method::EventsUpdate, set).await);
+            assert_eq!(new, set, "{stream} {kind} {content}");
+        }
+    }
+    let number = json!({ "streamIds": [":system:phone"], "type": "string/pryv", "content": 5 });
+    it.call(Method::EventsCreate, number).await.unwrap();
+    assert_eq!(it.account().await["phone"], "5");
+}
