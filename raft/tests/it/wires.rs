@@ -109,7 +109,6 @@ impl Peers for Plain {
 }
 
 /// Tells the service who calls.
-#[expect(clippy::result_large_err, reason = "tonic's interceptors answer so")]
 pub(crate) fn name_caller(mut request: Request<()>) -> Result<Request<()>, Status> {
     let agent = request.metadata().get("user-agent");
     let text = agent.and_then(|agent| agent.to_str().ok());
