@@ -205,6 +205,12 @@ impl Handle {
         let member = self.inner.member(node);
         self.inner.links.told(node, rpc, member.as_ref());
     }
+
+    /// Where this core reaches a node.
+    #[cfg(test)]
+    pub(crate) fn address(&self, node: u64) -> Option<String> {
+        self.inner.links.address(node)
+    }
 }
 
 impl Inner {

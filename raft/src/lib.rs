@@ -38,7 +38,7 @@ pub use handle::{
 pub use identity::Identity;
 pub use log::{LogError, medium, memory};
 pub use network::platform_service::PlatformService;
-pub use network::raft_service::RaftService;
+pub use network::raft_service::{Caller, RaftService};
 pub use network::{PeerError, Peers};
 
 /// An error with its causes, where only text can be passed on.

@@ -21,7 +21,6 @@ use crate::kernel::{Context, Kernel};
 use crate::method::{self, Method};
 use crate::reply::Reply;
 use crate::stream::cache::Trees;
-use crate::stream::schema::Schema;
 use crate::violation::Violation;
 
 /// Calls of one run.
@@ -158,7 +157,7 @@ enum Step {
 }
 
 /// Cuts a batch into steps, in order.
-fn steps(schema: &Schema, calls: Vec<Call>) -> Vec<Step> {
+fn steps(calls: Vec<Call>) -> Vec<Step> {
     let mut steps = Vec::new();
     for call in calls {
         let Some(method) = Method::parse(&call.method) else {
@@ -169,8 +168,7 @@ fn steps(schema: &Schema, calls: Vec<Call>) -> Vec<Step> {
             steps.push(Step::Events(call.params));
             continue;
         }
-        if method == Method::StreamsDelete || account::shell::is_alone(schema, method, &call.params)
-        {
+        if method == Method::StreamsDelete || account::shell::is_alone(method, &call.params) {
             steps.push(Step::Alone(method, call.params));
             continue;
         }
@@ -199,7 +197,7 @@ pub(crate) async fn run(
 ) -> Result<Vec<Outcome>, Error> {
     let mut outcomes = Vec::with_capacity(calls.len());
     let mut bytes = 0_usize;
-    for step in steps(&kernel.schema(), calls) {
+    for step in steps(calls) {
         let from = outcomes.len();
         match step {
             Step::Run { calls, writes } => {

@@ -104,6 +104,8 @@ pub struct Record {
     pub fields: &'static [Field],
     /// Whether other members are ignored; else they are refused.
     pub open: bool,
+    /// Whether the account fields that the platform declares are taken, too.
+    pub declared: bool,
 }
 
 impl Record {
@@ -113,7 +115,11 @@ impl Record {
     /// One that may have other members, which are not looked at.
     #[must_use]
     pub const fn open(fields: &'static [Field]) -> Self {
-        Self { fields, open: true }
+        Self {
+            fields,
+            open: true,
+            declared: false,
+        }
     }
 
     /// One that has these fields only.
@@ -122,6 +128,17 @@ impl Record {
         Self {
             fields,
             open: false,
+            declared: false,
+        }
+    }
+
+    /// The same, which takes the account fields that the platform declares, too: a description is of every
+    /// platform and does not name them.
+    #[must_use]
+    pub const fn with_declared(self) -> Self {
+        Self {
+            declared: true,
+            ..self
         }
     }
 

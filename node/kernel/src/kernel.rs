@@ -264,7 +264,7 @@ impl Kernel {
         if method == Method::StreamsDelete {
             return self.stream_delete(actor, &params).await?.collect().await;
         }
-        if account::shell::is_alone(&self.schema(), method, &params) {
+        if account::shell::is_alone(method, &params) {
             let reply = self.call_alone(actor, method, params).await?;
             self.used(actor, method.id());
             return Ok(reply);

@@ -281,6 +281,10 @@ pub trait Registry: Send + Sync + std::fmt::Debug + 'static {
     /// later, those that no access has are free. No other change of the same account begins
     /// meanwhile.
     async fn loosen_aliases(&self, user: &UserId) -> Result<Box<dyn Claim>, TakeError>;
+
+    /// Waits until this core knows of the platform what was so when it was asked, the declaration of account
+    /// fields among it.
+    async fn ensure_current(&self) -> Result<(), Unavailable>;
 }
 
 /// Values that the platform has and the account does not yet. Dropped without being settled, the

@@ -105,9 +105,8 @@ impl Accounts {
 
     /// Brings this core up to the platform, and the account with it. To be called in the account's turn.
     async fn catch_up(&self, user: &UserId) -> Result<(), Unavailable> {
+        self.ensure_current().await?;
         let platform = &self.cluster.platform;
-        let current = platform.current().await;
-        current.map_err(|error| unavailable(error.to_string()))?;
         let record = platform.find_user_by_id(user).await;
         match record.map_err(|error| unavailable(error.to_string()))? {
             Some(record) => self.adopt(&record).await,
@@ -267,8 +266,17 @@ impl Registry for Accounts {
         user: &UserId,
         changes: &FieldChanges,
     ) -> Result<Box<dyn Claim>, TakeError> {
-        if changes.is_of_account_only() && !self.has_any(user, &changes.declared).await? {
-            return Ok(Box::new(NoClaim));
+        if changes.is_of_account_only() {
+            // The platform is told nothing, so it refuses nothing that was checked by another declaration. Where
+            // it does not answer, what this core knows holds.
+            let is_current = self.ensure_current().await.is_ok();
+            let present = self.kernel.schema().version();
+            if is_current && changes.fields_version.is_some_and(|by| by != present) {
+                return Err(TakeError::FieldsChanged);
+            }
+            if !self.has_any(user, &changes.declared).await? {
+                return Ok(Box::new(NoClaim));
+            }
         }
         let (indexed, unique) = (changes.indexed(), changes.unique());
         // A declaration that changed since may have left a value where it does not belong any more.
@@ -348,6 +356,13 @@ impl Registry for Accounts {
             cluster: Arc::clone(&self.cluster),
             taken: self.taken(user, marked, turn),
         }))
+    }
+
+    async fn ensure_current(&self) -> Result<(), Unavailable> {
+        let current = self.cluster.platform.current().await;
+        current
+            .map(drop)
+            .map_err(|error| unavailable(error.to_string()))
     }
 }
 

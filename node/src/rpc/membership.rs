@@ -7,14 +7,13 @@ use homecore_proto::membership::{
     CoreStatus, DescribeRequest, RemoveReply, RemoveRequest, RenewReply, RenewRequest,
     membership_server,
 };
-use homecore_raft::Role;
 use homecore_raft::command::Command;
 use homecore_raft::records::CoreState;
+use homecore_raft::{Caller, Role};
 use homecore_types::CoreId;
 use tonic::{Request, Response, Status};
 
 use super::pki;
-use super::server::Caller;
 use crate::cluster::{Cluster, CommandError};
 
 /// The service.

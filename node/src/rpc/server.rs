@@ -7,8 +7,7 @@ use std::time::Duration;
 use homecore_proto::membership::enrolment_server::EnrolmentServer;
 use homecore_proto::membership::membership_server::MembershipServer;
 use homecore_proto::platform::users_server::UsersServer;
-use homecore_raft::{Handle, PlatformService, RaftService};
-use homecore_types::NodeId;
+use homecore_raft::{Caller, Handle, PlatformService, RaftService};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
@@ -216,10 +215,6 @@ const REMOVED: &str = "homecore-removed";
 pub(crate) fn says_removed(status: &Status) -> bool {
     status.code() == Code::PermissionDenied && status.metadata().contains_key(REMOVED)
 }
-
-/// The member that calls.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller(pub(crate) NodeId);
 
 impl Interceptor for MembersOnly {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {

@@ -1,14 +1,16 @@
 //! Consensus messages from other cores.
 //!
 //! Who may call is decided in front of this service, by certificate: see
-//! [`Handle::is_member`](crate::Handle::is_member).
+//! [`Handle::is_member`](crate::Handle::is_member). It says who calls, too ([`Caller`]).
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{Stream, StreamExt as _};
 use homecore_proto::raft::raft_server::{Raft, RaftServer};
 use homecore_proto::raft::{Frame, SnapshotPart};
+use homecore_types::NodeId;
 use homecore_types::limits::RPC_MESSAGE_BYTES_MAX;
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult, VoteRequest};
 use openraft::storage::Snapshot;
@@ -18,12 +20,18 @@ use crate::handle::Handle;
 use crate::network::{frame, snapshots};
 use crate::types::TypeConfig;
 
+/// The node that calls, as what lets it through knows it: an extension of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller(pub NodeId);
+
 /// Serves the consensus protocol of one core.
 #[derive(Clone, Debug)]
 pub struct RaftService {
     handle: Handle,
     /// One snapshot is received at a time.
     receiving: Arc<tokio::sync::Mutex<()>>,
+    /// A caller that said where another node is was named in the log.
+    warned: Arc<AtomicBool>,
 }
 
 impl RaftService {
@@ -33,6 +41,7 @@ impl RaftService {
         RaftServer::new(Self {
             handle,
             receiving: Arc::default(),
+            warned: Arc::default(),
         })
         .max_decoding_message_size(RPC_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(RPC_MESSAGE_BYTES_MAX)
@@ -40,11 +49,25 @@ impl RaftService {
 }
 
 impl RaftService {
-    /// A candidate's question, after a note of where the candidate is.
-    fn question(&self, packed: &Frame) -> Result<VoteRequest<TypeConfig>, Status> {
+    /// A candidate's question, after a note of where the candidate is: nobody says that of another.
+    fn question(&self, request: &Request<Frame>) -> Result<VoteRequest<TypeConfig>, Status> {
+        let packed = request.get_ref();
         let message: VoteRequest<TypeConfig> = frame::unpack(packed)?;
-        self.handle
-            .told_address(message.vote.leader_id.node_id, &packed.from);
+        let candidate = message.vote.leader_id.node_id;
+        match request.extensions().get() {
+            Some(Caller(node)) if node.0 == candidate => {
+                self.handle.told_address(candidate, &packed.from);
+            }
+            _ if packed.from.is_empty() || self.warned.swap(true, Ordering::Relaxed) => {}
+            caller => {
+                let caller = caller.map(|Caller(node)| node.0);
+                tracing::warn!(
+                    ?caller,
+                    node = candidate,
+                    "a core says where another one is; it is not believed"
+                );
+            }
+        }
         Ok(message)
     }
 }
@@ -110,12 +133,12 @@ impl Raft for RaftService {
     }
 
     async fn vote(&self, request: Request<Frame>) -> Result<Response<Frame>, Status> {
-        let message = self.question(request.get_ref())?;
+        let message = self.question(&request)?;
         answer(&self.handle.raft().vote(message).await.map_err(stopped)?)
     }
 
     async fn pre_vote(&self, request: Request<Frame>) -> Result<Response<Frame>, Status> {
-        let message = self.question(request.get_ref())?;
+        let message = self.question(&request)?;
         answer(
             &self
                 .handle
@@ -162,3 +185,6 @@ impl Raft for RaftService {
         answer(&installed.map_err(stopped)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

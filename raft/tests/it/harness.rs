@@ -19,10 +19,11 @@ use homecore_types::{
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use crate::wires::{Plain, Wire, Wires};
+use crate::wires::{Plain, Wire, Wires, name_caller};
 
 /// Longest wait for anything: generous, for a machine that is busy with other tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -135,7 +136,10 @@ async fn run(
 ) -> Result<Running, StartError> {
     let handle = Handle::start(options(settings, wires, identity, dir)).await?;
     let router = Server::builder()
-        .add_service(RaftService::server(handle.clone()))
+        .add_service(InterceptedService::new(
+            RaftService::server(handle.clone()),
+            name_caller,
+        ))
         .add_service(PlatformService::server(handle.clone()));
     let server = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

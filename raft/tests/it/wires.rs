@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use homecore_raft::network::refuses;
-use homecore_raft::{PeerError, Peers, Presence};
+use homecore_raft::{Caller, PeerError, Peers, Presence};
 use homecore_types::NodeId;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Request, Status};
 
 /// How often a broken wire is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -66,8 +67,10 @@ impl Plain {
 
 impl Peers for Plain {
     fn channel(&self, node: NodeId, core: &str, rpc: &str) -> Result<Channel, PeerError> {
-        let endpoint =
-            Endpoint::from_shared(format!("http://{rpc}")).map_err(|error| PeerError {
+        // What a certificate says where there is TLS.
+        let endpoint = Endpoint::from_shared(format!("http://{rpc}"))
+            .and_then(|endpoint| endpoint.user_agent(self.from.to_string()))
+            .map_err(|error| PeerError {
                 node,
                 core: core.to_owned(),
                 rpc: rpc.to_owned(),
@@ -103,6 +106,17 @@ impl Peers for Plain {
     fn is_gone<'a>(&'a self, rpc: &'a str) -> BoxFuture<'a, bool> {
         Box::pin(refuses(rpc))
     }
+}
+
+/// Tells the service who calls.
+pub(crate) fn name_caller(mut request: Request<()>) -> Result<Request<()>, Status> {
+    let agent = request.metadata().get("user-agent");
+    let text = agent.and_then(|agent| agent.to_str().ok());
+    let node = text.and_then(|text| text.split(' ').next()?.parse().ok());
+    if let Some(node) = node {
+        request.extensions_mut().insert(Caller(NodeId(node)));
+    }
+    Ok(request)
 }
 
 /// One connection.

@@ -14,7 +14,9 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::admin::Admin;
-use crate::registration::{ensure_bounded, invalid, invitation, taken, with_present_fields};
+use crate::registration::{
+    by_present_fields, ensure_bounded, invalid, invitation, taken, with_present_fields,
+};
 use crate::reserved::is_owned;
 use crate::state::State;
 
@@ -33,7 +35,7 @@ pub(crate) async fn create(
     let body = body.json(&state.context).await?;
     let body = Value::Object(body.into_object()?);
     let parse = || NewUser::parse(&state.kernel.schema(), &body).map_err(|found| invalid(&found));
-    let user = parse()?;
+    let user = by_present_fields(&state.kernel, &parse).await?;
     ensure_bounded(&[invitation(user.invitation.as_deref())])?;
     if let NewPassword::Clear(password) = &user.password {
         let policy = &state.kernel.settings().passwords;

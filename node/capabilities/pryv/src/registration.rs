@@ -9,9 +9,9 @@ use axum::extract;
 use axum::response::Response;
 use homecore_http::context::ClientAddress;
 use homecore_http::{ApiError, Rate, Unread};
-use homecore_kernel::Error;
 use homecore_kernel::ports::{RegisterError, Registration, Unavailable};
 use homecore_kernel::violation::Violation;
+use homecore_kernel::{Error, Kernel};
 use homecore_types::{ErrorId, Secret, Username, entropy};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
@@ -39,7 +39,7 @@ pub(crate) async fn register(
     let body = Value::Object(body.into_object()?);
     let parse =
         || Registration::parse(&state.kernel.schema(), &body).map_err(|found| invalid(&found));
-    let registration = parse()?;
+    let registration = by_present_fields(&state.kernel, &parse).await?;
     ensure_bounded(&[
         (
             "hosting",
@@ -68,6 +68,23 @@ pub(crate) async fn register(
         &registered.core_url,
         &registered.token,
     )
+}
+
+/// Reads a body, and once more if it is refused and the platform declares other fields than this core knew.
+pub(crate) async fn by_present_fields<T>(
+    kernel: &Kernel,
+    parse: &(impl Fn() -> Result<T, ApiError> + Sync),
+) -> Result<T, ApiError> {
+    let known = kernel.schema().version();
+    let refused = match parse() {
+        Ok(read) => return Ok(read),
+        Err(refused) => refused,
+    };
+    if kernel.fields_changed_since(known).await {
+        parse()
+    } else {
+        Err(refused)
+    }
 }
 
 /// Does it with what was read of a body, which is read again if the platform declares other fields meanwhile.

@@ -1,6 +1,7 @@
 //! Parameters and answers as JSON Schema (2020-12, which `OpenAPI` 3.1 uses).
 
 use homecore_kernel::describe::{Checked, Field, Member, Record, Type};
+use homecore_kernel::stream::schema::VALUE_CHARS_MAX;
 use serde_json::{Map, Value, json};
 
 /// A reference to a named schema.
@@ -77,10 +78,24 @@ pub(super) fn record(record: &Record) -> Value {
     if !required.is_empty() {
         set(&mut schema, "required", json!(required));
     }
-    if !record.open {
-        set(&mut schema, "additionalProperties", Value::Bool(false));
+    let others = match (record.declared, record.open) {
+        (true, is_open) => Some(declared(is_open)),
+        (false, false) => Some(Value::Bool(false)),
+        (false, true) => None,
+    };
+    if let Some(others) = others {
+        set(&mut schema, "additionalProperties", others);
     }
     schema
+}
+
+/// Of the account fields that a platform declares: their names are its own.
+fn declared(others_are_ignored: bool) -> Value {
+    let what = "Account fields that the platform declares (`custom.systemStreams.account`): texts";
+    if others_are_ignored {
+        return json!({ "description": format!("{what}. Others are ignored.") });
+    }
+    json!({ "type": "string", "maxLength": VALUE_CHARS_MAX, "description": what })
 }
 
 /// The schema of an answer with these members, with `meta` or without.

@@ -44,6 +44,20 @@ fn fields_become_schemas() {
 }
 
 #[test]
+fn declared_fields_are_other_members() {
+    const CLOSED: Record = Record::closed(&[]).with_declared();
+    const OPEN: Record = Record::open(&[]).with_declared();
+    let others = |record| schema::record(record)["additionalProperties"].clone();
+    assert_eq!(others(&CLOSED)["type"], "string");
+    assert_eq!(
+        others(&OPEN)["type"],
+        json!(null),
+        "what is ignored may be anything"
+    );
+    assert!(others(&OPEN)["description"].is_string());
+}
+
+#[test]
 fn parameters_of_a_method_go_where_the_route_has_them() {
     let names = |fields: &[Field]| fields.iter().map(|field| field.name).collect::<Vec<_>>();
     let read = Operation::of(Verb::Get, "/events/{id}", Method::EventsGetOne);

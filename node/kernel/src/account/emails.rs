@@ -123,6 +123,9 @@ pub enum EmailError {
         /// How long to wait.
         wait: Duration,
     },
+    /// The operator has none sent.
+    #[error("No links are sent to email addresses here")]
+    NoLinks,
     /// See [`MailsFull`].
     #[error(transparent)]
     Mails(#[from] MailsFull),
@@ -136,6 +139,7 @@ impl Refusal for EmailError {
             | Self::NotVerified(_)
             | Self::Verified(_)
             | Self::Primary(_)
+            | Self::NoLinks
             | Self::TooSoon { .. } => ErrorId::InvalidOperation,
             Self::Mails(_) => ErrorId::ApiUnavailable,
         }
@@ -151,7 +155,7 @@ impl Refusal for EmailError {
             Self::TooSoon { email, wait } => Some(json!({
                 "email": email, "retryAfterSeconds": wait.as_secs().max(1),
             })),
-            Self::Mails(_) => None,
+            Self::NoLinks | Self::Mails(_) => None,
         }
     }
 
@@ -165,6 +169,11 @@ impl Refusal for EmailError {
 }
 
 impl EmailEdits {
+    /// Whether a link is asked for, as opposed to one that goes out with what else is done.
+    pub(super) const fn asks_for_links(&self) -> bool {
+        !self.resend.is_empty()
+    }
+
     /// Reads `emails`.
     ///
     /// # Errors
@@ -231,10 +240,14 @@ impl Account {
     pub fn plan(&self, wanted: &Wanted, most: usize, now: Millis) -> Result<Plan, EmailError> {
         let mut draft = Draft::of(self);
         if let Some(email) = wanted.email.as_ref().filter(|email| **email != self.email) {
-            draft.replace_present(email, most);
+            let is_new = draft.place(email).is_none();
+            draft.replace_present(email);
+            if is_new {
+                draft.push_out(most)?;
+            }
         }
         draft.edit(&wanted.edits, self, most, now)?;
-        let (present, others) = (draft.present, draft.others);
+        let ((present, _), others) = (draft.present, draft.others);
         let others: Vec<Email> = others.into_iter().map(|(email, _)| email).collect();
         let own = self.emails.iter().map(|address| &address.value);
         let same = present == self.email && own.eq(&others);
@@ -357,10 +370,10 @@ impl Account {
     }
 }
 
-/// Addresses while a call is judged: each of the others with whether it is verified.
+/// Addresses while a call is judged: each with how it was proved.
 struct Draft {
-    present: Email,
-    others: Vec<(Email, bool)>,
+    present: (Email, Origin),
+    others: Vec<(Email, Option<Origin>)>,
     send: Vec<Email>,
 }
 
@@ -368,9 +381,9 @@ impl Draft {
     fn of(account: &Account) -> Self {
         let others = account.emails.iter();
         Self {
-            present: account.email.clone(),
+            present: (account.email.clone(), account.email_origin),
             others: others
-                .map(|address| (address.value.clone(), address.origin.is_some()))
+                .map(|address| (address.value.clone(), address.origin))
                 .collect(),
             send: Vec::new(),
         }
@@ -380,14 +393,32 @@ impl Draft {
         self.others.iter().position(|(other, _)| other == email)
     }
 
-    /// The former one stays beside it; where there is no place the last one goes.
-    fn replace_present(&mut self, email: &Email, most: usize) {
-        if let Some(at) = self.place(email) {
-            self.others.remove(at);
+    /// The former one stays beside it.
+    fn replace_present(&mut self, email: &Email) {
+        let own = self.place(email).map(|at| self.others.remove(at));
+        let origin = own.and_then(|(_, origin)| origin);
+        let present = (email.clone(), origin.unwrap_or(Origin::Legacy));
+        let (former, origin) = std::mem::replace(&mut self.present, present);
+        self.others.insert(0, (former, Some(origin)));
+    }
+
+    /// Where there is no place for the one that was the present one until now, another former one goes. What
+    /// somebody added goes only when it is removed.
+    fn push_out(&mut self, most: usize) -> Result<(), EmailError> {
+        let places = most.saturating_sub(1);
+        while self.others.len() > places {
+            let former = |origin: &Option<Origin>| {
+                matches!(origin, Some(Origin::Registration | Origin::Legacy))
+            };
+            let last = self.others.iter().rposition(|(_, origin)| former(origin));
+            match last {
+                Some(at) if at > 0 => drop(self.others.remove(at)),
+                // Only one address is kept at all.
+                _ if places == 0 => self.others.clear(),
+                _ => return Err(EmailError::TooMany { most }),
+            }
         }
-        let former = std::mem::replace(&mut self.present, email.clone());
-        self.others.insert(0, (former, true));
-        self.others.truncate(most.saturating_sub(1));
+        Ok(())
     }
 
     fn edit(
@@ -398,28 +429,28 @@ impl Draft {
         now: Millis,
     ) -> Result<(), EmailError> {
         for email in &edits.add {
-            if *email == self.present || self.place(email).is_some() {
+            if *email == self.present.0 || self.place(email).is_some() {
                 continue;
             }
             if self.others.len() + 1 >= most {
                 return Err(EmailError::TooMany { most });
             }
-            self.others.push((email.clone(), false));
+            self.others.push((email.clone(), None));
             self.send.push(email.clone());
         }
         if let Some(email) = edits
             .primary
             .as_ref()
-            .filter(|email| **email != self.present)
+            .filter(|email| **email != self.present.0)
         {
             match self.place(email).and_then(|at| self.others.get(at)) {
                 None => return Err(EmailError::Unknown(email.clone())),
-                Some((_, false)) => return Err(EmailError::NotVerified(email.clone())),
-                Some((_, true)) => self.replace_present(email, usize::MAX),
+                Some((_, None)) => return Err(EmailError::NotVerified(email.clone())),
+                Some((_, Some(_))) => self.replace_present(email),
             }
         }
         for email in &edits.remove {
-            if *email == self.present {
+            if *email == self.present.0 {
                 return Err(EmailError::Primary(email.clone()));
             }
             let at = self.place(email);
@@ -436,11 +467,11 @@ impl Draft {
     fn resend(&mut self, email: &Email, account: &Account, now: Millis) -> Result<(), EmailError> {
         let other = self.place(email).and_then(|at| self.others.get(at));
         match other {
-            _ if *email == self.present => return Err(EmailError::Verified(email.clone())),
+            _ if *email == self.present.0 => return Err(EmailError::Verified(email.clone())),
             None => return Err(EmailError::Unknown(email.clone())),
-            Some((_, true)) => return Err(EmailError::Verified(email.clone())),
-            Some((_, false)) if self.send.contains(email) => return Ok(()),
-            Some((_, false)) => {}
+            Some((_, Some(_))) => return Err(EmailError::Verified(email.clone())),
+            Some((_, None)) if self.send.contains(email) => return Ok(()),
+            Some((_, None)) => {}
         }
         let mut known = account.emails.iter();
         let known = known.find(|address| address.value == *email);

@@ -1,7 +1,7 @@
 //! The asynchronous side of an account: passwords are hashed on threads of their own, and what the platform
 //! keeps, too, is taken there before it is written here ([`super::taking`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use homecore_types::{Secret, UserId};
 use serde_json::Value;
@@ -20,10 +20,9 @@ use crate::method::Method;
 use crate::password::PasswordHashText;
 use crate::ports::{FieldChanges, Registry};
 use crate::reply::Reply;
-use crate::stream::schema::Schema;
 
 /// Whether a call cannot run on the store's threads alone.
-pub(crate) fn is_alone(schema: &Schema, method: Method, params: &Value) -> bool {
+pub(crate) fn is_alone(method: Method, params: &Value) -> bool {
     match method {
         Method::AccountGet
         | Method::AccountUpdate
@@ -32,7 +31,7 @@ pub(crate) fn is_alone(schema: &Schema, method: Method, params: &Value) -> bool 
         // It may have an alias, which is the platform's.
         | Method::AccessesDelete => true,
         Method::AccessesCreate => alias::is_asked(params),
-        Method::EventsCreate | Method::EventsUpdate => account_event::names_field(schema, params),
+        Method::EventsCreate | Method::EventsUpdate => account_event::names_field(params),
         _ => false,
     }
 }
@@ -42,6 +41,21 @@ impl Kernel {
     /// do not change.
     pub fn connect(&self, registry: &Arc<dyn Registry>) {
         self.set_registry(Arc::downgrade(registry));
+    }
+
+    /// Whether the platform declares other fields than in this version, which something was refused by: this core may
+    /// lag behind. Where the platform does not answer, what this core knows holds.
+    pub async fn fields_changed_since(&self, version: u64) -> bool {
+        if self.schema().version() != version {
+            return true;
+        }
+        let Some(registry) = self.registry().as_ref().and_then(Weak::upgrade) else {
+            return false;
+        };
+        if let Err(error) = registry.ensure_current().await {
+            tracing::debug!(%error, "a refusal was not checked by the platform's present declaration of fields");
+        }
+        self.schema().version() != version
     }
 
     /// Brings an account's fields up to what the platform has.

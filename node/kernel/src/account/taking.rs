@@ -21,7 +21,8 @@ use crate::method::{self, Method};
 use crate::ports::{Claim, FieldChanges, TakeError};
 use crate::reply::Reply;
 use crate::stream::cache::Trees;
-use crate::stream::schema::AccountStream;
+use crate::stream::schema::{AccountStream, Schema};
+use crate::stream::store::Store;
 
 /// So often a change is planned: where another change of the same account came first each time, more than are
 /// let through at once, unless the operator took the limit away.
@@ -129,13 +130,25 @@ impl Kernel {
         actor: &Actor,
         asked: &Asked,
     ) -> Result<Result<(Taken, Box<dyn Claim>, Then), Reply>, Error> {
+        let (mut checked, mut counted) = (false, false);
         for plans in 1.. {
             let known = self.schema().version();
-            let (step, then) = match self.plan(actor, asked).await? {
-                Plan::Take(step, then) => (step, then),
-                Plan::Done(reply) => return Ok(Err(reply)),
+            let (step, then) = match self.plan(actor, asked).await {
+                Ok(Plan::Take(step, then)) => (step, then),
+                Ok(Plan::Done(reply)) => return Ok(Err(reply)),
+                Err(error) => {
+                    let is_first =
+                        is_of_declaration(&error) && !std::mem::replace(&mut checked, true);
+                    if is_first && self.fields_changed_since(known).await {
+                        continue;
+                    }
+                    return Err(error);
+                }
             };
-            if let Some(limits) = self.call_limits().filter(|_| plans == 1) {
+            if let Some(limits) = self
+                .call_limits()
+                .filter(|_| !std::mem::replace(&mut counted, true))
+            {
                 let taken = limits.change_account(&actor.owner.id);
                 taken.map_err(|wait| ChangeError::TooMany { wait })?;
             }
@@ -186,6 +199,9 @@ impl Kernel {
         let plan = plan.map_err(ChangeError::from)?;
         let mut fields = plan.fields;
         fields.fields_version = (!fields.declared.is_empty()).then_some(version);
+        if wanted.edits.asks_for_links() && !self.sends_links() {
+            return Err(ChangeError::from(EmailError::NoLinks).into());
+        }
         let letters = self.letters(&plan.send).map_err(EmailError::from);
         let letters = letters.map_err(ChangeError::from)?;
         if fields.is_empty() && letters.is_empty() {
@@ -227,6 +243,31 @@ impl Kernel {
             }
         };
         Ok(Plan::Take(step, Then::Show(stream)))
+    }
+}
+
+/// Whether something was refused by what this core knows of declared fields.
+fn is_of_declaration(error: &Error) -> bool {
+    let declared = |id: &str| Store::of(id) == Store::Account && Schema::usual().get(id).is_none();
+    let cause = error.cause();
+    if let Some(refused) = cause.downcast_ref::<ChangeError>() {
+        return matches!(
+            refused,
+            ChangeError::Parameters(_) | ChangeError::NotEditable { .. }
+        );
+    }
+    let refused = match cause.downcast_ref::<UpdateError>() {
+        Some(UpdateError::Event(refused)) => Some(refused),
+        Some(UpdateError::Unknown { id }) => return declared(id),
+        Some(_) => None,
+        None => cause.downcast_ref::<CreateError>(),
+    };
+    match refused {
+        Some(CreateError::UnknownStreams { ids }) => ids.iter().any(|id| declared(id)),
+        Some(CreateError::AccountStreamReadOnly { id } | CreateError::AccountContent { id }) => {
+            declared(id)
+        }
+        _ => false,
     }
 }
 

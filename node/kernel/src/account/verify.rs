@@ -14,7 +14,7 @@ use crate::audit::{self, Source};
 use crate::error::{Error as AnyError, InvalidParameters};
 use crate::fields::{Fields, Null};
 use crate::kernel::Kernel;
-use crate::ports::{Envelope, Mail, MailContent, MailsFull};
+use crate::ports::{Envelope, Mail, MailContent, Mails, MailsFull};
 use crate::reply::Reply;
 
 /// The method id.
@@ -69,6 +69,11 @@ impl Letter {
 }
 
 impl Kernel {
+    /// Whether links are sent to addresses.
+    pub(super) fn sends_links(&self) -> bool {
+        self.mails().is_some_and(Mails::sends_verifications)
+    }
+
     /// Links for addresses, where the operator has them sent.
     pub(super) fn letters(&self, to: &[Email]) -> Result<Vec<Letter>, MailsFull> {
         let mails = self.mails().filter(|mails| mails.sends_verifications());

@@ -88,6 +88,14 @@ const ADDRESSES: Type = Type::Texts {
     example: "samplebeta1@example.com",
 };
 
+/// What an update takes.
+const FIELDS: Record = Record::closed(&[
+    Field::new("email", EMAIL),
+    Field::new("language", LANGUAGE),
+    Field::new("emails", Type::Record(&EMAILS)),
+])
+.with_declared();
+
 /// What a registration takes.
 pub const REGISTRATION: Record = Record::open(&[
     Field::new("username", USERNAME).required(),
@@ -98,7 +106,8 @@ pub const REGISTRATION: Record = Record::open(&[
     Field::new("referer", REFERER).nullable(),
     Field::new("invitationToken", Type::TEXT).nullable(),
     Field::new("hosting", Type::TEXT).nullable(),
-]);
+])
+.with_declared();
 
 /// What creates a user for an administrator: either the password or its hash.
 pub const NEW_USER: Record = Record::closed(&[
@@ -110,7 +119,8 @@ pub const NEW_USER: Record = Record::closed(&[
     Field::new("appId", APP_ID).nullable(),
     Field::new("referer", REFERER).nullable(),
     Field::new("invitationToken", Type::TEXT).nullable(),
-]);
+])
+.with_declared();
 
 pub(super) const GET: Description = Description {
     summary: "What the account shows",
@@ -121,15 +131,7 @@ pub(super) const GET: Description = Description {
 
 pub(super) const UPDATE: Description = Description {
     summary: "Changes fields of the account",
-    takes: &Record::open(&[Field::new(
-        "update",
-        Type::Record(&Record::closed(&[
-            Field::new("email", EMAIL),
-            Field::new("language", LANGUAGE),
-            Field::new("emails", Type::Record(&EMAILS)),
-        ])),
-    )
-    .required()]),
+    takes: &Record::open(&[Field::new("update", Type::Record(&FIELDS)).required()]),
     answers: ANSWERS,
     refuses: &[
         ErrorId::InvalidParametersFormat,

@@ -229,16 +229,16 @@ pub fn set(
     })
 }
 
-/// Whether the parameters of `events.create` or `events.update` may come to [`set`].
+/// Whether the parameters of `events.create` or `events.update` may come to [`set`]: also of a field that this core
+/// does not know yet.
 #[must_use]
-pub fn names_field(schema: &Schema, params: &Value) -> bool {
-    let can_be_set = |id: &Value| {
-        let stream = id.as_str().and_then(|id| schema.get(id));
-        stream.is_some_and(|stream| stream.can_be_set())
+pub fn names_field(params: &Value) -> bool {
+    let is_field = |id: &Value| {
+        id.as_str()
+            .is_some_and(|id| Store::of(id) == Store::Account)
     };
     let streams = params.get("streamIds").and_then(Value::as_array);
-    params.get("id").is_some_and(can_be_set)
-        || streams.is_some_and(|ids| ids.iter().any(can_be_set))
+    params.get("id").is_some_and(is_field) || streams.is_some_and(|ids| ids.iter().any(is_field))
 }
 
 #[cfg(test)]

@@ -324,7 +324,10 @@ pub fn create(
 ) -> Result<StoredEvent, CreateError> {
     let tree = trees.current(tx.view())?;
     check_streams(&tree, &new.streams)?;
-    check::of_type(context, &new.kind, new.content.as_ref())?;
+    // The type of an account field's event is its stream's, whatever is given (spec/pryv-api §4.12).
+    if !new.streams.iter().any(|id| Store::of(id) == Store::Account) {
+        check::of_type(context, &new.kind, new.content.as_ref())?;
+    }
     let rights = actor.access.rights();
     if !new
         .streams

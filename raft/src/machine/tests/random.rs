@@ -7,7 +7,7 @@ use homecore_types::{Millis, NodeId};
 use proptest::prelude::*;
 
 use super::fixture::*;
-use crate::command::{Command, HoldNames, ReserveUser, Response, SetEmails};
+use crate::command::{Command, HoldNames, Rejection, ReserveUser, Response, SetEmails};
 use crate::directory::view;
 use crate::engine::EngineKind;
 use crate::keys::{ReservationState, Reservations, Space, Table, Unique};
@@ -20,6 +20,11 @@ const NAMES: [&str; 6] = ["alice", "bobby", "carol", "core-b", "mailer", "system
 const ALIASES: [&str; 4] = ["r-abcdefgh", "r-23456789", "r-stuvwxyz", "mailer"];
 const CORES: [&str; 4] = ["core-a", "core-b", "core-c", "alice"];
 
+/// By which declaration fields were judged: by none, the present one, or one that is not.
+fn a_version() -> impl Strategy<Value = Option<u64>> {
+    prop_oneof![2 => Just(None), 2 => Just(Some(0)), 1 => (1..3_u64).prop_map(Some)]
+}
+
 fn a_reservation() -> impl Strategy<Value = Command> {
     (
         0..8_usize,
@@ -28,8 +33,9 @@ fn a_reservation() -> impl Strategy<Value = Command> {
         0..4_u8,
         0..8_u8,
         0..60_i64,
+        a_version(),
     )
-        .prop_map(|(id, name, email, invitation, live, at)| {
+        .prop_map(|(id, name, email, invitation, live, at, fields_version)| {
             let live = CORES
                 .iter()
                 .enumerate()
@@ -46,14 +52,14 @@ fn a_reservation() -> impl Strategy<Value = Command> {
                 at: Millis(at),
                 deadline: Millis(at + 30),
                 unreached: Vec::new(),
-                fields_version: None,
+                fields_version,
             })
         })
 }
 
 fn a_change_of_fields() -> impl Strategy<Value = Command> {
     prop_oneof![
-        4 => (0..8_usize, 0..4_u8, 0..4_u8, 0..3_u32).prop_map(|(id, present, other, changes)| {
+        4 => (0..8_usize, 0..4_u8, 0..4_u8, 0..3_u32, a_version()).prop_map(|(id, present, other, changes, version)| {
             Command::SetEmails(SetEmails {
                 user: user_id(&format!("x{id}")),
                 present: format!("{present}@test.org"),
@@ -62,7 +68,7 @@ fn a_change_of_fields() -> impl Strategy<Value = Command> {
                 indexed: BTreeMap::new(),
                 unique: BTreeMap::new(),
                 freed: BTreeSet::new(),
-                fields_version: None,
+                fields_version: version,
             })
         }),
         4 => (0..8_usize, 0..4_u8, "[ab]", 0..3_u8).prop_map(|(id, email, language, phone)| {
@@ -297,12 +303,41 @@ fn check_reservations(machine: &Machine, users: &[crate::records::User]) {
     assert_eq!(Unique::SPACE, Space::Unique);
 }
 
+/// Which declaration of fields is the present one.
+fn fields_version(bench: &Bench) -> u64 {
+    let config = bench.machine.directory().config();
+    config.map_or(0, |config| config.fields_version)
+}
+
+/// By which one the fields were judged that a command takes, if it says so.
+fn judged_by(command: &Command) -> Option<u64> {
+    match command {
+        Command::ReserveUser(asked) => asked.fields_version,
+        Command::SetEmails(change) => change.fields_version,
+        Command::UpdateUser { fields_version, .. } => *fields_version,
+        _ => None,
+    }
+}
+
 /// One by one, in memory: what every other way must come to.
 fn reference(history: &[Command]) -> (Vec<Response>, [u8; 32]) {
     let mut bench = Bench::empty(EngineKind::Memory);
     let mut answers = Vec::new();
     for command in history {
-        answers.push(bench.run(command.clone()));
+        let present = fields_version(&bench);
+        let before = judged_by(command)
+            .is_some_and(|version| version != present)
+            .then(|| bench.machine.state_hash().unwrap());
+        let answer = bench.run(command.clone());
+        let is_stale = matches!(&answer, Response::Rejected(Rejection::FieldsChanged { .. }));
+        match before {
+            None => assert!(!is_stale, "it was judged by the present declaration"),
+            Some(before) => {
+                let after = bench.machine.state_hash().unwrap();
+                assert_eq!(before, after, "nothing is taken by another declaration");
+            }
+        }
+        answers.push(answer);
         check_sound(&bench.machine);
     }
     (answers, bench.machine.state_hash().unwrap())

@@ -10,7 +10,7 @@ use homecore_proto::platform::{
     CreateUserReply, CreateUserRequest, FindAccessReply, FindAccessRequest, Refusal,
     create_user_reply,
 };
-use homecore_raft::{Handle, PeerError, Peers, PlatformService, RaftService};
+use homecore_raft::{Caller, Handle, PeerError, Peers, PlatformService, RaftService};
 use homecore_types::{NodeId, UserId, Username};
 use hyper_util::rt::TokioIo;
 use tokio::sync::mpsc;
@@ -25,7 +25,7 @@ use crate::accounts::{Accounts, NewAccount};
 use crate::bugs::Bug;
 use crate::net::{Host, Net};
 use crate::twice::Again;
-use crate::wire::{Caller, Wire};
+use crate::wire::Wire;
 
 /// As in `node/src/rpc/peers.rs`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes};
-use homecore_raft::Presence;
+use homecore_raft::{Caller, Presence};
 use homecore_types::NodeId;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -109,10 +109,6 @@ pub(crate) struct Wire {
     /// Where it was accepted: its end is noticed.
     presence: Option<Presence>,
 }
-
-/// Who connected.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller(pub(crate) NodeId);
 
 impl Connected for Wire {
     type ConnectInfo = Caller;

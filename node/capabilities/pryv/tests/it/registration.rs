@@ -8,7 +8,7 @@ use http::Request;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::support::{Core, HERE, Wanted, error, registration};
+use crate::support::{ADMIN, Core, HERE, Wanted, error, registration};
 
 #[tokio::test]
 async fn a_user_is_made_and_can_be_used_at_once() {
@@ -211,4 +211,31 @@ async fn a_form_registers_too() {
     let form = "username=samplebeta1&password=sample-pass-1&email=a%40example.com&appId=sample-app";
     let answer = core.ask(request, form).await;
     assert_eq!(answer.status, 201, "{}", answer.text);
+}
+
+/// What this core refuses by a declaration of fields that is the platform's no more is looked at again.
+#[tokio::test]
+async fn a_field_that_was_declared_a_moment_ago_is_taken() {
+    let core = Core::new();
+    let plan = |pattern: &str| json!([{ "id": "plan", "name": "Plan", "type": "string/pryv", "regexValidation": pattern }]);
+    let mut body = registration("alice");
+    body["plan"] = json!("a");
+    let create = json!({ "username": "bobby", "password": "sample-pass-1", "language": "en",
+        "email": "bobby@example.com", "plan": "a" });
+    let path = "/system/create-user";
+    let refused = core.post_as(ADMIN, path, &create).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    core.fake.fields.declare(1, &plan("^a$"));
+    let created = core.post_as(ADMIN, path, &create).await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    body["plan"] = json!("b");
+    let refused = core.post("/users", &body).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    core.fake.fields.declare(2, &plan("^b$"));
+    let answer = core.post("/users", &body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    core.fake.down.store(true, Ordering::SeqCst);
+    body["plan"] = json!("c");
+    let refused = core.post("/users", &body).await;
+    assert_eq!(refused.status, 400, "as far as is known: {}", refused.text);
 }

@@ -58,6 +58,7 @@ pub(crate) struct Fake {
     /// Nothing can be asked of the platform.
     pub(crate) down: AtomicBool,
     single: bool,
+    pub(crate) fields: Arc<registry::Fields>,
 }
 
 #[derive(Debug, Default)]
@@ -473,6 +474,7 @@ impl Core {
         )
         .unwrap();
         let blobs = Arc::new(MemoryBlobs::new(Arc::clone(&clock)));
+        let fields = Arc::<registry::Fields>::default();
         let kernel = Kernel::new(
             users,
             BlobStore::new(blobs, &BlobOptions::default()),
@@ -484,6 +486,7 @@ impl Core {
                 ),
                 read_token_key: ReadTokenKey::fixed(Secret::new("files-secret")),
                 passwords: wanted.passwords.clone(),
+                account_schema: fields.source(),
                 ..KernelSettings::default()
             },
         )
@@ -493,6 +496,7 @@ impl Core {
             state: Arc::default(),
             down: AtomicBool::new(false),
             single: wanted.single,
+            fields,
         });
         fake.kernel.set(kernel.clone()).unwrap();
         kernel.connect(&(Arc::clone(&fake) as Arc<dyn Registry>));

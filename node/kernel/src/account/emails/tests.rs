@@ -9,7 +9,8 @@ use super::*;
 use crate::audit::Source;
 use crate::method::Method;
 use crate::ports::{
-    Claim, Envelope, Mail, MailContent, Mails, NameChange, Registry, TakeError, UserNames,
+    Claim, Envelope, Mail, MailContent, Mails, NameChange, Registry, TakeError, Unavailable,
+    UserNames,
 };
 use crate::testing::{TestClock, json as read, kernel_with, new_account, owner};
 use crate::{Actor, Credential, Error, Kernel};
@@ -21,6 +22,8 @@ const ORIGIN: &str = "https://l.backloop.dev";
 struct Platform {
     taken: Mutex<Vec<EmailSet>>,
     mails: Arc<Mutex<Vec<Mail>>>,
+    /// No mails are sent.
+    silent: Arc<Mutex<bool>>,
 }
 
 #[derive(Debug)]
@@ -59,6 +62,10 @@ impl Registry for Platform {
     async fn loosen_aliases(&self, _: &UserId) -> Result<Box<dyn Claim>, TakeError> {
         Ok(Box::new(Done))
     }
+
+    async fn ensure_current(&self) -> Result<(), Unavailable> {
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -71,7 +78,7 @@ impl Envelope for Paper {
 }
 
 #[derive(Debug)]
-struct Post(Arc<Mutex<Vec<Mail>>>);
+struct Post(Arc<Mutex<Vec<Mail>>>, Arc<Mutex<bool>>);
 
 impl Mails for Post {
     fn sends_welcomes(&self) -> bool {
@@ -83,7 +90,7 @@ impl Mails for Post {
     }
 
     fn sends_verifications(&self) -> bool {
-        true
+        !*self.1.lock().unwrap()
     }
 
     fn reserve(&self) -> Result<Box<dyn Envelope>, MailsFull> {
@@ -102,7 +109,8 @@ async fn fixture() -> Fixture {
     let (kernel, clock) = kernel_with(|settings| settings.emails_max = 4);
     let platform = Arc::new(Platform::default());
     kernel.connect(&(Arc::clone(&platform) as Arc<dyn Registry>));
-    kernel.connect_mails(Arc::new(Post(Arc::clone(&platform.mails))));
+    let post = Post(Arc::clone(&platform.mails), Arc::clone(&platform.silent));
+    kernel.connect_mails(Arc::new(post));
     let created = kernel.create_account(&owner().id, new_account()).await;
     let credential = Credential::parse(created.unwrap().expose()).unwrap();
     let me = kernel.authenticate(&owner(), credential).await.unwrap();
@@ -335,6 +343,58 @@ async fn setting_the_address_keeps_the_former_ones_up_to_the_bound() {
         (last.present.as_str(), last.others.len(), last.changes),
         ("2@example.com", 3, 6)
     );
+}
+
+#[tokio::test]
+async fn setting_the_address_pushes_out_nothing_that_was_added() {
+    let it = fixture().await;
+    let email = |email: &str| json!({ "email": email });
+    it.edit(json!({ "add": ["2@example.com", "3@example.com"] }))
+        .await
+        .unwrap();
+    it.update(email("new@example.com")).await.unwrap();
+    let before = it.shown().await;
+    assert_eq!(before.len(), 4);
+    it.update(email("newer@example.com")).await.unwrap();
+    let shown = it.shown().await;
+    let shown: Vec<&str> = shown.iter().map(|(email, ..)| email.as_str()).collect();
+    let kept = [
+        "newer@example.com",
+        "new@example.com",
+        "2@example.com",
+        "3@example.com",
+    ];
+    assert_eq!(
+        shown, kept,
+        "the one before the last was the last former one"
+    );
+    it.edit(json!({ "remove": ["new@example.com"], }))
+        .await
+        .unwrap();
+    it.edit(json!({ "add": ["4@example.com"] })).await.unwrap();
+    let before = it.shown().await;
+    let refused = refused(it.update(email("newest@example.com")).await);
+    assert_eq!(
+        refused,
+        (ErrorId::InvalidOperation, json!({ "maxEmails": 4 }))
+    );
+    assert_eq!(it.shown().await, before);
+    it.update(email("4@example.com")).await.unwrap();
+    assert_eq!(it.shown().await.len(), 4, "it was one of them");
+}
+
+#[tokio::test]
+async fn no_link_is_promised_where_none_is_sent() {
+    let it = fixture().await;
+    it.edit(json!({ "add": ["two@example.com"] }))
+        .await
+        .unwrap();
+    it.clock.advance(RESEND_PAUSE);
+    *it.platform.silent.lock().unwrap() = true;
+    let again = it.edit(json!({ "resend": ["two@example.com"] })).await;
+    assert_eq!(refused(again).0, ErrorId::InvalidOperation);
+    it.edit(json!({ "add": ["3@example.com"] })).await.unwrap();
+    assert_eq!(it.platform.mails.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

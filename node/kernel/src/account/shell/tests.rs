@@ -20,6 +20,8 @@ use crate::stream::schema::{Schema, SchemaSource};
 use crate::testing::{Home, TestClock, json as read, kernel_with, new_account, owner};
 use crate::{Actor, Credential, Error, Kernel};
 
+mod events;
+
 /// A platform of one user and of addresses that others have.
 #[derive(Debug, Default)]
 struct Platform {
@@ -29,7 +31,11 @@ struct Platform {
     down: Mutex<bool>,
     settled: Arc<Mutex<u32>>,
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// A declaration that this core does not know yet, and where it learns of it.
+    newer: Mutex<Option<(Declaration, Arc<Schema>)>>,
 }
+
+type Declaration = Arc<Mutex<Arc<Schema>>>;
 
 #[derive(Debug)]
 struct Taken {
@@ -113,6 +119,14 @@ impl Registry for Platform {
             settled: Arc::default(),
             _turn: None,
         }))
+    }
+
+    async fn ensure_current(&self) -> Result<(), Unavailable> {
+        let newer = self.newer.lock().unwrap().take();
+        if let Some((declared, schema)) = newer {
+            *declared.lock().unwrap() = schema;
+        }
+        Ok(())
     }
 }
 
@@ -254,8 +268,8 @@ async fn of_changes_at_the_same_moment_none_is_lost() {
 
     // What never fits is not tried for ever, and changes nothing.
     *it.platform.email_changes.lock().unwrap() = 99;
-    let late = it.update(json!({ "email": "late@example.com" })).await;
-    let late = late.unwrap_err();
+    let late = it.update(json!({ "emails": { "remove": ["0@example.com"] } }));
+    let late = late.await.unwrap_err();
     assert_eq!(late.id(), ErrorId::ApiUnavailable);
     assert!(late.retry_after().is_some());
     assert_eq!(it.account().await, account);

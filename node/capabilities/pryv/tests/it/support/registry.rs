@@ -5,11 +5,43 @@ use std::sync::{Arc, Mutex};
 
 use homecore_kernel::Kernel;
 use homecore_kernel::ports::{
-    Claim, FieldChanges, NameChange, Registry, TakeError, UserInfo, UserNames,
+    Claim, FieldChanges, NameChange, Registry, TakeError, Unavailable, UserInfo, UserNames,
 };
+use homecore_kernel::stream::schema::{Schema, SchemaSource};
 use homecore_types::{UserId, Username};
+use serde_json::{Value, json};
 
 use super::{Fake, State};
+
+/// What the platform declares of account fields: what this core knows, and what is so meanwhile.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    known: Mutex<Arc<Schema>>,
+    newer: Mutex<Option<Arc<Schema>>>,
+}
+
+impl Default for Fields {
+    fn default() -> Self {
+        Self {
+            known: Mutex::new(Schema::usual()),
+            newer: Mutex::default(),
+        }
+    }
+}
+
+impl Fields {
+    pub(crate) fn source(self: &Arc<Self>) -> SchemaSource {
+        let fields = Arc::clone(self);
+        SchemaSource::new(move || Arc::clone(&fields.known.lock().unwrap()))
+    }
+
+    /// Declares other fields, which this core knows when it asks for what is so now.
+    pub(crate) fn declare(&self, version: u64, streams: &Value) {
+        let declared = json!({ "systemStreams": { "account": streams } });
+        let schema = Schema::parse(&declared).unwrap().of_version(version);
+        *self.newer.lock().unwrap() = Some(Arc::new(schema));
+    }
+}
 
 impl Fake {
     /// A name that a user had.
@@ -111,6 +143,14 @@ impl Registry for Fake {
             kernel: self.kernel.get().unwrap().clone(),
             user: id.clone(),
         }))
+    }
+
+    async fn ensure_current(&self) -> Result<(), Unavailable> {
+        self.up()?;
+        if let Some(newer) = self.fields.newer.lock().unwrap().take() {
+            *self.fields.known.lock().unwrap() = newer;
+        }
+        Ok(())
     }
 }
 
