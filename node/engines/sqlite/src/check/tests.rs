@@ -9,6 +9,7 @@ use crate::view::{Place, sealed_entries};
 use crate::{SqliteEngine, SqliteOptions};
 
 mod names;
+mod pages;
 
 fn user() -> UserId {
     UserId::parse("a".repeat(24)).unwrap()
