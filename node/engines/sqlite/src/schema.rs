@@ -220,8 +220,6 @@ pub(crate) const INDEXES_FORGET: &str = "PRAGMA writable_schema = ON;
     PRAGMA writable_schema = RESET;";
 /// Writes the file anew, from the tables.
 pub(crate) const VACUUM: &str = "VACUUM";
-/// Whether each page belongs to one thing: a row for each fault, or more of them in one.
-pub(crate) const PAGES_CHECK: &str = "PRAGMA integrity_check";
 /// Former versions that no document has, or of a document that is as old as they are or older.
 macro_rules! headless {
     () => {
