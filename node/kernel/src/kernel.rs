@@ -67,6 +67,7 @@ struct Inner {
     previews: Arc<Workshop>,
     reserved_names: OnceLock<Arc<dyn ReservedNames>>,
     usages: account::usage::UsageCache,
+    looks: account::shell::Looks,
     codes: OnceLock<Arc<dyn CodeSender>>,
     mfa_sessions: MfaSessions,
 }
@@ -131,6 +132,7 @@ impl Kernel {
                 previews: Arc::default(),
                 reserved_names: OnceLock::new(),
                 usages: account::usage::UsageCache::default(),
+                looks: account::shell::Looks::default(),
                 codes: OnceLock::new(),
                 mfa_sessions: MfaSessions::default(),
             }),
@@ -462,6 +464,10 @@ impl Kernel {
     #[must_use]
     pub fn mails(&self) -> Option<&dyn Mails> {
         self.inner.mails.get().map(Arc::as_ref)
+    }
+
+    pub(crate) fn looks(&self) -> &account::shell::Looks {
+        &self.inner.looks
     }
 
     pub(crate) fn usages(&self) -> &account::usage::UsageCache {

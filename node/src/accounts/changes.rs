@@ -269,10 +269,15 @@ impl Registry for Accounts {
         if changes.is_of_account_only() {
             // The platform is told nothing, so it refuses nothing that was checked by another declaration. Where
             // it does not answer, what this core knows holds.
-            let is_current = self.ensure_current().await.is_ok();
-            let present = self.kernel.schema().version();
-            if is_current && changes.fields_version.is_some_and(|by| by != present) {
-                return Err(TakeError::FieldsChanged);
+            if let Some(by) = changes.fields_version
+                && self.ensure_current().await.is_ok()
+            {
+                // The platform's word, for this release may be unable to read it.
+                let directory = self.cluster.directory();
+                let config = directory.config();
+                if config.is_some_and(|config| config.fields_version != by) {
+                    return Err(TakeError::FieldsChanged);
+                }
             }
             if !self.has_any(user, &changes.declared).await? {
                 return Ok(Box::new(NoClaim));

@@ -255,6 +255,7 @@ async fn export(
                 }
             }
             Some(export_part::Part::File(begun)) => {
+                ensure!(gathered.is_empty(), "the core sent half a record");
                 file.take().map_or(Ok(()), AttachmentWriter::finish)?;
                 file = Some(user.attachment(&begun.id)?);
             }
@@ -263,6 +264,7 @@ async fn export(
                 None => bail!("the core sent bytes of no file"),
             },
             Some(export_part::Part::End(end)) => {
+                ensure!(gathered.is_empty(), "the core sent half a record");
                 file.take().map_or(Ok(()), AttachmentWriter::finish)?;
                 user.left_out(end.left_out);
                 let manifest = user.finish(SystemClock.now())?;

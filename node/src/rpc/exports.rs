@@ -261,8 +261,14 @@ impl Outgoing {
         record: &Map<String, Value>,
         sent: &mut BTreeSet<String>,
     ) -> Result<(), Stop> {
-        let Ok(taken) = event::read(record.clone()) else {
-            return Ok(());
+        let taken = match event::read(record.clone()) {
+            Ok(taken) => taken,
+            Err(error) => {
+                let id = record.get("id").and_then(Value::as_str);
+                let id = id.unwrap_or("without an id");
+                let what = format!("files of event {id}, which cannot be read: {error}");
+                return self.leave_out(what);
+            }
         };
         let EventRecord::Event(event) = taken.item else {
             return Ok(());
@@ -320,7 +326,15 @@ impl Outgoing {
         if self.left_out.is_none() {
             return Err(self.damaged_file(event, file, fault));
         }
-        self.note([format!("file {file} of event {event}, which {fault}")]);
+        self.leave_out(format!("file {file} of event {event}, which {fault}"))
+    }
+
+    fn leave_out(&mut self, what: String) -> Result<(), Stop> {
+        if self.left_out.is_none() {
+            let error = StoreError::Corrupted { what };
+            return Err(self.failed(&homecore_kernel::Error::from(error)));
+        }
+        self.note([what]);
         Ok(())
     }
 

@@ -389,14 +389,19 @@ async fn drift(cluster: Arc<Cluster>, config: Config, stop: CancellationToken) {
             }
             for (key, value) in &config.platform {
                 let there = platform.sections.get(key);
-                match there {
+                match (there, brought_section(key, there, value)) {
                     // What the file does not say, such as a later version's keys, is no difference.
-                    _ if matches!(brought_section(key, there, value), Ok(None)) => {}
-                    Some(_) => tracing::warn!(
+                    (_, Ok(None)) => {}
+                    (Some(_), Err(error)) => tracing::warn!(
+                        key,
+                        %error,
+                        "[platform-drift] this release cannot read what the platform says"
+                    ),
+                    (Some(_), Ok(Some(_))) => tracing::warn!(
                         key,
                         "[platform-drift] the file differs from the platform, which wins; homecore apply-config brings it there"
                     ),
-                    None => tracing::warn!(
+                    (None, _) => tracing::warn!(
                         key,
                         "[platform-drift] only the file says this, not the platform; homecore apply-config brings it there"
                     ),

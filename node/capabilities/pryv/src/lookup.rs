@@ -134,10 +134,10 @@ async fn find_place(state: &State, name: &str) -> Result<Option<Place>, ApiError
         }
     };
     let directory = &state.context.directory;
-    let home = match directory.find_current(name).await {
-        Ok(home) => home,
-        // What this core knows without asking.
-        Err(unavailable) => Some(directory.find(name).ok_or(unavailable)?),
+    let home = match directory.find(name) {
+        Some(home) => Some(home),
+        // Somebody may have registered elsewhere a moment ago: the leader is asked before this core says no.
+        None => directory.find_current(name).await?,
     };
     Ok(home.map(|home| match home {
         Home::Here { username, .. } => Place {

@@ -297,11 +297,14 @@ pub(crate) fn rebuild(
     accept_loss: bool,
 ) -> Result<Rebuilt, StoreError> {
     let mut run = || -> Result<Rebuilt, Unreadable> {
+        let (mut lost, mut found) = {
+            // In a transaction of its own: after an index that cannot be read SQLite writes nothing more in one.
+            let reading = connection.transaction()?;
+            (lost_or_unknown(&reading, what), Found::look(&reading)?)
+        };
         // It is rolled back where it is not committed.
         let transaction = connection.transaction()?;
-        let mut lost = lost_or_unknown(&transaction, what);
-        let mut found = Found::look(&transaction)?;
-        transaction.execute_batch(schema::INDEXES_DROP)?;
+        transaction.execute_batch(schema::INDEXES_FORGET)?;
         let restored = found.restore(&transaction)?;
         if let Some(newer) = found.newer {
             return Ok(Rebuilt::not(Vec::new(), Some(newer)));
@@ -319,7 +322,19 @@ pub(crate) fn rebuild(
         transaction.execute_batch(schema::REPAIR_INDEXES_DROP)?;
         transaction.execute_batch(schema::INDEXES_MAKE)?;
         fill(&transaction)?;
+        if accept_loss {
+            set_aside::headless(&transaction, &mut lost)?;
+        }
+        if let Some(fault) = fault_of_pages(&transaction)? {
+            let why = format!(
+                "the file itself is damaged beyond its indexes ({fault}): a backup is needed"
+            );
+            return Ok(Rebuilt::not(lost, Some(why)));
+        }
         transaction.commit()?;
+        if let Err(error) = connection.execute_batch(schema::VACUUM) {
+            tracing::warn!(%error, "the repaired {what} keeps the pages of its former indexes");
+        }
         Ok(Rebuilt {
             is_done: true,
             lost,
@@ -387,9 +402,33 @@ fn part(
     Ok(())
 }
 
-/// Writes all entries anew.
+/// Whether a page belongs to two things, or to what it cannot: what was freed or written meanwhile may then have been
+/// something else's.
+fn fault_of_pages(transaction: &Transaction<'_>) -> Result<Option<String>, Unreadable> {
+    let mut statement = transaction.prepare(schema::PAGES_CHECK)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let text: String = row.get(0)?;
+        let is_of_pages = |line: &&str| {
+            let of = [
+                "Tree ",
+                "Freelist: ",
+                "Page ",
+                "2nd reference",
+                "invalid page",
+            ];
+            // Those of the former indexes are nobody's.
+            of.iter().any(|of| line.starts_with(of)) && !line.ends_with("never used")
+        };
+        if let Some(line) = text.lines().find(is_of_pages) {
+            return Ok(Some(line.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// Writes all entries.
 fn fill(transaction: &Transaction<'_>) -> Result<(), Unreadable> {
-    transaction.execute_batch(schema::ENTRIES_EMPTY)?;
     let mut documents = transaction.prepare(schema::DOCUMENTS_ALL)?;
     let mut insert = transaction.prepare(schema::ENTRY_INSERT)?;
     let mut rows = documents.query([])?;

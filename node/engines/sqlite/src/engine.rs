@@ -247,11 +247,11 @@ impl Engine for SqliteEngine {
         let removed = self.users.join(REMOVED).join(format!("{user}.{number}"));
         let remove = || -> io::Result<()> {
             std::fs::rename(self.folder(user), &removed)?;
+            self.files.forget(&self.folder(user).join(DATABASE));
             files::sync_folder(&self.users.join(shard(user)))?;
             files::sync_folder(&self.users.join(REMOVED))
         };
         remove().map_err(fault::io(doing()))?;
-        self.files.forget(&self.folder(user).join(DATABASE));
         // It is gone for good from here on; what is left of it goes at the next start at latest.
         std::fs::remove_dir_all(&removed).map_err(fault::io(doing()))
     }

@@ -25,35 +25,39 @@ pub(crate) struct OpenFiles {
 #[derive(Debug)]
 struct Open {
     handles: usize,
-    file: Arc<File>,
+    /// More than one where several came first at the same moment. All are closed with the last handle.
+    files: Vec<Arc<File>>,
 }
 
 impl OpenFiles {
     /// For a handle of a database: taken before the handle is opened, dropped after it is closed. The first one has the
     /// system read the file.
     pub(crate) fn hold(self: &Arc<Self>, path: &Path) -> io::Result<Held> {
+        if let Some(counted) = self.open().get_mut(path) {
+            return Ok(self.held(path, counted));
+        }
+        // Not under the lock, which everybody's handles share: a disk may be slow.
+        let file = Arc::new(File::open(path)?);
+        if let Err(error) = read_ahead(&file) {
+            // Slower is all it is.
+            tracing::debug!(path = %path.display(), %error, "a file could not be read ahead");
+        }
         let mut open = self.open();
-        let file = if let Some(open) = open.get_mut(path) {
-            open.handles += 1;
-            Arc::clone(&open.file)
-        } else {
-            let file = Arc::new(File::open(path)?);
-            if let Err(error) = read_ahead(&file) {
-                // Slower is all it is.
-                tracing::debug!(path = %path.display(), %error, "a file could not be read ahead");
-            }
-            let first = Open {
-                handles: 1,
-                file: Arc::clone(&file),
-            };
-            open.insert(path.to_owned(), first);
-            file
-        };
-        Ok(Held {
+        let counted = open.entry(path.to_owned()).or_insert_with(|| Open {
+            handles: 0,
+            files: Vec::new(),
+        });
+        counted.files.push(file);
+        Ok(self.held(path, counted))
+    }
+
+    fn held(self: &Arc<Self>, path: &Path, counted: &mut Open) -> Held {
+        counted.handles += 1;
+        Held {
             files: Arc::clone(self),
             path: path.to_owned(),
-            file: Some(file),
-        })
+            file: counted.files.first().cloned(),
+        }
     }
 
     /// A database is removed: another one may come under its name.
@@ -89,18 +93,20 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // The file is closed under the lock: before the next one to come opens it, and SQLite locks it.
-        let mut open = self.files.open();
         let Some(file) = self.file.take() else { return };
-        if let Some(counted) = open.get_mut(&self.path)
-            && Arc::ptr_eq(&counted.file, &file)
-        {
+        let mut open = self.files.open();
+        let is_of = |counted: &&mut Open| {
+            let first = counted.files.first();
+            first.is_some_and(|first| Arc::ptr_eq(first, &file))
+        };
+        if let Some(counted) = open.get_mut(&self.path).filter(is_of) {
             counted.handles -= 1;
+            // Closed under the lock: before the next one to come is counted, and SQLite locks the file.
+            drop(file);
             if counted.handles == 0 {
                 open.remove(&self.path);
             }
         }
-        drop(file);
     }
 }
 

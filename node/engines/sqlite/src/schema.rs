@@ -31,8 +31,22 @@ const ONE_PROCESS: &str = "unix-excl";
 /// Statements of one connection that stay prepared.
 const PREPARED_MAX: usize = 32;
 
+/// The table of entries.
+macro_rules! entries {
+    () => {
+        "CREATE TABLE entry (
+        place    INTEGER NOT NULL,
+        key      BLOB NOT NULL,
+        id       TEXT NOT NULL,
+        document INTEGER NOT NULL,
+        PRIMARY KEY (place, key, id, document)
+    ) STRICT, WITHOUT ROWID;"
+    };
+}
+
 /// Everything of [`FORMAT`].
-pub(crate) const TABLES: &str = "
+pub(crate) const TABLES: &str = concat!(
+    "
     CREATE TABLE document (
         number     INTEGER PRIMARY KEY,
         kind       INTEGER NOT NULL,
@@ -46,13 +60,9 @@ pub(crate) const TABLES: &str = "
     ) STRICT;
     CREATE UNIQUE INDEX document_by_id ON document (kind, id);
     CREATE UNIQUE INDEX document_by_seq ON document (seq);
-    CREATE TABLE entry (
-        place    INTEGER NOT NULL,
-        key      BLOB NOT NULL,
-        id       TEXT NOT NULL,
-        document INTEGER NOT NULL,
-        PRIMARY KEY (place, key, id, document)
-    ) STRICT, WITHOUT ROWID;
+",
+    entries!(),
+    "
     CREATE TABLE history (
         number     INTEGER PRIMARY KEY,
         kind       INTEGER NOT NULL,
@@ -69,7 +79,8 @@ pub(crate) const TABLES: &str = "
         applied INTEGER NOT NULL,
         seq     INTEGER NOT NULL
     ) STRICT;
-";
+"
+);
 
 /// Sets the state of a new database.
 pub(crate) const STATE_INSERT: &str = "INSERT INTO state (one, applied, seq) VALUES (1, ?1, 0)";
@@ -202,15 +213,40 @@ pub(crate) const DOCUMENTS_OF: &str = "SELECT kind, id, rev, seq, written_at, de
      FROM document NOT INDEXED WHERE kind = ?1";
 /// One former version.
 pub(crate) const VERSION_DELETE: &str = "DELETE FROM history WHERE number = ?1";
-/// The first step of making all indexes anew: entries, which have to be filled again.
-pub(crate) const ENTRIES_EMPTY: &str = "DELETE FROM entry";
-/// SQLite's own indexes, by the way of dropping them: a damaged one is not read for it.
-pub(crate) const INDEXES_DROP: &str =
-    "DROP INDEX document_by_id; DROP INDEX document_by_seq; DROP INDEX history_by_rev;";
+/// All indexes, and the table of entries, are no more; their pages stay, of no use to anybody until [`VACUUM`]. To drop
+/// them would free the pages that they lead to, and where an index is damaged they may be those of a document.
+pub(crate) const INDEXES_FORGET: &str = "PRAGMA writable_schema = ON;
+    DELETE FROM sqlite_schema WHERE tbl_name = 'entry' OR name IN ('document_by_id', 'document_by_seq', 'history_by_rev');
+    PRAGMA writable_schema = RESET;";
+/// Writes the file anew, from the tables.
+pub(crate) const VACUUM: &str = "VACUUM";
+/// Former versions that no document has, or of a document that is as old as they are or older.
+macro_rules! headless {
+    () => {
+        "FROM history AS h WHERE NOT EXISTS (SELECT 1 FROM document AS d \
+         WHERE d.kind = h.kind AND d.id = h.id AND d.rev > h.rev)"
+    };
+}
+/// How many there are.
+pub(crate) const HEADLESS_COUNT: &str = concat!("SELECT count(*) ", headless!());
+/// They go aside.
+pub(crate) const HEADLESS_SET_ASIDE: &str = concat!(
+    "INSERT INTO set_aside SELECT 1, h.kind, h.id, h.rev, h.seq, h.written_at, h.deleted, NULL, h.body ",
+    headless!()
+);
+/// See [`HEADLESS_SET_ASIDE`].
+pub(crate) const HEADLESS_DROP: &str = concat!(
+    "DELETE FROM history WHERE number IN (SELECT h.number ",
+    headless!(),
+    ")"
+);
 /// And anew, as in [`TABLES`].
-pub(crate) const INDEXES_MAKE: &str = "CREATE UNIQUE INDEX document_by_id ON document (kind, id);
+pub(crate) const INDEXES_MAKE: &str = concat!(
+    "CREATE UNIQUE INDEX document_by_id ON document (kind, id);
     CREATE UNIQUE INDEX document_by_seq ON document (seq);
-    CREATE UNIQUE INDEX history_by_rev ON history (kind, id, rev);";
+    CREATE UNIQUE INDEX history_by_rev ON history (kind, id, rev);",
+    entries!()
+);
 
 /// A scan with its bounds and direction. The join is a CROSS JOIN because SQLite keeps the order
 /// of those: entries first.

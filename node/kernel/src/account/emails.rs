@@ -170,8 +170,9 @@ impl Refusal for EmailError {
 
 impl EmailEdits {
     /// Whether a link is asked for, as opposed to one that goes out with what else is done.
-    pub(super) const fn asks_for_links(&self) -> bool {
-        !self.resend.is_empty()
+    pub(super) fn asks_for_links(&self) -> bool {
+        let is_added = |email: &Email| self.add.contains(email);
+        !self.resend.iter().all(is_added)
     }
 
     /// Reads `emails`.
@@ -239,14 +240,16 @@ impl Account {
     /// Why it cannot be done.
     pub fn plan(&self, wanted: &Wanted, most: usize, now: Millis) -> Result<Plan, EmailError> {
         let mut draft = Draft::of(self);
+        let mut is_new = false;
         if let Some(email) = wanted.email.as_ref().filter(|email| **email != self.email) {
-            let is_new = draft.place(email).is_none();
+            is_new = draft.place(email).is_none();
             draft.replace_present(email);
-            if is_new {
-                draft.push_out(most)?;
-            }
         }
         draft.edit(&wanted.edits, self, most, now)?;
+        // What is removed by the same call has made room.
+        if is_new {
+            draft.push_out(&self.email, most)?;
+        }
         let ((present, _), others) = (draft.present, draft.others);
         let others: Vec<Email> = others.into_iter().map(|(email, _)| email).collect();
         let own = self.emails.iter().map(|address| &address.value);
@@ -402,21 +405,18 @@ impl Draft {
         self.others.insert(0, (former, Some(origin)));
     }
 
-    /// Where there is no place for the one that was the present one until now, another former one goes. What
-    /// somebody added goes only when it is removed.
-    fn push_out(&mut self, most: usize) -> Result<(), EmailError> {
+    /// Where there is no place for the one that was the present one until now, another former one goes; itself where
+    /// one address is all that is kept. What somebody added or proved goes only when it is removed.
+    fn push_out(&mut self, present: &Email, most: usize) -> Result<(), EmailError> {
         let places = most.saturating_sub(1);
         while self.others.len() > places {
-            let former = |origin: &Option<Origin>| {
-                matches!(origin, Some(Origin::Registration | Origin::Legacy))
+            let goes = |(email, origin): &(Email, Option<Origin>)| {
+                let is_former = matches!(origin, Some(Origin::Registration | Origin::Legacy));
+                is_former && (email != present || places == 0)
             };
-            let last = self.others.iter().rposition(|(_, origin)| former(origin));
-            match last {
-                Some(at) if at > 0 => drop(self.others.remove(at)),
-                // Only one address is kept at all.
-                _ if places == 0 => self.others.clear(),
-                _ => return Err(EmailError::TooMany { most }),
-            }
+            let last = self.others.iter().rposition(goes);
+            let last = last.ok_or(EmailError::TooMany { most })?;
+            self.others.remove(last);
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! The asynchronous side of an account: passwords are hashed on threads of their own, and what the platform
 //! keeps, too, is taken there before it is written here ([`super::taking`]).
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Weak};
 
-use homecore_types::{Secret, UserId};
+use homecore_types::{Millis, Secret, UserId};
 use serde_json::Value;
 
 use super::Account;
@@ -36,6 +37,37 @@ pub(crate) fn is_alone(method: Method, params: &Value) -> bool {
     }
 }
 
+/// When this core last looked whether fields are declared anew. Whoever may call it can have something refused as often
+/// as they like, ten thousand times in one batch; what the platform is asked does not grow with it.
+#[derive(Debug)]
+pub(crate) struct Looks {
+    last: AtomicI64,
+}
+
+/// Milliseconds until another refusal is a reason to look again.
+const LOOK_AGAIN_MS: i64 = 250;
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self {
+            last: AtomicI64::new(i64::MIN),
+        }
+    }
+}
+
+impl Looks {
+    fn may_look(&self, now: Millis) -> bool {
+        let last = self.last.load(Ordering::Relaxed);
+        // A clock that was set back is no reason never to look again.
+        let is_due = now.0 < last || now.0.saturating_sub(last) >= LOOK_AGAIN_MS;
+        let taken = is_due.then(|| {
+            self.last
+                .compare_exchange(last, now.0, Ordering::Relaxed, Ordering::Relaxed)
+        });
+        matches!(taken, Some(Ok(_)))
+    }
+}
+
 impl Kernel {
     /// Where fields of accounts are taken before they change. Until then, and when it is gone, they
     /// do not change.
@@ -49,7 +81,8 @@ impl Kernel {
         if self.schema().version() != version {
             return true;
         }
-        let Some(registry) = self.registry().as_ref().and_then(Weak::upgrade) else {
+        let registry = self.registry().as_ref().and_then(Weak::upgrade);
+        let Some(registry) = registry.filter(|_| self.looks().may_look(self.now())) else {
             return false;
         };
         if let Err(error) = registry.ensure_current().await {

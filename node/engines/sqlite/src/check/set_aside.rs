@@ -239,6 +239,24 @@ pub(super) fn set_aside(
     Ok(())
 }
 
+/// Former versions without a document, or not older than it: what is written under their name from now on would take
+/// their places, or be taken for what followed them. Indexes are there again.
+pub(super) fn headless(
+    transaction: &Transaction<'_>,
+    lost: &mut Vec<String>,
+) -> Result<(), Unreadable> {
+    let count: i64 = transaction.query_row(schema::HEADLESS_COUNT, [], |row| row.get(0))?;
+    if count > 0 {
+        transaction.execute_batch(schema::SET_ASIDE_MAKE)?;
+        transaction.execute(schema::HEADLESS_SET_ASIDE, [])?;
+        transaction.execute(schema::HEADLESS_DROP, [])?;
+        lost.push(format!(
+            "{count} former versions have no document any more, or an older one: they were set aside"
+        ));
+    }
+    Ok(())
+}
+
 /// Lines, and how many more there would be.
 struct Told<'a> {
     lost: &'a mut Vec<String>,

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use homecore_types::{UserId, Username};
 
 use super::*;
+use crate::account::{self, change};
 use crate::audit::Source;
 use crate::method::Method;
 use crate::ports::{
@@ -379,6 +380,28 @@ async fn setting_the_address_pushes_out_nothing_that_was_added() {
         (ErrorId::InvalidOperation, json!({ "maxEmails": 4 }))
     );
     assert_eq!(it.shown().await, before);
+    // Where the same call makes room there is some; where one address is all there may be now, nothing is given back.
+    let removed =
+        json!({ "email": "newest@example.com", "emails": { "remove": ["2@example.com"] } });
+    let me = owner().id;
+    let account = it.kernel.read(&me, |view, _| account::load(view));
+    let account = account.await.unwrap().unwrap();
+    let plan = |update: Value, most| {
+        let params = json!({ "update": update });
+        let wanted = change::parse(&it.kernel.schema(), &params).unwrap();
+        account.plan(&wanted, most, it.kernel.now())
+    };
+    let others = plan(removed, 4).unwrap().fields.emails.unwrap().others;
+    let others: Vec<&str> = others.iter().map(Email::as_str).collect();
+    assert_eq!(
+        others,
+        ["newer@example.com", "3@example.com", "4@example.com"]
+    );
+    let one = plan(email("newest@example.com"), 1);
+    assert!(
+        matches!(one, Err(EmailError::TooMany { most: 1 })),
+        "{one:?}"
+    );
     it.update(email("4@example.com")).await.unwrap();
     assert_eq!(it.shown().await.len(), 4, "it was one of them");
 }
@@ -393,7 +416,9 @@ async fn no_link_is_promised_where_none_is_sent() {
     *it.platform.silent.lock().unwrap() = true;
     let again = it.edit(json!({ "resend": ["two@example.com"] })).await;
     assert_eq!(refused(again).0, ErrorId::InvalidOperation);
-    it.edit(json!({ "add": ["3@example.com"] })).await.unwrap();
+    it.edit(json!({ "add": ["3@example.com"], "resend": ["3@example.com"] }))
+        .await
+        .unwrap();
     assert_eq!(it.platform.mails.lock().unwrap().len(), 1);
 }
 

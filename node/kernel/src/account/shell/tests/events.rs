@@ -1,5 +1,8 @@
 //! Declared fields and their events: by which declaration they are judged, and that it is one rule for both.
 
+use homecore_types::Millis;
+
+use super::super::Looks;
 use super::*;
 
 #[tokio::test]
@@ -34,6 +37,7 @@ async fn what_is_refused_is_judged_once_more_by_the_present_declaration() {
             let it = fixture_with(|settings| settings.account_schema = source).await;
             assert!(it.call(method, good.clone()).await.is_err(), "as before");
             *it.platform.newer.lock().unwrap() = Some((known, present()));
+            it.clock.advance(Duration::from_millis(250));
             it.call(method, good).await.unwrap();
             assert!(it.call(method, bad).await.is_err(), "{former}");
             assert_eq!(it.account().await["plan"], "b");
@@ -78,4 +82,18 @@ async fn the_content_of_a_new_event_is_judged_as_that_of_a_changed_one() {
     let number = json!({ "streamIds": [":system:phone"], "type": "string/pryv", "content": 5 });
     it.call(Method::EventsCreate, number).await.unwrap();
     assert_eq!(it.account().await["phone"], "5");
+}
+
+#[test]
+fn refusals_do_not_ask_the_platform_each_time() {
+    let looks = Looks::default();
+    let asked: Vec<bool> = [0, 0, 249, 250, 400, 100, 120, 350]
+        .into_iter()
+        .map(|now| looks.may_look(Millis(now)))
+        .collect();
+    let [first, again, soon, later, between, back, still, last] = asked[..] else {
+        panic!("{asked:?}");
+    };
+    assert!(first && later && back && last);
+    assert!(!again && !soon && !between && !still);
 }
