@@ -133,8 +133,8 @@ impl SqliteEngine {
     /// Makes all indexes of a user anew from the documents, all or nothing: what to do where
     /// [`homecore_store::View::check`] finds that they do not agree. Nobody else has the user open.
     /// Where something is lost with them it is done only if `accept_loss`; damaged documents are set aside then,
-    /// in a table that nothing else reads. Not at all where a newer release wrote something or no account would
-    /// be left: see [`Rebuilt::refused`].
+    /// in a table that nothing else reads. Not at all where a newer release wrote something, no account would
+    /// be left, or a page belongs to two things: see [`Rebuilt::refused`].
     ///
     /// # Errors
     /// [`StoreError::UnknownUser`], or of the disk.
